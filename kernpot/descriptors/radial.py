@@ -1,0 +1,143 @@
+"""Radial part of DScribe's GTO basis and its neighbour weighting, with derivatives.
+
+DScribe expands a Gaussian of width ``sigma`` on each neighbour in primitive Gaussians ``r^l exp(-alpha r^2)``.
+The overlap integral is analytic: with ``eta = 1 / (2 sigma^2)``, a neighbour at distance ``r`` contributes
+
+    g_nl(r) r^l,   g_nl(r) = sum_n' beta_nn'l (pi / (alpha_n'l + eta))^(3/2) (eta / (alpha_n'l + eta))^l
+                              * exp(-alpha_n'l eta / (alpha_n'l + eta) r^2)
+
+(Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013); basis of Jaeger et al., npj Comput. Mater. 4, 37 (2018)).
+The factor ``r^l`` is left to the solid harmonics, so nothing is singular at ``r = 0``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from dscribe.descriptors import SOAP
+from torch import Tensor
+
+# DScribe pads its search radius until a Gaussian has decayed to this value (SOAP.get_cutoff_padding).
+_PADDING_THRESHOLD = 1e-3
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """DScribe's weighting ``w(r)`` of a neighbour's density by its distance.
+
+    Attributes
+    ----------
+    function : str or None
+        ``"poly"``, ``"pow"``, ``"exp"`` or None (no weighting).
+    r0, c, d, m : float
+        Parameters as named in :class:`dscribe.descriptors.SOAP`.
+    w0 : float or None
+        Weight of an atom exactly on the centre, when it overrides ``w(0)``.
+    """
+
+    function: str | None
+    r0: float = 1.0
+    c: float = 1.0
+    d: float = 0.0
+    m: float = 0.0
+    w0: float | None = None
+
+    @classmethod
+    def of(cls, soap: SOAP) -> Weighting:
+        """Read the weighting of a DScribe descriptor."""
+        given = dict(soap._weighting)
+        names = ("r0", "c", "d", "m", "w0")
+        return cls(given.get("function"), **{k: given[k] for k in names if k in given})
+
+    def __call__(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and its derivative at distances ``r`` (Angstrom)."""
+        if self.function is None:
+            w, dw = torch.ones_like(r), torch.zeros_like(r)
+        elif self.function == "poly":
+            x = (r / self.r0).clamp(max=1.0)
+            base = (1 + 2 * x**3 - 3 * x**2).clamp(min=0.0)
+            w = self.c * base**self.m
+            if self.m == 0:
+                w, dw = torch.where(r > self.r0, 0.0, w), torch.zeros_like(r)
+            else:
+                # base^(m-1) base' with base' ~ (x - 1): for 0 < m < 1 the derivative diverges at r0 (refused for forces).
+                power = torch.where(base > 0, base, 1.0) ** (self.m - 1)
+                dw = torch.where(base > 0, self.c * self.m * power * (6 * x**2 - 6 * x) / self.r0, 0.0)
+        elif self.function == "pow":
+            x = r / self.r0
+            denominator = self.d + x**self.m
+            w = self.c / denominator
+            slope = self.m * torch.where(x > 0, x, 1.0) ** (self.m - 1) / self.r0
+            dw = torch.where(x > 0, -w / denominator * slope, 0.0)
+        else:
+            decay = torch.exp(-r / self.r0)
+            w = self.c / (self.d + decay)
+            dw = w / (self.d + decay) * decay / self.r0
+        if self.w0 is not None:
+            w = torch.where(r == 0, self.w0, w)
+        return w, dw
+
+
+class GTORadial:
+    """Weighted radial functions of a DScribe SOAP with ``rbf="gto"``.
+
+    Parameters
+    ----------
+    soap : dscribe.descriptors.SOAP
+        The descriptor whose ``alpha``, ``beta``, ``eta`` and weighting are used as they are.
+    """
+
+    def __init__(self, soap: SOAP) -> None:
+        alpha = torch.from_numpy(soap._alphas).to(torch.float64)  # (l_max + 1, n_max)
+        beta = torch.from_numpy(soap._betas).to(torch.float64)  # (l_max + 1, n_max, n_max)
+        eta = float(soap._eta)
+        degree = torch.arange(len(alpha), dtype=torch.float64)[:, None]
+        scale = (math.pi / (alpha + eta)) ** 1.5 * (eta / (alpha + eta)) ** degree
+        self.n_max, self.l_max = int(soap._n_max), int(soap._l_max)
+        self.weighting = Weighting.of(soap)
+        self._exponent = (alpha * eta / (alpha + eta)).reshape(-1)
+        self._mix = (beta * scale[:, None, :]).transpose(1, 2).contiguous()  # (l, n', n)
+
+    def __call__(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and radial derivatives ``w(r) g_nl(r)`` for distances ``r``.
+
+        Parameters
+        ----------
+        r : Tensor of shape (p,), Angstrom
+
+        Returns
+        -------
+        value, derivative : Tensor of shape (l_max + 1, p, n_max)
+        """
+        w, dw = self.weighting(r)
+        primitive = torch.exp(-torch.outer(r * r, self._exponent))
+        slope = primitive * (-2.0 * self._exponent) * r[:, None]
+        shape = (len(r), self.l_max + 1, self.n_max)
+        g = torch.bmm(primitive.view(shape).transpose(0, 1), self._mix)
+        dg = torch.bmm(slope.view(shape).transpose(0, 1), self._mix)
+        return w[None, :, None] * g, w[None, :, None] * dg + dw[None, :, None] * g
+
+
+def search_radius(soap: SOAP) -> float:
+    """Distance (Angstrom) beyond which DScribe sees no neighbour: ``r_cut`` plus the padding of a Gaussian's tail."""
+    return float(soap._r_cut) + float(soap._sigma) * math.sqrt(-2.0 * math.log(_PADDING_THRESHOLD))
+
+
+def effective_cutoff(soap: SOAP) -> float:
+    """Distance (Angstrom) beyond which a neighbour contributes nothing to the features."""
+    weighting = Weighting.of(soap)
+    radius = search_radius(soap)
+    return min(radius, weighting.r0) if weighting.function == "poly" else radius
+
+
+def smoothness(soap: SOAP) -> int:
+    """Number of continuous derivatives at the cutoff: -1 for a jump, 1 for continuous forces, 2 or more for phonons.
+
+    ``(1 + 2 x^3 - 3 x^2)^m`` vanishes like ``(1 - x)^(2 m)``, so ``ceil(2 m) - 1`` derivatives are continuous.
+    """
+    weighting = Weighting.of(soap)
+    if weighting.function != "poly" or weighting.r0 > search_radius(soap):
+        return -1
+    return math.ceil(2 * weighting.m) - 1

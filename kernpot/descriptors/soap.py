@@ -1,0 +1,232 @@
+"""DScribe's SOAP, evaluated differentiably: the same numbers, exact derivatives, any periodicity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from dscribe.descriptors import SOAP
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernpot.descriptors.expansion import CentrePairs, Environments
+from kernpot.descriptors.layout import PowerSpectrum
+from kernpot.descriptors.radial import GTORadial, effective_cutoff, smoothness
+from kernpot.errors import DescriptorError, NotSmoothError
+from kernpot.structures.neighbours import Pairs, find_pairs
+
+# Pairs expanded at a time: keeps the working set of a block near the size of a core's cache.
+_BLOCK_PAIRS = 4096
+
+
+class SOAPFeatures:
+    """Differentiable twin of a :class:`dscribe.descriptors.SOAP`.
+
+    The features equal ``soap.create(atoms)`` (order, compression, weighting and all); derivatives with respect to positions
+    and strain come as vector-Jacobian and Jacobian-vector products in time and memory linear in the number of atoms.
+    Periodicity is the structure's own ``pbc``, in 0 to 3 directions (DScribe's ``periodic`` flag must not contradict it).
+
+    Parameters
+    ----------
+    soap : dscribe.descriptors.SOAP
+        With ``rbf="gto"`` and ``average="off"``.
+
+    Attributes
+    ----------
+    n_features : int
+    species : tuple of int
+        Atomic numbers the descriptor knows, ascending.
+    cutoff : float
+        Distance in Angstrom beyond which a neighbour contributes nothing.
+    smoothness : int
+        Continuous derivatives at the cutoff; -1 is a jump.
+
+    Raises
+    ------
+    DescriptorError
+        For the polynomial basis and averaged output.
+    """
+
+    def __init__(self, soap: SOAP) -> None:
+        if not isinstance(soap, SOAP):
+            raise DescriptorError(f"expected a dscribe.descriptors.SOAP, got {type(soap).__name__}.")
+        if soap._rbf != "gto":
+            raise DescriptorError(
+                f"expected rbf='gto', got rbf={soap._rbf!r}: DScribe integrates the polynomial basis by a 100-point quadrature with "
+                "an upward Bessel recurrence that loses digits near the centre, so it has no exact derivative. Use rbf='gto'."
+            )
+        if soap.average != "off":
+            raise DescriptorError(
+                f"expected average='off' (one row per atom), got average={soap.average!r}: atomic energies need every atom's features."
+            )
+        self.soap = soap
+        self.species = tuple(int(z) for z in soap._atomic_numbers)
+        self.cutoff = effective_cutoff(soap)
+        self.smoothness = smoothness(soap)
+        self._radial = GTORadial(soap)
+        self._spectrum = PowerSpectrum(soap)
+        self.n_features = self._spectrum.n_features
+        slot = torch.full((120,), -1, dtype=torch.int64)
+        weight = torch.zeros(120, dtype=torch.float64)
+        for k, z in enumerate(self.species):
+            slot[z] = 0 if self._spectrum.mode == "mu2" else k
+            weight[z] = float(soap._species_weights[k])
+        self._slot, self._weight = slot, weight
+
+    def require_smooth(self) -> None:
+        """Refuse a descriptor whose forces would not be the derivative of its energy.
+
+        Raises
+        ------
+        NotSmoothError
+            With the two lines to write instead.
+        """
+        if self.smoothness < 1:
+            s, r = self.soap, round(self.cutoff, 2)
+            names = [chemical_symbols[z] for z in self.species]
+            raise NotSmoothError(
+                f"this SOAP jumps at its cutoff ({self.cutoff:.2f} A): forces and stress would not be the derivatives of the energy. "
+                "Write instead:\n"
+                f"    weighting = {{'function': 'poly', 'r0': {r}, 'c': 1.0, 'm': 2}}\n"
+                f"    soap = SOAP(species={names}, r_cut={r}, n_max={s._n_max}, l_max={s._l_max}, sigma={s._sigma}, "
+                f"periodic={s.periodic}, weighting=weighting)"
+            )
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise :class:`DescriptorError` when ``atoms`` holds an element the descriptor does not know."""
+        unknown = sorted(set(atoms.numbers.tolist()) - set(self.species))
+        if unknown:
+            raise DescriptorError(
+                f"elements {[chemical_symbols[z] for z in unknown]} are not among the descriptor's "
+                f"{[chemical_symbols[z] for z in self.species]}. Add them to `species` and fit with structures that hold them."
+            )
+        if any(atoms.pbc) and not self.soap.periodic:
+            raise DescriptorError(
+                "the structure is periodic but the descriptor was made with periodic=False, where DScribe ignores images. "
+                "Write SOAP(..., periodic=True); molecules are unaffected by it."
+            )
+
+    def pairs(self, atoms: Atoms) -> Pairs:
+        """Neighbour pairs of a structure within the cutoff."""
+        self.check(atoms)
+        return find_pairs(atoms, self.cutoff)
+
+    def environments(self, numbers: Tensor, pairs: Pairs, first: int = 0, last: int | None = None) -> Block:
+        """Environments of centres ``first`` to ``last`` of a structure.
+
+        Parameters
+        ----------
+        numbers : Tensor of shape (n_atoms,), int64
+            Atomic numbers.
+        pairs : Pairs
+            At least all pairs within the cutoff, sorted by centre.
+        """
+        last = len(numbers) if last is None else last
+        lo, hi = np.searchsorted(pairs.centres, (first, last))
+        vectors = torch.from_numpy(np.ascontiguousarray(pairs.vectors[lo:hi]))
+        centres, neighbours = (torch.from_numpy(a[lo:hi].astype(np.int64)) for a in (pairs.centres, pairs.neighbours))
+        inside = torch.linalg.vector_norm(vectors, dim=1) < self.cutoff
+        if not bool(inside.all()):
+            vectors, centres, neighbours = vectors[inside], centres[inside], neighbours[inside]
+        slots = self._slot[numbers[neighbours]]
+        if self._spectrum.n_slots > 1:
+            order = torch.argsort(centres * self._spectrum.n_slots + slots, stable=True)
+            vectors, centres, neighbours, slots = vectors[order], centres[order], neighbours[order], slots[order]
+        own = numbers[first:last]
+        block = CentrePairs(
+            centres - first, slots, vectors, self._weight[numbers[neighbours]], self._slot[own], self._weight[own]
+        )
+        return Block(first, last, centres, neighbours, slots, vectors, Environments(self._radial, self._spectrum, block))
+
+    def blocks(self, numbers: Tensor, pairs: Pairs) -> Iterator[Block]:
+        """Environments of a whole structure, a bounded number of pairs at a time."""
+        count = np.bincount(pairs.centres, minlength=len(numbers)) + 1
+        block = (np.cumsum(count) - 1) // _BLOCK_PAIRS
+        edges = np.flatnonzero(np.diff(block)) + 1
+        bounds = [0, *edges.tolist(), len(numbers)]
+        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            yield self.environments(numbers, pairs, first, last)
+
+    def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Features of every atom.
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, n_features)
+            Equal to ``soap.create(atoms)``.
+        """
+        pairs, numbers = self.pairs(atoms), torch.from_numpy(atoms.numbers.astype(np.int64))
+        return torch.cat([block.environments.features() for block in self.blocks(numbers, pairs)]).numpy()
+
+    def vjp(self, atoms: Atoms, cotangent: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Gradient of ``sum(cotangent * features)`` with respect to positions and strain.
+
+        Parameters
+        ----------
+        cotangent : ndarray of shape (n_atoms, n_features)
+
+        Returns
+        -------
+        positions : ndarray of shape (n_atoms, 3)
+        strain : ndarray of shape (3, 3)
+            For ``r -> (1 + strain) r`` of positions and cell.
+        """
+        pairs, numbers = self.pairs(atoms), torch.from_numpy(atoms.numbers.astype(np.int64))
+        v = torch.from_numpy(np.asarray(cotangent, dtype=np.float64))
+        if v.shape != (len(atoms), self.n_features):
+            raise DescriptorError(f"expected a cotangent of shape {(len(atoms), self.n_features)}, got {tuple(v.shape)}.")
+        positions = torch.zeros((len(atoms), 3), dtype=torch.float64)
+        strain = torch.zeros((3, 3), dtype=torch.float64)
+        for block in self.blocks(numbers, pairs):
+            block.add_gradient(block.environments.pull(v[block.first : block.last]), positions, strain)
+        return positions.numpy(), strain.numpy()
+
+    def jvp(
+        self, atoms: Atoms, positions: NDArray[np.float64] | None = None, strain: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Derivative of the features along a displacement and a strain.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (n_atoms, 3), optional
+        strain : ndarray of shape (3, 3), optional
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, n_features)
+        """
+        pairs, numbers = self.pairs(atoms), torch.from_numpy(atoms.numbers.astype(np.int64))
+        move = torch.from_numpy(np.zeros((len(atoms), 3)) if positions is None else np.asarray(positions, float))
+        deform = torch.from_numpy(np.zeros((3, 3)) if strain is None else np.asarray(strain, float))
+        out = []
+        for block in self.blocks(numbers, pairs):
+            velocity = move[block.neighbours] - move[block.centres] + block.vectors @ deform.T
+            out.append(block.environments.push(velocity[:, None, :])[:, 0])
+        return torch.cat(out).numpy()
+
+
+class Block:
+    """Consecutive centres of a structure with their pairs (global indices) and environments."""
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        centres: Tensor,
+        neighbours: Tensor,
+        slots: Tensor,
+        vectors: Tensor,
+        environments: Environments,
+    ) -> None:
+        self.first, self.last = first, last
+        self.centres, self.neighbours, self.slots, self.vectors = centres, neighbours, slots, vectors
+        self.environments = environments
+
+    def add_gradient(self, pair_gradient: Tensor, positions: Tensor, strain: Tensor) -> None:
+        """Fold a gradient along pair vectors onto atoms and strain, in place."""
+        positions.index_add_(0, self.neighbours, pair_gradient)
+        positions.index_add_(0, self.centres, pair_gradient, alpha=-1.0)
+        strain += pair_gradient.T @ self.vectors

@@ -1,0 +1,43 @@
+"""Exceptions and warnings of kernpot: each message says what was expected, what was got and what to do."""
+
+from __future__ import annotations
+
+
+class KernpotError(Exception):
+    """Base class of every error kernpot raises on purpose."""
+
+
+class StructureError(KernpotError, ValueError):
+    """A structure or its labels cannot be used; the message names the frame."""
+
+
+class DescriptorError(KernpotError, ValueError):
+    """A descriptor is not supported, or does not fit the structures."""
+
+
+class NotSmoothError(DescriptorError):
+    """The descriptor jumps at its cutoff, so its forces would not be the derivative of its energy."""
+
+
+class NumericalError(KernpotError, ArithmeticError):
+    """A computed quantity contradicts the mathematics beyond rounding, e.g. a negative variance."""
+
+
+class ModelFileError(KernpotError, ValueError):
+    """A model file is missing, foreign, truncated, tampered with, or of a newer schema."""
+
+
+class KernpotWarning(UserWarning):
+    """Base class of kernpot's warnings."""
+
+
+class JitterWarning(KernpotWarning):
+    """The inducing covariance needed more jitter than usual."""
+
+
+class InducingWarning(KernpotWarning):
+    """Fewer inducing environments were used than asked for."""
+
+
+class ExtrapolationWarning(KernpotWarning):
+    """A structure lies where the model knows nothing."""
