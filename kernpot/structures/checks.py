@@ -1,0 +1,151 @@
+"""What a structure and its labels must be before any work starts; every message names the frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from kernpot.errors import StructureError
+from kernpot.structures.geometry import check_geometry
+from kernpot.structures.neighbours import find_pairs
+
+MIN_DISTANCE = 0.1
+"""Atoms closer than this, in Angstrom, are taken to lie on top of each other."""
+
+SYMMETRY_TOLERANCE = 1e-3
+"""Largest asymmetry of a 3x3 stress relative to its largest component."""
+
+SYMMETRY_FLOOR = 1e-6
+"""Asymmetry of a 3x3 stress that is always accepted, in eV/Angstrom^3."""
+
+
+def check_atoms(atoms: Any, source: str) -> None:
+    """Require a non-empty structure of real elements with a usable geometry. Cost is linear in the number of atoms.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    source : str
+        How messages name this structure, e.g. ``train.xyz#12``.
+
+    Raises
+    ------
+    StructureError
+        Not an ``ase.Atoms``; no atoms; an atomic number outside 1 to 118; positions or cell not finite; a periodic cell
+        of zero volume; two atoms, or an atom and a periodic image, closer than 0.1 Angstrom.
+    """
+    if not isinstance(atoms, Atoms):
+        raise StructureError(f"{source}: expected an ase.Atoms object, got {type(atoms).__name__}.")
+    if len(atoms) == 0:
+        raise StructureError(f"{source}: the structure has no atoms; remove it.")
+    unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
+    if unknown.size:
+        raise StructureError(
+            f"{source}: atom {unknown[0]} has atomic number {atoms.numbers[unknown[0]]}, expected 1 to"
+            f" {len(chemical_symbols) - 1}; dummy atoms such as 'X' must be removed."
+        )
+    check_geometry(atoms, source)
+    pairs = find_pairs(atoms, MIN_DISTANCE)
+    if len(pairs):
+        distances = np.linalg.norm(pairs.vectors, axis=1)
+        worst = int(distances.argmin())
+        i, j = int(pairs.centres[worst]), int(pairs.neighbours[worst])
+        what = f"atom {i} and its own periodic image are" if i == j else f"atoms {i} and {j} are"
+        raise StructureError(
+            f"{source}: {what} {distances[worst]:.2g} A apart, expected at least {MIN_DISTANCE} A; look for duplicated"
+            " atoms, a cell that is too small, or units other than Angstrom."
+        )
+
+
+def check_energy(value: Any, source: str) -> float:
+    """Total energy in eV as a finite float, else StructureError."""
+    array = _numeric(value, "energy", source)
+    if array.shape != ():
+        raise StructureError(f"{source}: energy has shape {array.shape}, expected one number, the total energy in eV.")
+    _require_finite(array, "energy", source)
+    return float(array)
+
+
+def check_forces(value: Any, n_atoms: int, source: str) -> np.ndarray:
+    """Forces in eV/Angstrom as a finite new array of shape (n_atoms, 3), else StructureError."""
+    array = _numeric(value, "forces", source)
+    if array.shape != (n_atoms, 3):
+        raise StructureError(
+            f"{source}: forces have shape {array.shape}, expected ({n_atoms}, 3): one row of x, y, z in eV/A per atom."
+        )
+    _require_finite(array, "forces", source)
+    return array
+
+
+def check_voigt(value: Any, source: str, name: str = "stress", floor: float = SYMMETRY_FLOOR) -> np.ndarray:
+    """A symmetric tensor as six finite numbers in ASE's Voigt order (xx, yy, zz, yz, xz, xy).
+
+    Parameters
+    ----------
+    value : array of shape (6,), (3, 3) or (9,)
+        Six numbers are taken to be in Voigt order already; the full forms are symmetrised.
+    source, name : str
+        How messages name the structure and the tensor.
+    floor : float
+        Asymmetry that is always accepted, in the tensor's unit.
+
+    Raises
+    ------
+    StructureError
+        Another shape, not finite, or asymmetric by more than `floor` and ``SYMMETRY_TOLERANCE`` of its largest component.
+    """
+    array = _numeric(value, name, source)
+    if array.shape not in ((6,), (3, 3), (9,)):
+        raise StructureError(
+            f"{source}: {name} has shape {array.shape}, expected (6,) in the order xx, yy, zz, yz, xz, xy,"
+            " or a full 3x3 tensor as (3, 3) or (9,)."
+        )
+    _require_finite(array, name, source)
+    if array.shape == (6,):
+        return array
+    full = array.reshape(3, 3)
+    asymmetry = np.abs(full - full.T).max()
+    if asymmetry > max(floor, SYMMETRY_TOLERANCE * np.abs(full).max()):
+        raise StructureError(
+            f"{source}: {name} is not symmetric: it differs from its transpose by up to {asymmetry:.3g} where the"
+            f" largest component is {np.abs(full).max():.3g}; check the order of its components."
+        )
+    full = (full + full.T) / 2
+    return np.asarray(full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
+
+
+def check_stress(value: Any, atoms: Atoms, source: str) -> np.ndarray:
+    """Stress in eV/Angstrom^3, ASE sign and Voigt order, shape (6,); needs three periodic directions.
+
+    Raises
+    ------
+    StructureError
+        As `check_voigt`, or the structure is a molecule, wire or slab, which has no three-dimensional stress.
+    """
+    if not all(atoms.pbc):
+        flags = "".join("T" if flag else "F" for flag in atoms.pbc)
+        raise StructureError(
+            f"{source}: has a stress label but pbc is {flags}; stress needs a cell periodic in all three directions"
+            " (molecules, wires and slabs have none). Remove the label, e.g. atoms.calc.results.pop('stress'), or pass"
+            " None for this structure."
+        )
+    return check_voigt(value, source)
+
+
+def _numeric(value: Any, name: str, source: str) -> np.ndarray:
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise StructureError(f"{source}: {name} is not numeric ({error}): got {str(value)[:80]!r}.") from error
+
+
+def _require_finite(array: np.ndarray, name: str, source: str) -> None:
+    n_bad = int((~np.isfinite(array)).sum())
+    if n_bad:
+        raise StructureError(
+            f"{source}: {name} has {n_bad} NaN or infinite value(s) of {array.size}; a label that was not computed must"
+            " be absent (None), not NaN."
+        )

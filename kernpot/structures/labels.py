@@ -1,0 +1,187 @@
+"""Structures with their labels, validated: what every later room works on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from kernpot.errors import StructureError
+from kernpot.structures.checks import check_atoms, check_energy, check_forces, check_stress
+
+LABEL_KINDS = ("energy", "forces", "stress")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledStructure:
+    """One structure and the labels it has.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        A copy without calculator.
+    energy : float or None
+        Total energy, eV.
+    forces : ndarray of shape (n_atoms, 3) or None
+        eV/Angstrom.
+    stress : ndarray of shape (6,) or None
+        eV/Angstrom^3, ASE sign, order xx, yy, zz, yz, xz, xy.
+    config_type : str
+        ``atoms.info["config_type"]``, empty when there is none.
+    source : str
+        ``file.xyz#3`` for structures that were read, else ``structures[3]``.
+    noise_scale : dict
+        Factor on the noise level of each label kind, from ``atoms.info["noise_scale"]``; 1 unless given.
+    """
+
+    atoms: Atoms
+    energy: float | None
+    forces: np.ndarray | None
+    stress: np.ndarray | None
+    config_type: str
+    source: str
+    noise_scale: dict[str, float] = field(default_factory=lambda: dict.fromkeys(LABEL_KINDS, 1.0))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The label kinds this structure has, in the order energy, forces, stress."""
+        return tuple(kind for kind in LABEL_KINDS if getattr(self, kind) is not None)
+
+
+def label_structures(
+    structures: Iterable[Atoms],
+    energies: Iterable[Any] | None = None,
+    forces: Iterable[Any] | None = None,
+    stress: Iterable[Any] | None = None,
+) -> list[LabelledStructure]:
+    """Check structures and collect their labels; nothing is computed and the input is not changed.
+
+    Parameters
+    ----------
+    structures : iterable of ase.Atoms
+    energies : iterable of (float or None), optional
+        Total energies, eV. When given they replace the calculators' energies; None means this structure has none.
+    forces : iterable of (array of shape (n_atoms, 3) or None), optional
+        eV/Angstrom, as `energies`.
+    stress : iterable of (array of shape (6,), (3, 3) or (9,), or None), optional
+        eV/Angstrom^3, ASE sign, as `energies`.
+
+    Returns
+    -------
+    list of LabelledStructure
+        In the order given. Labels not passed here come from the results stored in each structure's calculator.
+
+    Raises
+    ------
+    StructureError
+        No structures, a structure or label that cannot be used, another number of labels than structures, or a
+        calculator whose results belong to another geometry. The message names the structure.
+    """
+    if isinstance(structures, Atoms):
+        raise StructureError("structures: expected a list of ase.Atoms, got a single one; write [atoms].")
+    frames = list(structures)
+    if not frames:
+        raise StructureError("structures: expected at least one structure, got an empty list.")
+    explicit = {
+        kind: _aligned(kind, values, len(frames))
+        for kind, values in zip(LABEL_KINDS, (energies, forces, stress), strict=True)
+    }
+    return [
+        _label(atoms, index, {kind: values[index] for kind, values in explicit.items() if values is not None})
+        for index, atoms in enumerate(frames)
+    ]
+
+
+def require_any_energy(labelled: Sequence[LabelledStructure]) -> None:
+    """Raise StructureError when no structure has an energy: forces alone leave the energy scale unknown."""
+    if not any(structure.energy is not None for structure in labelled):
+        first = labelled[0].source if labelled else "an empty list"
+        raise StructureError(
+            f"none of the {len(labelled)} structures (from {first} on) has an energy, expected at least one. Attach a"
+            " calculator with results, pass energies=..., or name the file's key: read_structures(path,"
+            ' energy_key="REF_energy").'
+        )
+
+
+def _label(atoms: Atoms, index: int, explicit: dict[str, Any]) -> LabelledStructure:
+    source = source_of(atoms, index)
+    check_atoms(atoms, source)
+    labels = {**_calculator_labels(atoms, source, [kind for kind in LABEL_KINDS if kind not in explicit]), **explicit}
+    energy, forces, stress = (labels.get(kind) for kind in LABEL_KINDS)
+    return LabelledStructure(
+        atoms=atoms.copy(),
+        energy=None if energy is None else check_energy(energy, source),
+        forces=None if forces is None else check_forces(forces, len(atoms), source),
+        stress=None if stress is None else check_stress(stress, atoms, source),
+        config_type=str(atoms.info.get("config_type", "")),
+        source=source,
+        noise_scale=_noise_scale(atoms.info.get("noise_scale"), source),
+    )
+
+
+def source_of(atoms: Any, index: int) -> str:
+    """How messages name a structure: where it was read from, else its place in the list."""
+    source = atoms.info.get("source") if isinstance(atoms, Atoms) else None
+    # other programs write their own "source"; only ours ends in a frame number
+    return source if isinstance(source, str) and re.search(r"#\d+$", source) else f"structures[{index}]"
+
+
+def _calculator_labels(atoms: Atoms, source: str, kinds: list[str]) -> dict[str, Any]:
+    results = getattr(atoms.calc, "results", None) or {}
+    labels = {kind: results[kind] for kind in kinds if results.get(kind) is not None}
+    computed_for = getattr(atoms.calc, "atoms", None)
+    if labels and computed_for is not None and not _same_geometry(atoms, computed_for):
+        raise StructureError(
+            f"{source}: the calculator's {', '.join(labels)} belong to another geometry: positions, cell, elements or"
+            " pbc were changed after they were computed. Compute them again, or pass them as energies=, forces=,"
+            " stress=."
+        )
+    return labels
+
+
+def _same_geometry(a: Atoms, b: Atoms, tolerance: float = 1e-6) -> bool:
+    return (
+        np.array_equal(a.numbers, b.numbers)
+        and np.array_equal(a.pbc, b.pbc)
+        and bool(np.abs(a.positions - b.positions).max(initial=0.0) < tolerance)
+        and bool(np.abs(a.cell.array - b.cell.array).max() < tolerance)
+    )
+
+
+def _aligned(kind: str, values: Iterable[Any] | None, n_structures: int) -> list[Any] | None:
+    if values is None:
+        return None
+    name = "energies" if kind == "energy" else kind
+    try:
+        entries = list(values)
+    except TypeError as error:
+        raise StructureError(
+            f"{name}: expected one entry per structure ({n_structures}), got {type(values).__name__}."
+        ) from error
+    if len(entries) != n_structures:
+        raise StructureError(
+            f"{name}: got {len(entries)} entries for {n_structures} structures; give one per structure, None where"
+            " there is none."
+        )
+    return entries
+
+
+def _noise_scale(value: Any, source: str) -> dict[str, float]:
+    given = dict.fromkeys(LABEL_KINDS, 1.0 if value is None else value) if not isinstance(value, dict) else value
+    unknown = sorted(set(given) - set(LABEL_KINDS), key=str)
+    if unknown:
+        raise StructureError(f"{source}: noise_scale has keys {unknown}, expected some of {list(LABEL_KINDS)}.")
+    scales = dict.fromkeys(LABEL_KINDS, 1.0)
+    for kind, scale in given.items():
+        number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
+        if not (number and np.isfinite(scale) and scale > 0):
+            raise StructureError(
+                f"{source}: noise_scale for {kind} is {scale!r}, expected a positive number (2 doubles the noise level"
+                " of this structure)."
+            )
+        scales[kind] = float(scale)
+    return scales

@@ -1,0 +1,154 @@
+"""Neighbour pairs of atoms, found by vesin; with a skin, pairs are reused while atoms move and the cell deforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import vesin
+from ase import Atoms
+from ase.geometry import complete_cell
+
+from kernpot.structures.geometry import check_geometry, periodic_cell
+
+# The search reaches this much further (relative), so that rounding inside vesin cannot drop one of i-j and j-i.
+_MARGIN = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Ordered pairs of atoms, both directions, sorted by centre, then neighbour, then shift.
+
+    Attributes
+    ----------
+    centres, neighbours : ndarray of int64, shape (n_pairs,)
+        Atom indices i and j.
+    shifts : ndarray of int64, shape (n_pairs, 3)
+        Whole cell vectors S added to atom j; zero along non-periodic directions.
+    vectors : ndarray of float64, shape (n_pairs, 3), Angstrom
+        ``r_j + S @ cell - r_i``. An atom is a neighbour of its own images, never of itself at zero shift.
+    """
+
+    centres: np.ndarray
+    neighbours: np.ndarray
+    shifts: np.ndarray
+    vectors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+
+def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
+    """All pairs of atoms and periodic images closer than the cutoff.
+
+    Periodic in 0 to 3 directions; the cell may be smaller than the cutoff, skewed, left-handed, and without vectors
+    along its non-periodic directions; positions may lie outside the cell. Cost is linear in the number of atoms.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    cutoff : float
+        Distance in Angstrom; pairs are strictly closer.
+
+    Raises
+    ------
+    StructureError
+        The geometry is not finite, or its periodic cell has no volume.
+    """
+    _require_positive("cutoff", cutoff)
+    check_geometry(atoms, "neighbour search")
+    return _within(_candidates(atoms, cutoff), atoms.positions, periodic_cell(atoms), cutoff)
+
+
+class NeighbourList:
+    """Neighbour pairs that are reused between similar geometries.
+
+    Pairs are searched up to ``cutoff + skin`` and kept. With r, C the positions and cell of that search, r', C' the
+    present ones, F = C^-1 C' the deformation between them and u = r' - r F the non-affine displacements, a pair
+    vector d becomes d' = d F + u_j - u_i. A pair missing from the kept ones can therefore be inside the cutoff only if
+    ``(cutoff + 2 max|u|) |F^-1| > cutoff + skin``, with the spectral norm; then, and only then, pairs are searched
+    again. For a fixed cell this is the usual rule, an atom moved by more than skin / 2.
+
+    Parameters
+    ----------
+    cutoff : float
+        Angstrom.
+    skin : float, default=0.5
+        Angstrom; zero searches again on every change.
+
+    Attributes
+    ----------
+    n_builds : int
+        Number of searches so far.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+        _require_positive("cutoff", cutoff)
+        if not (np.isfinite(skin) and skin >= 0):
+            raise ValueError(f"skin must be a distance >= 0 in Angstrom, got {skin!r}")
+        self.cutoff = float(cutoff)
+        self.skin = float(skin)
+        self.n_builds = 0
+        self._built_for: Atoms | None = None
+        self._kept = Pairs(*_no_pairs())
+
+    def update(self, atoms: Atoms) -> Pairs:
+        """Pairs of these atoms within the cutoff, the same as ``find_pairs(atoms, cutoff)``.
+
+        Raises
+        ------
+        StructureError
+            The geometry is not finite, or its periodic cell has no volume.
+        """
+        check_geometry(atoms, "neighbour search")
+        if not self._still_complete(atoms):
+            self._kept = _candidates(atoms, self.cutoff + self.skin)
+            self._built_for = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+            self.n_builds += 1
+        return _within(self._kept, atoms.positions, periodic_cell(atoms), self.cutoff)
+
+    def _still_complete(self, atoms: Atoms) -> bool:
+        old = self._built_for
+        if old is None or not np.array_equal(old.numbers, atoms.numbers) or not np.array_equal(old.pbc, atoms.pbc):
+            return False
+        old_cell, new_cell = (complete_cell(periodic_cell(a)) for a in (old, atoms))
+        moved = atoms.positions - old.positions @ np.linalg.solve(old_cell, new_cell)
+        reach = self.cutoff + 2 * np.sqrt((moved**2).sum(axis=1).max(initial=0.0))
+        stretch = np.linalg.norm(np.linalg.solve(new_cell, old_cell), ord=2)
+        return bool(reach * stretch <= (self.cutoff + self.skin) * (1 + _MARGIN / 2))
+
+
+def _candidates(atoms: Atoms, cutoff: float) -> Pairs:
+    """Every pair closer than the cutoff, and possibly a few on it, in a reproducible order."""
+    if len(atoms) == 0:
+        return Pairs(*_no_pairs())
+    cell = periodic_cell(atoms)
+    search = vesin.NeighborList(cutoff=cutoff * (1 + _MARGIN), full_list=True)
+    centres, neighbours, shifts = search.compute(
+        np.array(atoms.positions, dtype=np.float64), cell, np.asarray(atoms.pbc), "ijS"
+    )
+    # vesin leaves the order of a centre's neighbours open; sums over pairs must not depend on it
+    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], neighbours, centres))
+    i, j, s = centres[order].astype(np.int64), neighbours[order].astype(np.int64), shifts[order].astype(np.int64)
+    return Pairs(i, j, s, _vectors(i, j, s, atoms.positions, cell))
+
+
+def _within(pairs: Pairs, positions: np.ndarray, cell: np.ndarray, cutoff: float) -> Pairs:
+    vectors = _vectors(pairs.centres, pairs.neighbours, pairs.shifts, positions, cell)
+    near = np.einsum("pk,pk->p", vectors, vectors) < cutoff**2
+    return Pairs(pairs.centres[near], pairs.neighbours[near], pairs.shifts[near], vectors[near])
+
+
+def _vectors(i: np.ndarray, j: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    # summed in this order j-i is minus i-j to the last bit, so no cutoff can separate the two
+    offsets = shifts[:, :1] * cell[0] + shifts[:, 1:2] * cell[1] + shifts[:, 2:] * cell[2]
+    return np.asarray((positions[j] - positions[i]) + offsets)
+
+
+def _no_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3), np.int64), np.empty((0, 3))
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive distance in Angstrom, got {value!r}")

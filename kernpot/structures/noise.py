@@ -1,0 +1,102 @@
+"""Noise levels: which labels share one, and which the user fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kernpot.errors import StructureError
+from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Standard deviation of the misfit of each label kind: what is given stays fixed, None is optimised.
+
+    Labels of one kind share a noise level (a *group*), unless `config_type` gives a configuration type its own. On top,
+    ``atoms.info["noise_scale"]`` multiplies the level of a single structure.
+
+    Parameters
+    ----------
+    energy : float, optional
+        eV per atom.
+    forces : float, optional
+        eV/Angstrom, per component.
+    stress : float, optional
+        eV/Angstrom^3, per component.
+    config_type : mapping of str to mapping, optional
+        Own levels of configuration types, e.g. ``{"Surface": {"forces": 0.1, "energy": None}}``: forces of surfaces
+        get the fixed level 0.1 eV/Angstrom and their energies an optimised level of their own.
+
+    Raises
+    ------
+    ValueError
+        A level that is not a positive number, or an unknown label kind.
+    """
+
+    energy: float | None = None
+    forces: float | None = None
+    stress: float | None = None
+    config_type: Mapping[str, Mapping[str, float | None]] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        _check_levels("noise", {kind: getattr(self, kind) for kind in LABEL_KINDS})
+        if self.config_type is not None and not isinstance(self.config_type, Mapping):
+            raise ValueError(f"noise: config_type must map names to levels, got {type(self.config_type).__name__}")
+        for name, levels in (self.config_type or {}).items():
+            _check_levels(f"noise of config_type {name!r}", levels)
+
+    @classmethod
+    def from_user(cls, noise: NoiseModel | Mapping[str, Any] | None) -> NoiseModel:
+        """Model from what an estimator's `noise` parameter may be: None, a mapping of the parameters, or a model."""
+        if noise is None:
+            return cls()
+        if isinstance(noise, cls):
+            return noise
+        if not isinstance(noise, Mapping):
+            raise ValueError(
+                f"noise must be None, a mapping such as {{'energy': 0.001}}, or a NoiseModel, got {noise!r}"
+            )
+        unknown = sorted(set(noise) - {*LABEL_KINDS, "config_type"}, key=str)
+        if unknown:
+            raise ValueError(f"noise has unknown keys {unknown}, expected some of energy, forces, stress, config_type")
+        return cls(**noise)
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Noise level of every group whose level was given."""
+        levels = {kind: getattr(self, kind) for kind in LABEL_KINDS}
+        for name, own in (self.config_type or {}).items():
+            levels |= {f"{kind}[{name}]": level for kind, level in own.items()}
+        return {group: float(level) for group, level in levels.items() if level is not None}
+
+    def group(self, structure: LabelledStructure, kind: str) -> str:
+        """Group of one label: the kind, e.g. ``"forces"``, or ``"forces[Surface]"`` where that has its own level."""
+        own = (self.config_type or {}).get(structure.config_type, {})
+        return f"{kind}[{structure.config_type}]" if kind in own else kind
+
+    def groups(self, labelled: Sequence[LabelledStructure]) -> list[dict[str, str]]:
+        """For each structure, the group of every label kind it has."""
+        return [{kind: self.group(structure, kind) for kind in structure.kinds} for structure in labelled]
+
+    def require_known(self, labelled: Sequence[LabelledStructure]) -> None:
+        """Raise StructureError when a configuration type with its own level occurs in no structure."""
+        present = {structure.config_type for structure in labelled}
+        absent = sorted(set(self.config_type or {}) - present)
+        if absent:
+            raise StructureError(
+                f"noise gives levels for config_type {absent}, which no structure has; present are"
+                f" {sorted(present - {''}) or 'none'}."
+            )
+
+
+def _check_levels(what: str, levels: Any) -> None:
+    if not isinstance(levels, Mapping) or set(levels) - set(LABEL_KINDS):
+        raise ValueError(f"{what}: expected a mapping with keys among energy, forces, stress, got {levels!r}")
+    for kind, level in levels.items():
+        number = isinstance(level, (int, float, np.integer, np.floating)) and not isinstance(level, bool)
+        if level is not None and not (number and np.isfinite(level) and level > 0):
+            raise ValueError(f"{what}: {kind} must be a positive number, or None to be optimised, got {level!r}")
