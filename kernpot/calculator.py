@@ -1,0 +1,132 @@
+"""The ASE calculator: any kernpot potential in ASE's optimisers, dynamics, NEB and vibrations."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.data import chemical_symbols
+
+from kernpot.errors import StructureError
+from kernpot.structures.neighbours import NeighbourList
+
+if TYPE_CHECKING:
+    from kernpot.potential import Potential
+    from kernpot.uncertainty.prediction import Prediction
+
+
+class KernpotCalculator(Calculator):
+    """ASE calculator around a fitted potential.
+
+    Energies and forces are the means; the distribution is in `prediction`, computed only when asked for.
+
+    Parameters
+    ----------
+    potential : Potential
+        A fitted potential.
+    skin : float, default=0.5
+        Extra radius of the neighbour list, Angstrom: the list is rebuilt when an atom has moved by half of it.
+
+    Examples
+    --------
+    >>> atoms.calc = potential.calculator()                     # doctest: +SKIP
+    >>> atoms.get_forces()                                      # doctest: +SKIP
+    >>> atoms.calc.prediction.forces.std.max()                  # doctest: +SKIP
+    """
+
+    name = "kernpot"
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+
+    def __init__(self, potential: Potential, skin: float = 0.5) -> None:
+        super().__init__()
+        self.potential = potential
+        self.neighbour_list = NeighbourList(potential.cutoff, skin=skin)
+        self._prediction: Prediction | None = None
+        self._watched: weakref.ref[Atoms] | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute energy, energies, forces and (periodic in three directions only) stress of `atoms`.
+
+        Raises
+        ------
+        PropertyNotImplementedError
+            If the stress of a structure that is not periodic in three directions is asked for.
+        StructureError
+            If positions are not finite, or an element is unknown to the potential.
+        """
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        self._prediction = None
+        if atoms is not None:
+            self._watched = weakref.ref(atoms)
+        if self.atoms is None:
+            raise StructureError("nothing to compute: no structure was given to the calculator")
+        self._check(self.atoms)
+        if properties and "stress" in properties and not self.atoms.pbc.all():
+            raise PropertyNotImplementedError(
+                "stress needs a structure periodic in three directions, "
+                f"got pbc = {self.atoms.pbc.tolist()}; set atoms.pbc = True or do not ask for the stress"
+            )
+        mean = self.potential.mean(self.atoms, pairs=self.neighbour_list.update(self.atoms))
+        self.results = {
+            "energy": mean.energy,
+            "free_energy": mean.energy,
+            "energies": mean.energies,
+            "forces": mean.forces,
+        }
+        if mean.stress is not None:
+            self.results["stress"] = mean.stress
+
+    @property
+    def prediction(self) -> Prediction:
+        """The full distribution for the structure last computed, as it is now; computed once per geometry.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing has been computed with this calculator yet.
+        """
+        atoms = self._watched() if self._watched is not None else self.atoms
+        if atoms is None:
+            atoms = self.atoms
+        if atoms is None:
+            raise RuntimeError(
+                "this calculator has not seen a structure yet: call atoms.get_potential_energy() first, "
+                "or use potential.predict_full([atoms])"
+            )
+        if self._prediction is None or self.check_state(atoms):
+            if self.check_state(atoms):
+                self.calculate(atoms, ["energy"], all_changes)
+            self._prediction = self.potential.predict_full([atoms])[0]
+        return self._prediction
+
+    def _check(self, atoms: Atoms) -> None:
+        if not np.isfinite(atoms.positions).all():
+            first = int(np.argwhere(~np.isfinite(atoms.positions))[0, 0])
+            raise StructureError(
+                f"positions must be finite, got NaN or infinity at atom {first}: has the dynamics blown up? "
+                "try a smaller time step and look at the last frames"
+            )
+        unknown = sorted(set(atoms.numbers.tolist()) - set(self.potential.elements_))
+        if unknown:
+            raise StructureError(
+                f"the potential knows {_symbols(self.potential.elements_)}, the structure also has {_symbols(unknown)}; "
+                "fit with structures that contain these elements"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A weak reference cannot be pickled (e.g. by multiprocessing); the copy falls back to its own atoms.
+        return {**self.__dict__, "_watched": None}
+
+
+def _symbols(numbers: Any) -> str:
+    return ", ".join(chemical_symbols[number] for number in numbers)

@@ -1,0 +1,119 @@
+"""Which environments become inducing: candidates from the training structures, chosen per descriptor and element."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.errors import InducingWarning
+from kernpot.functionals.state import InducingBlock, normalise
+from kernpot.gp.inducing import select_environments
+
+# Candidates kept per inducing environment; beyond it structures are thinned at random, so that memory stays bounded.
+_POOL = 20
+
+
+def unit_features(features: SOAPFeatures, atoms: Atoms) -> Tensor:
+    """Unit-normalised features of every atom."""
+    return normalise(torch.from_numpy(features(atoms)))[0]
+
+
+def _described(u: Tensor, numbers: np.ndarray, element: int) -> Tensor:
+    """Environments of one element that hold any density (with ``w0 = 0`` an isolated atom holds none)."""
+    chosen = u[torch.from_numpy(np.flatnonzero(numbers == element))]
+    return chosen[(chosen != 0).any(1)]
+
+
+def shares(counts: dict[int, int], total: int) -> dict[int, int]:
+    """Split ``total`` inducing environments over elements: in proportion to the square root of their abundance.
+
+    The root keeps rare elements described; no element gets more than it has environments, and what it cannot use goes to
+    the others.
+    """
+    share = dict.fromkeys(counts, 0)
+    open_ = {z for z, n in counts.items() if n > 0}
+    left = min(total, sum(counts.values()))
+    while left > 0 and open_:
+        weight = sum(np.sqrt(counts[z]) for z in open_)
+        given = 0
+        for z in sorted(open_, key=lambda z: counts[z]):
+            part = min(counts[z] - share[z], max(1, int(left * np.sqrt(counts[z]) / weight)), left - given)
+            share[z] += part
+            given += part
+        left -= given
+        open_ = {z for z in open_ if share[z] < counts[z]}
+    return share
+
+
+def choose(
+    structures: Sequence[Atoms],
+    descriptors: Sequence[SOAPFeatures],
+    zetas: Sequence[int],
+    n_inducing: int,
+    method: str,
+    rng: np.random.RandomState,
+) -> list[InducingBlock]:
+    """Inducing blocks chosen from the environments of the training structures."""
+    elements = sorted({int(z) for atoms in structures for z in atoms.numbers})
+    n_atoms = sum(len(a) for a in structures)
+    pool = list(rng.permutation(len(structures)))
+    limit = max(_POOL * n_inducing, 1000)
+    if n_atoms > limit:
+        size = np.cumsum([len(structures[k]) for k in pool])
+        kept = pool[: int(np.searchsorted(size, limit)) + 1]
+        # A thinned pool must still show every element.
+        seen = {int(z) for k in kept for z in structures[k].numbers}
+        for k in pool[len(kept) :]:
+            if not set(structures[k].numbers.tolist()) <= seen:
+                kept.append(k)
+                seen |= set(structures[k].numbers.tolist())
+        pool = kept
+    pool = sorted(pool)
+    blocks: list[InducingBlock] = []
+    start = 0
+    wanted = 0
+    for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
+        part = n_inducing // len(descriptors) + (d < n_inducing % len(descriptors))
+        wanted += part
+        u = torch.cat([unit_features(features, structures[k]) for k in pool])
+        numbers = np.concatenate([structures[k].numbers for k in pool])
+        candidates_of = {z: _described(u, numbers, z) for z in elements}
+        share = shares({z: len(c) for z, c in candidates_of.items()}, part)
+        for z, candidates in candidates_of.items():
+            if share[z] == 0:
+                continue
+            chosen = candidates[torch.from_numpy(select_environments(candidates, share[z], method, rng))]
+            blocks.append(InducingBlock(d, z, zeta, chosen.contiguous(), slice(start, start + len(chosen))))
+            start += len(chosen)
+    if start < wanted:
+        warnings.warn(
+            f"{start} inducing environments are used instead of {wanted}: the training structures hold no more distinct ones.",
+            InducingWarning,
+            stacklevel=3,
+        )
+    return blocks
+
+
+def given(
+    inducing: Sequence[Atoms], descriptors: Sequence[SOAPFeatures], zetas: Sequence[int]
+) -> list[InducingBlock]:
+    """Inducing blocks from structures whose environments the user picked (``arrays["inducing"]`` masks atoms)."""
+    blocks: list[InducingBlock] = []
+    start = 0
+    for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
+        masks = [np.asarray(a.arrays.get("inducing", np.ones(len(a))), dtype=bool) for a in inducing]
+        u = torch.cat([unit_features(features, a)[torch.from_numpy(m)] for a, m in zip(inducing, masks, strict=True)])
+        numbers = np.concatenate([a.numbers[m] for a, m in zip(inducing, masks, strict=True)])
+        for z in sorted({int(z) for z in numbers}):
+            candidates = _described(u, numbers, z)
+            order = select_environments(candidates, len(candidates), "fps", 0)
+            distinct = candidates[torch.from_numpy(np.sort(order))]
+            blocks.append(InducingBlock(d, z, zeta, distinct.contiguous(), slice(start, start + len(distinct))))
+            start += len(distinct)
+    return blocks

@@ -1,0 +1,381 @@
+"""The sparse Gaussian process as a scikit-learn estimator of potential-energy surfaces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from dscribe.descriptors import SOAP
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from kernpot.descriptors import SOAPFeatures, default_descriptor
+from kernpot.errors import DescriptorError, KernpotError, StructureError
+from kernpot.gp import model_file
+from kernpot.gp.compress import RowMaker, compress
+from kernpot.gp.environments import choose, given
+from kernpot.gp.evidence import maximize_evidence
+from kernpot.gp.hyperparameters import Hyperparameters, misfit_of, starting_noise
+from kernpot.gp.mean import MeanPotential
+from kernpot.gp.posterior import Posterior
+from kernpot.gp.predictor import Predictor
+from kernpot.gp.summary import data_hash, describe_data
+from kernpot.gp.whitening import Whitening
+from kernpot.kernels import SOAPKernel
+from kernpot.progress import Report, reporting
+from kernpot.structures.checks import check_atoms
+from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy
+from kernpot.structures.neighbours import Pairs
+from kernpot.structures.noise import NoiseModel
+from kernpot.structures.reference import isolated_atom_energies
+from kernpot.uncertainty.prediction import MeanPrediction, Prediction
+
+if TYPE_CHECKING:
+    from kernpot.calculator import KernpotCalculator
+
+
+class SparseGPPotential(RegressorMixin, BaseEstimator):
+    """Sparse Gaussian process potential on SOAP environments, trained on energies, forces and stress.
+
+    Parameters
+    ----------
+    descriptor : dscribe.descriptors.SOAP or list of them, optional
+        Several descriptors (a short and a long cutoff, say) make a sum of kernels, each with inducing environments and
+        amplitudes of its own. None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present.
+    n_inducing : int, default=1000
+        Inducing environments in all; split evenly over descriptors, and over elements by the root of their abundance.
+    kernel : SOAPKernel or list of SOAPKernel, optional
+        One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
+    noise : dict or NoiseModel, optional
+        Misfit levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3), and ``config_type`` overrides. Levels
+        given stay fixed; the others are optimised. ``atoms.info["noise_scale"]`` multiplies those of one structure.
+    optimize : bool, default=True
+        Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes. Otherwise noise levels
+        that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
+    inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
+        How inducing environments are chosen; or structures whose environments are used (``arrays["inducing"]`` masks
+        atoms).
+    isolated_atoms : dict, optional
+        Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
+        precedence, and elements with neither are found by least squares over compositions.
+    n_jobs : int, optional
+        Processes for the training rows (joblib).
+    random_state : int, RandomState or None
+        Seed of the choice of inducing environments.
+    progress : bool or callable, optional
+        True shows bars; a callable gets ``(stage, done, total)``.
+
+    Attributes
+    ----------
+    elements_ : tuple of int
+        Atomic numbers seen in training.
+    isolated_atoms_ : dict of int to float
+        Isolated-atom energies used, eV.
+    kernels_ : list of SOAPKernel
+        Fitted kernels, one per descriptor.
+    noise_ : dict of str to float
+        Noise per group.
+    log_evidence_ : float
+        Variational lower bound of the log marginal likelihood.
+    n_inducing_ : int
+        Inducing environments in use.
+    summary_ : dict
+        What the fit saw and found.
+
+    Examples
+    --------
+    >>> from kernpot import SparseGPPotential, read_structures          # doctest: +SKIP
+    >>> gp = SparseGPPotential(n_inducing=500).fit(read_structures("train.xyz"))   # doctest: +SKIP
+    >>> energy, std = gp.predict(read_structures("test.xyz"), return_std=True)     # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        descriptor: SOAP | Sequence[SOAP] | None = None,
+        n_inducing: int = 1000,
+        kernel: SOAPKernel | Sequence[SOAPKernel] | None = None,
+        noise: Mapping[str, Any] | NoiseModel | None = None,
+        optimize: bool = True,
+        inducing: str | Sequence[Atoms] = "fps",
+        isolated_atoms: Mapping[int | str, float] | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        progress: bool | Report | None = None,
+    ) -> None:
+        self.descriptor = descriptor
+        self.n_inducing = n_inducing
+        self.kernel = kernel
+        self.noise = noise
+        self.optimize = optimize
+        self.inducing = inducing
+        self.isolated_atoms = isolated_atoms
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.progress = progress
+
+    # ------------------------------------------------------------------ learning
+
+    def fit(
+        self,
+        structures: Sequence[Atoms],
+        energies: ArrayLike | None = None,
+        forces: Sequence[Any] | None = None,
+        stress: Sequence[Any] | None = None,
+    ) -> Self:
+        """Fit to labelled structures.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+            Labels are read from their calculators unless given.
+        energies : array-like of shape (n,), optional
+            Total energies, eV; overrides the structures' own. None entries are missing labels.
+        forces : list of array-like of shape (n_atoms, 3) or None, optional
+            eV/A.
+        stress : list of array-like of shape (6,) or None, optional
+            eV/A^3, ASE sign and Voigt order.
+
+        Raises
+        ------
+        StructureError
+            Before any work, naming the frame, when a structure or label cannot be used.
+        DescriptorError
+            When the descriptor does not fit the structures or is not smooth.
+        """
+        labelled = label_structures(structures, energies, forces, stress)
+        require_any_energy(labelled)
+        noise = NoiseModel.from_user(self.noise)
+        noise.require_known(labelled)
+        kernels = self._kernels(labelled)
+        atoms = [s.atoms for s in labelled]
+        self._check_settings()
+        self.isolated_atoms_ = isolated_atom_energies(labelled, self.isolated_atoms)
+        with reporting(self.progress) as report:
+            zetas = [k.zeta for k in kernels]
+            if isinstance(self.inducing, str):
+                rng = check_random_state(self.random_state)
+                blocks = choose(atoms, self._features, zetas, self.n_inducing, self.inducing, rng)
+            else:
+                blocks = given(self.inducing, self._features, zetas)
+            self._whitening = Whitening(blocks)
+            self._maker = RowMaker(self._features, self._whitening, noise, self.isolated_atoms_)
+            self._factors = compress(labelled, self._maker, self.n_jobs, report)
+        self.kernels_ = kernels
+        self.elements_ = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
+        self._hyperparameters = Hyperparameters(blocks, kernels)
+        self.noise_ = starting_noise(labelled, noise, self.isolated_atoms_)
+        self.summary_ = {"data": describe_data(labelled), "data_hash": data_hash(labelled), "updates": []}
+        self._maximize(noise)
+        self._condition()
+        return self
+
+    def partial_fit(
+        self,
+        structures: Sequence[Atoms],
+        energies: ArrayLike | None = None,
+        forces: Sequence[Any] | None = None,
+        stress: Sequence[Any] | None = None,
+    ) -> Self:
+        """Learn from more structures exactly, without going back to the old ones.
+
+        Inducing environments, noise and amplitudes stay as they are, so the result is that of one fit to all structures
+        with them. An unfitted estimator is fitted. Parameters and errors are those of :meth:`fit`.
+        """
+        if not hasattr(self, "elements_"):
+            return self.fit(structures, energies, forces, stress)
+        labelled = label_structures(structures, energies, forces, stress)
+        unknown = sorted({int(z) for s in labelled for z in s.atoms.numbers} - set(self.elements_))
+        if unknown:
+            raise StructureError(
+                f"{labelled[0].source}: elements {[chemical_symbols[z] for z in unknown]} were not in the fit; "
+                "fit again with structures that hold them."
+            )
+        with reporting(self.progress) as report:
+            new = compress(labelled, self._maker, self.n_jobs, report)
+        start = starting_noise(labelled, self._maker.noise, self.isolated_atoms_)
+        for group, factor in new.items():
+            if group in self._factors:
+                self._factors[group].merge(factor)
+            else:
+                self._factors[group] = factor
+                self.noise_[group] = start[group]
+        self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
+        self._condition()
+        return self
+
+    # ------------------------------------------------------------------ answering
+
+    def predict(
+        self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Total energies.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        return_std : bool
+            Also return standard deviations, the misfit of labels included.
+
+        Returns
+        -------
+        energies : ndarray of shape (n,), eV
+        std : ndarray of shape (n,), eV
+            Only with ``return_std``.
+        """
+        frames = self._frames(structures)
+        if not return_std:
+            return np.array([self._mean(a).energy for a in frames])
+        pairs = np.array([self._predictor.energy(a) for a in frames]).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+        """Distributions of energy, atomic energies, forces and stress.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        covariance : bool
+            Also the joint covariance of energy, forces and stress of each structure.
+        """
+        return [self._predictor(a, covariance) for a in self._frames(structures)]
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Mean energy, atomic energies, forces and stress of one structure, without error bars.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
+        """
+        check_is_fitted(self)
+        return self._mean(atoms, pairs)
+
+    def score(self, structures: Sequence[Atoms], energies: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+        """R^2 of energies per atom, as scikit-learn's regressors score."""
+        labelled = label_structures(structures, energies)
+        require_any_energy(labelled)
+        kept = [s for s in labelled if s.energy is not None]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[[s.energy is not None for s in labelled]]
+        sizes = np.array([len(s.atoms) for s in kept])
+        found = np.asarray(self.predict([s.atoms for s in kept]))
+        return float(r2_score([s.energy for s in kept] / sizes, found / sizes, sample_weight=weights))
+
+    @property
+    def cutoff(self) -> float:
+        """Largest cutoff of the descriptors, Angstrom."""
+        check_is_fitted(self)
+        return max(f.cutoff for f in self._features)
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
+        from kernpot.calculator import KernpotCalculator
+
+        check_is_fitted(self)
+        return KernpotCalculator(self, skin=skin)
+
+    # ------------------------------------------------------------------ the model file
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file: safetensors with a JSON header, nothing executable."""
+        check_is_fitted(self)
+        model_file.save(self, path)
+
+    @classmethod
+    def from_file_contents(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
+        """Rebuild a fitted estimator from a model file's header and tensors (see :func:`kernpot.load`)."""
+        estimator = cls()
+        model_file.restore(estimator, header, tensors)
+        estimator._condition()
+        return estimator
+
+    # ------------------------------------------------------------------ parts
+
+    def _check_settings(self) -> None:
+        if not isinstance(self.n_inducing, (int, np.integer)) or self.n_inducing < 1:
+            raise KernpotError(f"n_inducing must be a positive integer, got {self.n_inducing!r}.")
+        if isinstance(self.inducing, str) and self.inducing not in ("fps", "cur", "leverage", "random"):
+            raise KernpotError(f"inducing must be 'fps', 'cur', 'leverage', 'random' or structures, got {self.inducing!r}.")
+
+    def _kernels(self, labelled: Sequence[LabelledStructure]) -> list[SOAPKernel]:
+        """Set up the descriptors for these structures and return one kernel per descriptor."""
+        numbers = sorted({int(z) for s in labelled for z in s.atoms.numbers})
+        if self.descriptor is None:
+            soaps = [default_descriptor(numbers)]
+        else:
+            soaps = [self.descriptor] if isinstance(self.descriptor, SOAP) else list(self.descriptor)
+        if not soaps:
+            raise DescriptorError("expected at least one descriptor, got an empty list; None chooses a default.")
+        self._features = [SOAPFeatures(s) for s in soaps]
+        for features in self._features:
+            features.require_smooth()
+            for s in labelled:
+                try:
+                    features.check(s.atoms)
+                except DescriptorError as error:
+                    raise DescriptorError(f"{s.source}: {error}") from None
+        if self.kernel is None or isinstance(self.kernel, SOAPKernel):
+            kernels = [self.kernel or SOAPKernel()] * len(soaps)
+        else:
+            kernels = list(self.kernel)
+        if len(kernels) != len(soaps):
+            raise KernpotError(f"expected one kernel, or one per descriptor ({len(soaps)}), got {len(kernels)}.")
+        return [k.for_elements(numbers) for k in kernels]
+
+    def _maximize(self, noise: NoiseModel) -> None:
+        found: dict[str, Any] = {"optimized": bool(self.optimize)}
+        if self.optimize:
+            result = maximize_evidence(
+                self._factors,
+                self._whitening.block,
+                self.noise_,
+                set(noise.fixed),
+                self._hyperparameters.amplitudes(),
+                self._hyperparameters.fixed(),
+                self._hyperparameters.log_prior(),
+            )
+            self.noise_ = result.noise
+            self._hyperparameters.set_amplitudes(result.amplitudes)
+            found |= {
+                "evaluations": result.n_evaluations,
+                "converged": result.converged,
+                "message": result.message,
+                "at_bounds": list(result.at_bounds),
+            }
+            self.log_evidence_ = result.log_evidence
+            found["log_evidence"] = result.log_evidence
+        self.summary_["evidence"] = found
+
+    def _condition(self) -> None:
+        """Posterior, mean and predictor from the factors and hyperparameters."""
+        amplitudes = self._hyperparameters.amplitudes()
+        self._posterior = Posterior(self._factors, self._whitening.block, self.noise_, amplitudes)
+        weights = self._whitening.weights(self._posterior.whitened_weights * self._posterior.scale)
+        self._mean = MeanPotential(self._features, self._whitening.blocks, weights, self.isolated_atoms_)
+        misfit = misfit_of(self.noise_, self._factors)
+        self._predictor = Predictor(self._features, self._whitening, self._posterior, amplitudes, misfit, self._mean)
+        self.n_inducing_ = len(self._whitening.block)
+        self.summary_["misfit"] = misfit
+
+    def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
+        check_is_fitted(self)
+        frames = [structures] if isinstance(structures, Atoms) else list(structures)
+        for index, atoms in enumerate(frames):
+            check_atoms(atoms, f"structures[{index}]")
+            unknown = sorted(set(atoms.numbers.tolist()) - set(self.elements_))
+            if unknown:
+                raise StructureError(
+                    f"structures[{index}]: elements {[chemical_symbols[z] for z in unknown]} were not in the fit "
+                    f"({[chemical_symbols[z] for z in self.elements_]}); fit again with structures that hold them."
+                )
+        return frames
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_posterior")

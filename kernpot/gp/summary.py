@@ -1,0 +1,35 @@
+"""What a fit saw: counts by configuration type, and a hash of the data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernpot.structures.labels import LabelledStructure
+
+
+def describe_data(labelled: Sequence[LabelledStructure]) -> dict[str, Any]:
+    """Numbers of structures, atoms and labels."""
+    return {
+        "structures": len(labelled),
+        "atoms": sum(len(s.atoms) for s in labelled),
+        "energies": sum(s.energy is not None for s in labelled),
+        "force_components": sum(s.forces.size for s in labelled if s.forces is not None),
+        "stress_components": sum(s.stress.size for s in labelled if s.stress is not None),
+        "config_types": dict(Counter(s.config_type for s in labelled)),
+    }
+
+
+def data_hash(labelled: Sequence[LabelledStructure]) -> str:
+    """SHA-256 of geometries and labels, in order."""
+    digest = hashlib.sha256()
+    for s in labelled:
+        parts = [s.atoms.numbers, s.atoms.positions, s.atoms.cell.array, s.atoms.pbc, s.energy, s.forces, s.stress]
+        for part in parts:
+            value = np.ascontiguousarray(np.array([] if part is None else part, dtype=np.float64))
+            digest.update(repr(value.shape).encode() + value.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,207 @@
+"""The model file: one safetensors file whose JSON header says what it holds; no code is ever read from it.
+
+Layout: the safetensors metadata has one key, ``kernpot``, with a JSON object: what the potential put there (`kind`,
+descriptor, hyperparameters, units, training summary) and what this module adds (`format`, `schema_version`, `versions`,
+`created`, `sha256`). The hash covers the header and every tensor, so a damaged or edited file is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from kernpot.errors import ModelFileError
+
+FORMAT = "kernpot"
+SCHEMA_VERSION = 1
+VERSIONED_LIBRARIES = ("kernpot", "numpy", "torch", "gpytorch", "dscribe", "ase")
+
+# Where the class of each kind lives; it is built by its classmethod from_file_contents(header, tensors).
+KINDS = {"SparseGPPotential": ("kernpot.gp.estimator", "SparseGPPotential")}
+
+
+def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write a model file atomically: it appears complete or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; an existing one is replaced.
+    header : mapping
+        JSON-able (numpy scalars allowed; keys become strings) and with a ``kind`` from `KINDS`.
+    tensors : mapping of str to ndarray
+        The arrays.
+
+    Raises
+    ------
+    ModelFileError
+        If the header is not JSON-able, or the file cannot be written.
+    """
+    path = Path(path)
+    stamped = {
+        **header,
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "versions": library_versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        stamped = json.loads(_canonical(stamped))  # as it will be read: string keys, lists
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the model header must be JSON with finite numbers, got one that is not: {error}") from None
+    if not isinstance(stamped.get("kind"), str):
+        raise ModelFileError(f"the model header needs a 'kind' (one of {', '.join(KINDS)}), got {stamped.get('kind')!r}")
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    stamped["sha256"] = _digest(stamped, arrays)
+    _replace_file(path, safetensors.numpy.save(arrays, metadata={FORMAT: _canonical(stamped)}))
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read and verify a model file.
+
+    Returns
+    -------
+    header : dict
+        As written, with `format`, `schema_version`, `versions`, `created` and `sha256`.
+    tensors : dict of str to ndarray
+        The arrays.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, truncated, foreign, changed after writing, or of a newer schema.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(f"no model file at {path}; check the path, or make one with `kernpot fit`") from None
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
+    header = _read_header(path, content)
+    try:
+        tensors = safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ModelFileError(f"{path} is damaged ({error}); copy it again from its source, or refit the model") from None
+    claimed = header.pop("sha256", None)
+    if claimed != _digest(header, tensors):
+        raise ModelFileError(
+            f"{path} was changed or damaged after it was written: its contents do not match its SHA-256 checksum; "
+            "copy it again from its source, or refit the model"
+        )
+    return {**header, "sha256": claimed}, tensors
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Load the potential saved in a model file.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``*.kernpot`` file.
+
+    Returns
+    -------
+    Potential
+        The fitted potential, e.g. a `SparseGPPotential`.
+
+    Raises
+    ------
+    ModelFileError
+        If the file cannot be trusted (see `read_model`) or holds a kind of model this version does not know.
+    """
+    header, tensors = read_model(path)
+    if header["kind"] not in KINDS:
+        raise ModelFileError(
+            f"{path} holds a model of kind {header['kind']!r}; this kernpot knows {', '.join(KINDS)}: upgrade kernpot"
+        )
+    module, name = KINDS[header["kind"]]
+    return getattr(importlib.import_module(module), name).from_file_contents(header, tensors)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries a model depends on."""
+    versions = {"python": platform.python_version()}
+    for library in VERSIONED_LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = "not installed"
+    return versions
+
+
+def _read_header(path: Path, content: bytes) -> dict[str, Any]:
+    """Take kernpot's header out of the safetensors header, telling truncated from foreign files."""
+    length = int.from_bytes(content[:8], "little")
+    ours = content[8:].startswith(b'{"__metadata__":{"kernpot":')
+    if not content or (ours and len(content) < 8 + length):
+        raise ModelFileError(f"{path} is truncated ({len(content)} bytes); copy it again from its source")
+    foreign = ModelFileError(
+        f"{path} is not a kernpot model file; expected a file written by `kernpot fit` or potential.save()"
+    )
+    if len(content) < 8 + length:
+        raise foreign
+    try:
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][FORMAT])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise foreign from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise foreign
+    schema = header.get("schema_version")
+    if not isinstance(schema, int) or schema < 1:
+        raise foreign
+    if schema > SCHEMA_VERSION:
+        raise ModelFileError(
+            f"{path} has schema version {schema}, this kernpot reads up to {SCHEMA_VERSION}: upgrade kernpot "
+            f"(the file was written by kernpot {header.get('versions', {}).get('kernpot', 'unknown')})"
+        )
+    if not isinstance(header.get("kind"), str):
+        raise foreign
+    return header
+
+
+def _canonical(header: Mapping[str, Any]) -> str:
+    return json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(_canonical(header).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ModelFileError(f"cannot write {path}: {error.strerror}; check that the folder exists and has room") from error
+    finally:
+        temporary.unlink(missing_ok=True)
