@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import Structure
 from kernpot.gp.factor import LabelFactor
+from kernpot.gp.leave_one_out import KeptRows
 from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
@@ -81,56 +82,87 @@ class RowMaker:
         return LabelRows(self.noise.group(labelled, kind), self.whitening(rows / scale), y, prior / scale**2)
 
 
+class Compressor:
+    """Folds structures into one factor per noise group, and keeps the rows of some.
+
+    Attributes
+    ----------
+    factors : dict of str to LabelFactor
+    kept : list of KeptRows
+        Rows of the structures asked for, for leave-one-out.
+    """
+
+    def __init__(self, maker: RowMaker) -> None:
+        self._maker = maker
+        self.factors: dict[str, LabelFactor] = {}
+        self.kept: list[KeptRows] = []
+
+    def add(self, labelled: LabelledStructure, keep: bool = False) -> None:
+        """Add the labels of one structure."""
+        rows = KeptRows()
+        for part in self._maker(labelled):
+            if part.group not in self.factors:
+                self.factors[part.group] = LabelFactor.empty(part.rows.shape[1], part.prior.shape[1])
+            self.factors[part.group].add(part.rows, part.targets, part.prior)
+            if keep:
+                rows.parts.append((part.group, part.rows, part.targets))
+        if keep:
+            self.kept.append(rows)
+
+    def merge(self, factors: dict[str, LabelFactor], kept: list[KeptRows]) -> None:
+        """Add what another process made of other structures."""
+        self.kept += kept
+        for group, factor in factors.items():
+            if group in self.factors:
+                self.factors[group].merge(factor)
+            else:
+                self.factors[group] = factor
+
+
 def compress(
     structures: Sequence[LabelledStructure],
     maker: RowMaker,
+    keep: Collection[int] = (),
     n_jobs: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, LabelFactor]:
-    """One factor per noise group over all structures.
+) -> Compressor:
+    """Compress all structures.
 
     Parameters
     ----------
+    keep : collection of int
+        Indices of structures whose rows are kept.
     n_jobs : int, optional
         Processes (joblib); each compresses its share and the factors are merged.
     progress : callable, optional
         Called with (stage, done, total).
     """
-    factors: dict[str, LabelFactor] = {}
+    total = Compressor(maker)
     if n_jobs is None or n_jobs == 1:
-        for done, labelled in enumerate(structures, 1):
-            _add(factors, labelled, maker)
+        for k, labelled in enumerate(structures):
+            total.add(labelled, k in keep)
             if progress:
-                progress("rows", done, len(structures))
-        return factors
+                progress("rows", k + 1, len(structures))
+        return total
     # Shares of similar cost: deal out the structures by size.
     order = sorted(range(len(structures)), key=lambda k: -len(structures[k].atoms))
     n_shares = min(len(structures), max(8, 4 * abs(n_jobs)))
-    shares = [[structures[k] for k in order[first::n_shares]] for first in range(n_shares)]
+    shares = [order[first::n_shares] for first in range(n_shares)]
+    jobs = (delayed(_share)([structures[k] for k in share], [k in keep for k in share], maker) for share in shares)
     done = 0
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_share)(share, maker) for share in shares)
-    for share, result in zip(shares, results, strict=True):
-        for group, factor in result.items():
-            if group in factors:
-                factors[group].merge(factor)
-            else:
-                factors[group] = factor
+    for share, result in zip(shares, Parallel(n_jobs=n_jobs, return_as="generator")(jobs), strict=True):
+        total.merge(*result)
         done += len(share)
         if progress:
             progress("rows", done, len(structures))
-    return factors
+    return total
 
 
-def _add(factors: dict[str, LabelFactor], labelled: LabelledStructure, maker: RowMaker) -> None:
-    for part in maker(labelled):
-        if part.group not in factors:
-            factors[part.group] = LabelFactor.empty(part.rows.shape[1], part.prior.shape[1])
-        factors[part.group].add(part.rows, part.targets, part.prior)
-
-
-def _share(structures: list[LabelledStructure], maker: RowMaker) -> dict[str, LabelFactor]:
+def _share(
+    structures: list[LabelledStructure], keep: list[bool], maker: RowMaker
+) -> tuple[dict[str, LabelFactor], list[KeptRows]]:
     torch.set_num_threads(1)
-    factors: dict[str, LabelFactor] = {}
-    for labelled in structures:
-        _add(factors, labelled, maker)
-    return factors
+    compressor = Compressor(maker)
+    for labelled, kept in zip(structures, keep, strict=True):
+        compressor.add(labelled, kept)
+    return compressor.factors, compressor.kept

@@ -22,8 +22,9 @@ from kernpot.errors import DescriptorError, KernpotError, StructureError
 from kernpot.gp import model_file
 from kernpot.gp.compress import RowMaker, compress
 from kernpot.gp.environments import choose, given
-from kernpot.gp.evidence import maximize_evidence
+from kernpot.gp.evidence import EvidenceResult, maximize_evidence
 from kernpot.gp.hyperparameters import Hyperparameters, misfit_of, starting_noise
+from kernpot.gp.leave_one_out import MIN_STRUCTURES, KeptRows, balance_energies, choose_kept, leave_one_out
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
@@ -58,8 +59,9 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         Misfit levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3), and ``config_type`` overrides. Levels
         given stay fixed; the others are optimised. ``atoms.info["noise_scale"]`` multiplies those of one structure.
     optimize : bool, default=True
-        Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes. Otherwise noise levels
-        that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
+        Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes, then weigh energies
+        against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.leave_one_out`). Otherwise noise
+        levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
     inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
         How inducing environments are chosen; or structures whose environments are used (``arrays["inducing"]`` masks
         atoms).
@@ -82,7 +84,10 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     kernels_ : list of SOAPKernel
         Fitted kernels, one per descriptor.
     noise_ : dict of str to float
-        Noise per group.
+        Noise per group, which weighs the labels.
+    misfit_ : dict of str to float
+        Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: from
+        leave-one-structure-out errors, or the noise when ``optimize=False`` or structures are few.
     log_evidence_ : float
         Variational lower bound of the log marginal likelihood.
     n_inducing_ : int
@@ -167,13 +172,16 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
                 blocks = given(self.inducing, self._features, zetas)
             self._whitening = Whitening(blocks)
             self._maker = RowMaker(self._features, self._whitening, noise, self.isolated_atoms_)
-            self._factors = compress(labelled, self._maker, self.n_jobs, report)
+            rng = check_random_state(self.random_state)
+            keep = choose_kept(labelled, rng) if self.optimize else set()
+            compressed = compress(labelled, self._maker, keep, self.n_jobs, report)
+            self._factors = compressed.factors
         self.kernels_ = kernels
         self.elements_ = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
         self._hyperparameters = Hyperparameters(blocks, kernels)
         self.noise_ = starting_noise(labelled, noise, self.isolated_atoms_)
         self.summary_ = {"data": describe_data(labelled), "data_hash": data_hash(labelled), "updates": []}
-        self._maximize(noise)
+        self._learn_hyperparameters(noise, compressed.kept)
         self._condition()
         return self
 
@@ -199,7 +207,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
                 "fit again with structures that hold them."
             )
         with reporting(self.progress) as report:
-            new = compress(labelled, self._maker, self.n_jobs, report)
+            new = compress(labelled, self._maker, n_jobs=self.n_jobs, progress=report).factors
         start = starting_noise(labelled, self._maker.noise, self.isolated_atoms_)
         for group, factor in new.items():
             if group in self._factors:
@@ -329,29 +337,48 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             raise KernpotError(f"expected one kernel, or one per descriptor ({len(soaps)}), got {len(kernels)}.")
         return [k.for_elements(numbers) for k in kernels]
 
-    def _maximize(self, noise: NoiseModel) -> None:
+    def _learn_hyperparameters(self, noise: NoiseModel, kept: Sequence[KeptRows]) -> None:
+        """Amplitudes and noise by evidence, the weight of energies and the misfit by leave-one-structure-out."""
+        fixed = set(noise.fixed)
         found: dict[str, Any] = {"optimized": bool(self.optimize)}
+        self.misfit_ = misfit_of(self.noise_, self._factors)
         if self.optimize:
-            result = maximize_evidence(
-                self._factors,
-                self._whitening.block,
-                self.noise_,
-                set(noise.fixed),
-                self._hyperparameters.amplitudes(),
-                self._hyperparameters.fixed(),
-                self._hyperparameters.log_prior(),
+            self._maximize(fixed)
+            balanced = balance_energies(
+                kept, self._factors, self._whitening.block, self.noise_, fixed, self._hyperparameters.amplitudes()
             )
-            self.noise_ = result.noise
-            self._hyperparameters.set_amplitudes(result.amplitudes)
+            moved = {g for g, sigma in balanced.items() if sigma != self.noise_[g]}
+            self.noise_ = balanced
+            result = self._maximize(fixed | moved)
+            self.log_evidence_ = result.log_evidence
             found |= {
-                "evaluations": result.n_evaluations,
+                "log_evidence": result.log_evidence,
                 "converged": result.converged,
                 "message": result.message,
                 "at_bounds": list(result.at_bounds),
             }
-            self.log_evidence_ = result.log_evidence
-            found["log_evidence"] = result.log_evidence
-        self.summary_["evidence"] = found
+            self.misfit_ = misfit_of(self.noise_, self._factors)
+            if len(kept) >= MIN_STRUCTURES:
+                amplitudes = self._hyperparameters.amplitudes()
+                posterior = Posterior(self._factors, self._whitening.block, self.noise_, amplitudes)
+                left_out = leave_one_out(kept, posterior, self.noise_)
+                self.misfit_ |= left_out.misfit()
+                found["leave_one_out"] = {"structures": len(kept), "mae": left_out.mae()}
+        self.summary_["hyperparameters"] = found
+
+    def _maximize(self, fixed: set[str]) -> EvidenceResult:
+        result = maximize_evidence(
+            self._factors,
+            self._whitening.block,
+            self.noise_,
+            fixed,
+            self._hyperparameters.amplitudes(),
+            self._hyperparameters.fixed(),
+            self._hyperparameters.log_prior(),
+        )
+        self.noise_ = result.noise
+        self._hyperparameters.set_amplitudes(result.amplitudes)
+        return result
 
     def _condition(self) -> None:
         """Posterior, mean and predictor from the factors and hyperparameters."""
@@ -359,10 +386,10 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self._posterior = Posterior(self._factors, self._whitening.block, self.noise_, amplitudes)
         weights = self._whitening.weights(self._posterior.whitened_weights * self._posterior.scale)
         self._mean = MeanPotential(self._features, self._whitening.blocks, weights, self.isolated_atoms_)
-        misfit = misfit_of(self.noise_, self._factors)
-        self._predictor = Predictor(self._features, self._whitening, self._posterior, amplitudes, misfit, self._mean)
+        self._predictor = Predictor(
+            self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
+        )
         self.n_inducing_ = len(self._whitening.block)
-        self.summary_["misfit"] = misfit
 
     def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
         check_is_fitted(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -204,6 +204,10 @@ class LabelFactor:
         factor._n_used, factor._compressed = m + 1, True
         factor.n_rows, factor.prior = n_rows, prior.to(torch.float64).clone()
         return factor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as the triangle, a third of the buffer."""
+        return type(self).from_tensors, (self.as_tensors(),)
 
     def _append(self, rows: Tensor, targets: Tensor) -> None:
         start = 0

@@ -54,6 +54,7 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         "blocks": [{"descriptor": b.descriptor, "element": b.element, "zeta": b.zeta} for b in blocks],
         "groups": groups,
         "noise": dict(estimator.noise_),
+        "misfit": dict(estimator.misfit_),
         "noise_model": asdict(estimator._maker.noise),
         "log_evidence": getattr(estimator, "log_evidence_", None),
         "n_inducing": estimator.n_inducing_,
@@ -86,6 +87,7 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
             parts = {name: torch.from_numpy(np.array(tensors[f"factor.{g}.{name}"])) for name in names}
             estimator._factors[group] = LabelFactor.from_tensors(parts)
         estimator.noise_ = {str(k): float(v) for k, v in header["noise"].items()}
+        estimator.misfit_ = {str(k): float(v) for k, v in header["misfit"].items()}
         estimator.elements_ = tuple(int(z) for z in header["elements"])
         estimator.isolated_atoms_ = {int(z): float(e) for z, e in header["isolated_atoms"].items()}
         estimator.summary_ = dict(header["summary"])

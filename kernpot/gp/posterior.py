@@ -41,7 +41,7 @@ def stacked_root(
     blocks.sort(key=lambda rows: -float(rows.abs().max()))
     prior = torch.eye(m, m + 1, dtype=scale.dtype, device=scale.device)
     stacked = triangle_of(torch.cat([*blocks, prior]))
-    return stacked[:m, :m], stacked[:m, m]
+    return stacked[:m, :m].contiguous(), stacked[:m, m].contiguous()
 
 
 class Posterior:
