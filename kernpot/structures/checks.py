@@ -95,7 +95,8 @@ def check_voigt(value: Any, source: str, name: str = "stress", floor: float = SY
     Raises
     ------
     StructureError
-        Another shape, not finite, or asymmetric by more than `floor` and ``SYMMETRY_TOLERANCE`` of its largest component.
+        Another shape, not finite, or asymmetric by more than `floor` and than ``SYMMETRY_TOLERANCE`` of its largest
+        component.
     """
     array = _numeric(value, name, source)
     if array.shape not in ((6,), (3, 3), (9,)):

@@ -7,10 +7,10 @@ from ase import Atoms
 
 from kernpot.errors import StructureError
 
-MIN_CELL_LENGTH = 1e-3
+MIN_CELL_LENGTH = 0.1
 """Shortest usable periodic cell vector, in Angstrom."""
 
-MIN_CELL_SINE = 1e-5
+MIN_CELL_SINE = 1e-3
 """Smallest usable singular value of the periodic cell vectors scaled to unit length."""
 
 
@@ -57,7 +57,8 @@ def check_geometry(atoms: Atoms, source: str) -> None:
         direction = "abc"[np.flatnonzero(pbc)[lengths.argmin()]]
         raise StructureError(
             f"{source}: periodic in direction {direction} (pbc {flags}), but that cell vector has length"
-            f" {lengths.min():g} A; set a cell, or switch this direction off with atoms.pbc."
+            f" {lengths.min():g} A, expected at least {MIN_CELL_LENGTH} A; set a cell, or switch this"
+            " direction off with atoms.pbc."
         )
     if np.linalg.svd(vectors / lengths[:, None], compute_uv=False)[-1] < MIN_CELL_SINE:
         raise StructureError(

@@ -14,6 +14,9 @@ from kernpot.structures.geometry import check_geometry, periodic_cell
 # The search reaches this much further (relative), so that rounding inside vesin cannot drop one of i-j and j-i.
 _MARGIN = 1e-9
 
+# Below this radius, in Angstrom, vesin's time grows again: it sorts the atoms into very many, nearly all empty, boxes.
+_MIN_SEARCH_RADIUS = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -119,11 +122,11 @@ class NeighbourList:
 
 
 def _candidates(atoms: Atoms, cutoff: float) -> Pairs:
-    """Every pair closer than the cutoff, and possibly a few on it, in a reproducible order."""
+    """Every pair closer than the cutoff, and possibly some beyond it, in a reproducible order."""
     if len(atoms) == 0:
         return Pairs(*_no_pairs())
     cell = periodic_cell(atoms)
-    search = vesin.NeighborList(cutoff=cutoff * (1 + _MARGIN), full_list=True)
+    search = vesin.NeighborList(cutoff=max(cutoff * (1 + _MARGIN), _MIN_SEARCH_RADIUS), full_list=True)
     centres, neighbours, shifts = search.compute(
         np.array(atoms.positions, dtype=np.float64), cell, np.asarray(atoms.pbc), "ijS"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class NoiseModel:
     energy: float | None = None
     forces: float | None = None
     stress: float | None = None
-    config_type: Mapping[str, Mapping[str, float | None]] | None = field(default=None)
+    config_type: Mapping[str, Mapping[str, float | None]] | None = None
 
     def __post_init__(self) -> None:
         _check_levels("noise", {kind: getattr(self, kind) for kind in LABEL_KINDS})

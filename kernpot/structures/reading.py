@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import ase.db
@@ -73,10 +74,7 @@ def _read_file(path: Path) -> list[Atoms]:
     frames: list[Atoms] = []
     # readers raise anything from AssertionError to zlib.error, so nothing narrower would do
     try:
-        file_format = filetype(str(path))
-        frames.extend(_rows(path, file_format) if file_format in ("db", "json") else _frames(path, file_format))
-        if file_format == "extxyz":
-            _require_read_to_end(path, frames)
+        frames.extend(_frames(path, filetype(str(path))))
     except StructureError:
         raise
     except Exception as error:
@@ -89,8 +87,12 @@ def _read_file(path: Path) -> list[Atoms]:
     return frames
 
 
-def _frames(path: Path, file_format: str) -> Iterator[Atoms]:
-    yield from iread(str(path), index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True)
+def _frames(path: Path, file_format: str) -> Iterable[Atoms]:
+    if file_format == "extxyz":
+        return _extxyz(path)
+    if file_format in ("db", "json"):
+        return _rows(path, file_format)
+    return iread(str(path), index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True)
 
 
 def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
@@ -102,15 +104,22 @@ def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
             yield atoms
 
 
-def _require_read_to_end(path: Path, frames: list[Atoms]) -> None:
-    """ASE stops without a word at a blank line between frames; what follows would be lost."""
-    n_lines = sum(len(atoms) + 2 for atoms in frames)
+def _extxyz(path: Path) -> list[Atoms]:
+    # the reader seeks back after every frame, which in a compressed file means unpacking it from the start each time
     with open_with_compression(str(path), "r") as file:
-        # lattice vectors may follow a frame as VEC lines
-        lines = (line for line in file if not line.lstrip().startswith("VEC"))
-        for number, line in enumerate(lines):
-            if number >= n_lines and line.strip():
-                raise StructureError(
-                    f"{path}: the reader stopped after {len(frames)} structures, at a blank line, but more text follows"
-                    f" ({line.strip()[:40]!r}); remove blank lines between the structures."
-                )
+        text = file.read()
+    frames = list(iread(StringIO(text), index=":", format="extxyz", parallel=False))
+    _require_read_to_end(path, text, frames)
+    return frames
+
+
+def _require_read_to_end(path: Path, text: str, frames: list[Atoms]) -> None:
+    """ASE stops without a word at a blank line between frames; what follows would be lost."""
+    # lattice vectors may follow a frame as VEC lines
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("VEC")]
+    for line in lines[sum(len(atoms) + 2 for atoms in frames) :]:
+        if line.strip():
+            raise StructureError(
+                f"{path}: the reader stopped after {len(frames)} structures, at a blank line, but more text follows"
+                f" ({line.strip()[:40]!r}); remove blank lines between the structures."
+            )

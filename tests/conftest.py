@@ -1,0 +1,23 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the published data sets; tests that use it are skipped where it is absent."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"the published data sets are not part of the repository and not found at {path}")
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same stream of random numbers for every test."""
+    return np.random.default_rng(20240607)
