@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from kernpot.descriptors.soap import SOAPFeatures
-from kernpot.errors import InducingWarning
+from kernpot.errors import InducingWarning, KernpotError, StructureError
 from kernpot.functionals.state import InducingBlock, normalise
 from kernpot.gp.inducing import select_environments
+from kernpot.structures.checks import check_atoms
 
 # Candidates kept per inducing environment; beyond it structures are thinned at random, so that memory stays bounded.
 _POOL = 20
@@ -33,8 +35,8 @@ def _described(u: Tensor, numbers: np.ndarray, element: int) -> Tensor:
 def shares(counts: dict[int, int], total: int) -> dict[int, int]:
     """Split ``total`` inducing environments over elements: in proportion to the square root of their abundance.
 
-    The root keeps rare elements described; no element gets more than it has environments, and what it cannot use goes to
-    the others.
+    The root keeps rare elements described; no element gets more than it has environments, and what it cannot use goes
+    to the others.
     """
     share = dict.fromkeys(counts, 0)
     open_ = {z for z, n in counts.items() if n > 0}
@@ -81,6 +83,11 @@ def choose(
     for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
         part = n_inducing // len(descriptors) + (d < n_inducing % len(descriptors))
         wanted += part
+        if part < len(elements):
+            raise KernpotError(
+                f"n_inducing={n_inducing} is too few: {len(elements)} elements and {len(descriptors)} descriptors need "
+                f"at least {len(elements) * len(descriptors)}, or an element would have no energy of its own."
+            )
         u = torch.cat([unit_features(features, structures[k]) for k in pool])
         numbers = np.concatenate([structures[k].numbers for k in pool])
         candidates_of = {z: _described(u, numbers, z) for z in elements}
@@ -93,7 +100,8 @@ def choose(
             start += len(chosen)
     if start < wanted:
         warnings.warn(
-            f"{start} inducing environments are used instead of {wanted}: the training structures hold no more distinct ones.",
+            f"{start} inducing environments are used instead of {wanted}: the training structures hold no more "
+            "distinct ones.",
             InducingWarning,
             stacklevel=3,
         )
@@ -101,16 +109,30 @@ def choose(
 
 
 def given(
-    inducing: Sequence[Atoms], descriptors: Sequence[SOAPFeatures], zetas: Sequence[int]
+    inducing: Sequence[Atoms], descriptors: Sequence[SOAPFeatures], zetas: Sequence[int], elements: Sequence[int]
 ) -> list[InducingBlock]:
-    """Inducing blocks from structures whose environments the user picked (``arrays["inducing"]`` masks atoms)."""
+    """Inducing blocks from structures whose environments the user picked (``arrays["inducing"]`` masks atoms).
+
+    Raises
+    ------
+    StructureError
+        When a structure cannot be used, or the environments do not cover exactly the elements of the fit.
+    """
     blocks: list[InducingBlock] = []
     start = 0
+    for k, atoms in enumerate(inducing):
+        check_atoms(atoms, f"inducing[{k}]")
+    masks = [np.asarray(a.arrays.get("inducing", np.ones(len(a))), dtype=bool) for a in inducing]
+    covered = sorted({int(z) for a, m in zip(inducing, masks, strict=True) for z in a.numbers[m]})
+    if covered != sorted(elements):
+        raise StructureError(
+            f"inducing: the structures hold environments of {[chemical_symbols[z] for z in covered]}, expected those "
+            f"of every element of the fit, {[chemical_symbols[z] for z in sorted(elements)]}, and no others."
+        )
     for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
-        masks = [np.asarray(a.arrays.get("inducing", np.ones(len(a))), dtype=bool) for a in inducing]
         u = torch.cat([unit_features(features, a)[torch.from_numpy(m)] for a, m in zip(inducing, masks, strict=True)])
         numbers = np.concatenate([a.numbers[m] for a, m in zip(inducing, masks, strict=True)])
-        for z in sorted({int(z) for z in numbers}):
+        for z in covered:
             candidates = _described(u, numbers, z)
             order = select_environments(candidates, len(candidates), "fps", 0)
             distinct = candidates[torch.from_numpy(np.sort(order))]

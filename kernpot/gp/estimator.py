@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 from dscribe.descriptors import SOAP
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from kernpot.descriptors import SOAPFeatures, default_descriptor
-from kernpot.errors import DescriptorError, KernpotError, StructureError
+from kernpot.errors import KernpotError
 from kernpot.gp import model_file
 from kernpot.gp.compress import RowMaker, compress
 from kernpot.gp.environments import choose, given
-from kernpot.gp.evidence import EvidenceResult, maximize_evidence
-from kernpot.gp.hyperparameters import Hyperparameters, misfit_of, starting_noise
+from kernpot.gp.evidence import Evidence, EvidenceResult, maximize_evidence
+from kernpot.gp.hyperparameters import Hyperparameters, kind_of, misfit_of, starting_noise, warn_unseen
+from kernpot.gp.inducing import METHODS
 from kernpot.gp.leave_one_out import MIN_STRUCTURES, KeptRows, balance_energies, choose_kept, leave_one_out
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
+from kernpot.gp.setup import descriptors_for, kernels_for, require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import check_atoms
-from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy
+from kernpot.structures.labels import label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import isolated_atom_energies
@@ -56,8 +56,9 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     kernel : SOAPKernel or list of SOAPKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
-        Misfit levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3), and ``config_type`` overrides. Levels
-        given stay fixed; the others are optimised. ``atoms.info["noise_scale"]`` multiplies those of one structure.
+        Misfit levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3), and ``config_type`` overrides.
+        Levels given stay fixed; the others are optimised. ``atoms.info["noise_scale"]`` multiplies those of one
+        structure.
     optimize : bool, default=True
         Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes, then weigh energies
         against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.leave_one_out`). Otherwise noise
@@ -89,7 +90,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: from
         leave-one-structure-out errors, or the noise when ``optimize=False`` or structures are few.
     log_evidence_ : float
-        Variational lower bound of the log marginal likelihood.
+        Variational lower bound of the log marginal likelihood of all labels learnt.
     n_inducing_ : int
         Inducing environments in use.
     summary_ : dict
@@ -131,7 +132,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     def fit(
         self,
         structures: Sequence[Atoms],
-        energies: ArrayLike | None = None,
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
         forces: Sequence[Any] | None = None,
         stress: Sequence[Any] | None = None,
     ) -> Self:
@@ -159,28 +160,38 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         require_any_energy(labelled)
         noise = NoiseModel.from_user(self.noise)
         noise.require_known(labelled)
-        kernels = self._kernels(labelled)
-        atoms = [s.atoms for s in labelled]
         self._check_settings()
-        self.isolated_atoms_ = isolated_atom_energies(labelled, self.isolated_atoms)
+        atoms = [s.atoms for s in labelled]
+        elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
+        features = descriptors_for(self.descriptor, elements)
+        require_described(labelled, features)
+        kernels = kernels_for(self.kernel, len(features), elements)
+        isolated = isolated_atom_energies(labelled, self.isolated_atoms)
+        warn_unseen(labelled)
         with reporting(self.progress) as report:
             zetas = [k.zeta for k in kernels]
-            if isinstance(self.inducing, str):
-                rng = check_random_state(self.random_state)
-                blocks = choose(atoms, self._features, zetas, self.n_inducing, self.inducing, rng)
-            else:
-                blocks = given(self.inducing, self._features, zetas)
-            self._whitening = Whitening(blocks)
-            self._maker = RowMaker(self._features, self._whitening, noise, self.isolated_atoms_)
             rng = check_random_state(self.random_state)
+            # Drawn first, so that the structures left out are the same whatever the inducing environments.
             keep = choose_kept(labelled, rng) if self.optimize else set()
-            compressed = compress(labelled, self._maker, keep, self.n_jobs, report)
-            self._factors = compressed.factors
+            if isinstance(self.inducing, str):
+                blocks = choose(atoms, features, zetas, self.n_inducing, self.inducing, rng)
+            else:
+                blocks = given(self.inducing, features, zetas, elements)
+            whitening = Whitening(blocks)
+            maker = RowMaker(features, whitening, noise, isolated)
+            compressed = compress(labelled, maker, keep, self.n_jobs, report)
+        # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
+        self._features, self._whitening, self._maker, self._factors = features, whitening, maker, compressed.factors
+        self.isolated_atoms_ = isolated
         self.kernels_ = kernels
-        self.elements_ = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
+        self.elements_ = elements
         self._hyperparameters = Hyperparameters(blocks, kernels)
         self.noise_ = starting_noise(labelled, noise, self.isolated_atoms_)
-        self.summary_ = {"data": describe_data(labelled), "data_hash": data_hash(labelled), "updates": []}
+        self.summary_: dict[str, Any] = {
+            "data": describe_data(labelled),
+            "data_hash": data_hash(labelled),
+            "updates": [],
+        }
         self._learn_hyperparameters(noise, compressed.kept)
         self._condition()
         return self
@@ -188,7 +199,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     def partial_fit(
         self,
         structures: Sequence[Atoms],
-        energies: ArrayLike | None = None,
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
         forces: Sequence[Any] | None = None,
         stress: Sequence[Any] | None = None,
     ) -> Self:
@@ -200,21 +211,21 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         if not hasattr(self, "elements_"):
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
-        unknown = sorted({int(z) for s in labelled for z in s.atoms.numbers} - set(self.elements_))
-        if unknown:
-            raise StructureError(
-                f"{labelled[0].source}: elements {[chemical_symbols[z] for z in unknown]} were not in the fit; "
-                "fit again with structures that hold them."
-            )
+        for s in labelled:
+            require_fitted(s.atoms, self.elements_, s.source)
+        require_described(labelled, self._features)
         with reporting(self.progress) as report:
             new = compress(labelled, self._maker, n_jobs=self.n_jobs, progress=report).factors
         start = starting_noise(labelled, self._maker.noise, self.isolated_atoms_)
+        known = {kind_of(group) for group in self._factors}
         for group, factor in new.items():
             if group in self._factors:
                 self._factors[group].merge(factor)
             else:
                 self._factors[group] = factor
                 self.noise_[group] = start[group]
+                if kind_of(group) not in known:
+                    self.misfit_[kind_of(group)] = start[group]
         self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
         self._condition()
         return self
@@ -264,9 +275,15 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
         """
         check_is_fitted(self)
+        require_fitted(atoms, self.elements_, "structure")
         return self._mean(atoms, pairs)
 
-    def score(self, structures: Sequence[Atoms], energies: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        sample_weight: Sequence[float] | NDArray[np.float64] | None = None,
+    ) -> float:
         """R^2 of energies per atom, as scikit-learn's regressors score."""
         labelled = label_structures(structures, energies)
         require_any_energy(labelled)
@@ -307,35 +324,10 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     # ------------------------------------------------------------------ parts
 
     def _check_settings(self) -> None:
-        if not isinstance(self.n_inducing, (int, np.integer)) or self.n_inducing < 1:
+        if not isinstance(self.n_inducing, int | np.integer) or self.n_inducing < 1:
             raise KernpotError(f"n_inducing must be a positive integer, got {self.n_inducing!r}.")
-        if isinstance(self.inducing, str) and self.inducing not in ("fps", "cur", "leverage", "random"):
-            raise KernpotError(f"inducing must be 'fps', 'cur', 'leverage', 'random' or structures, got {self.inducing!r}.")
-
-    def _kernels(self, labelled: Sequence[LabelledStructure]) -> list[SOAPKernel]:
-        """Set up the descriptors for these structures and return one kernel per descriptor."""
-        numbers = sorted({int(z) for s in labelled for z in s.atoms.numbers})
-        if self.descriptor is None:
-            soaps = [default_descriptor(numbers)]
-        else:
-            soaps = [self.descriptor] if isinstance(self.descriptor, SOAP) else list(self.descriptor)
-        if not soaps:
-            raise DescriptorError("expected at least one descriptor, got an empty list; None chooses a default.")
-        self._features = [SOAPFeatures(s) for s in soaps]
-        for features in self._features:
-            features.require_smooth()
-            for s in labelled:
-                try:
-                    features.check(s.atoms)
-                except DescriptorError as error:
-                    raise DescriptorError(f"{s.source}: {error}") from None
-        if self.kernel is None or isinstance(self.kernel, SOAPKernel):
-            kernels = [self.kernel or SOAPKernel()] * len(soaps)
-        else:
-            kernels = list(self.kernel)
-        if len(kernels) != len(soaps):
-            raise KernpotError(f"expected one kernel, or one per descriptor ({len(soaps)}), got {len(kernels)}.")
-        return [k.for_elements(numbers) for k in kernels]
+        if isinstance(self.inducing, str) and self.inducing not in METHODS:
+            raise KernpotError(f"inducing must be one of {', '.join(METHODS)}, or structures, got {self.inducing!r}.")
 
     def _learn_hyperparameters(self, noise: NoiseModel, kept: Sequence[KeptRows]) -> None:
         """Amplitudes and noise by evidence, the weight of energies and the misfit by leave-one-structure-out."""
@@ -350,7 +342,6 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             moved = {g for g, sigma in balanced.items() if sigma != self.noise_[g]}
             self.noise_ = balanced
             result = self._maximize(fixed | moved)
-            self.log_evidence_ = result.log_evidence
             found |= {
                 "log_evidence": result.log_evidence,
                 "converged": result.converged,
@@ -390,18 +381,17 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
         )
         self.n_inducing_ = len(self._whitening.block)
+        evidence = Evidence(self._factors, self._whitening.block)
+        noise = torch.tensor([self.noise_[group] for group in evidence.groups], dtype=torch.float64)
+        self.log_evidence_ = float(evidence(noise.log(), amplitudes.log()))
 
     def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
         check_is_fitted(self)
         frames = [structures] if isinstance(structures, Atoms) else list(structures)
         for index, atoms in enumerate(frames):
-            check_atoms(atoms, f"structures[{index}]")
-            unknown = sorted(set(atoms.numbers.tolist()) - set(self.elements_))
-            if unknown:
-                raise StructureError(
-                    f"structures[{index}]: elements {[chemical_symbols[z] for z in unknown]} were not in the fit "
-                    f"({[chemical_symbols[z] for z in self.elements_]}); fit again with structures that hold them."
-                )
+            source = source_of(atoms, index)
+            check_atoms(atoms, source)
+            require_fitted(atoms, self.elements_, source)
         return frames
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -89,7 +89,7 @@ class Evidence:
         NumericalError
             If the result is not finite.
         """
-        value: Tensor = _LogEvidence.apply(log_noise, log_amplitudes, self)  # type: ignore[no-untyped-call]
+        value: Tensor = _LogEvidence.apply(log_noise, log_amplitudes, self)
         return value
 
     def value_and_gradient(self, log_noise: Tensor, log_amplitudes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -269,8 +269,9 @@ def maximize_evidence(
         value = evidence(log_noise, log_amplitudes)
         if log_prior is not None:
             value = value + log_prior(dict(zip(evidence.groups, log_noise.exp(), strict=True)), log_amplitudes.exp())
-        value.backward()  # type: ignore[no-untyped-call]
-        assert log_noise.grad is not None and log_amplitudes.grad is not None
+        value.backward()
+        assert log_noise.grad is not None
+        assert log_amplitudes.grad is not None
         gradient = torch.cat([log_noise.grad, log_amplitudes.grad]).cpu().numpy()[free]
         return -float(value.detach()) / evidence.n_labels, -gradient / evidence.n_labels
 

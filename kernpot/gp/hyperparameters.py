@@ -61,7 +61,7 @@ class Hyperparameters:
         if not priors:
             return None
 
-        def log_prior(noise: Mapping[str, Tensor], amplitudes: Tensor) -> Tensor:
+        def log_prior(_: Mapping[str, Tensor], amplitudes: Tensor) -> Tensor:
             total = amplitudes.new_zeros(())
             for d, prior in priors:
                 own = torch.stack([a for (owner, _), a in zip(self._at, amplitudes, strict=True) if owner == d])
@@ -87,17 +87,25 @@ def starting_noise(
     fixed = noise.fixed
     out = {}
     for group, found in values.items():
-        kind = group.split("[")[0]
+        kind = kind_of(group)
         spread = np.std(found) if kind == "energy" else np.sqrt(np.mean(np.square(found)))
         out[group] = fixed.get(group, max(_START_PART * float(spread), _START_FLOOR[kind]))
     return out
 
 
+def kind_of(group: str) -> str:
+    """Label kind of a noise group: ``"forces"`` of ``"forces[Surface]"``."""
+    return group.split("[")[0]
+
+
 def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) -> dict[str, float]:
-    """Misfit per label kind for structures to come: the noise of the kind, averaged over groups that have their own."""
+    """Misfit per label kind for structures to come: the noise of the kind, averaged over groups that have their own.
+
+    A kind without labels gets a stated guess (see :func:`warn_unseen`).
+    """
     out = {}
     for kind in LABEL_KINDS:
-        groups = [g for g in factors if g == kind or g.startswith(f"{kind}[")]
+        groups = [g for g in factors if kind_of(g) == kind]
         if kind in groups:
             out[kind] = float(noise[kind])
         elif groups:
@@ -105,10 +113,20 @@ def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) ->
             out[kind] = float(np.sqrt(np.average([noise[g] ** 2 for g in groups], weights=weights)))
         else:
             out[kind] = _UNSEEN[kind]
-            unit = {"energy": "eV/atom", "forces": "eV/A", "stress": "eV/A^3"}[kind]
-            warnings.warn(
-                f"no structure has {kind} labels, so the misfit of {kind} is unknown; its std assumes {_UNSEEN[kind]} {unit}.",
-                KernpotWarning,
-                stacklevel=3,
-            )
     return out
+
+
+def warn_unseen(labelled: Sequence[LabelledStructure]) -> None:
+    """Warn when forces, or the stress of periodic structures, will have error bars that rest on a guess."""
+    missing = []
+    if all(s.forces is None for s in labelled):
+        missing.append(("forces", "eV/A"))
+    if all(s.stress is None for s in labelled) and any(all(s.atoms.pbc) for s in labelled):
+        missing.append(("stress", "eV/A^3"))
+    for kind, unit in missing:
+        warnings.warn(
+            f"no structure has {kind} labels, so their misfit is unknown; the std of predicted {kind} takes "
+            f"{_UNSEEN[kind]} {unit} for it.",
+            KernpotWarning,
+            stacklevel=3,
+        )

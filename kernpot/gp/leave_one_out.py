@@ -1,10 +1,10 @@
 """Leave-one-structure-out errors in closed form, and what they settle: the weight of energies, and the misfit.
 
-The evidence takes the misfit of every label as independent. Force components of a structure are not, so a fit to tens of
-thousands of them and a few hundred energies gives the energies almost no weight: on silicon (Zuo et al. 2020) it asks for
-17 meV/atom of energy noise where 3 meV/atom can be had. What a user cares about is the error on a structure the model has not
-seen, which the square-root factor gives without refitting (see :func:`kernpot.gp.posterior.leave_out`). So the evidence
-sets amplitudes and the noise of forces and stress, and the noise of energies minimises
+The evidence takes the misfit of every label as independent. Force components of a structure are not, so a fit to tens
+of thousands of them and a few hundred energies gives the energies almost no weight: on silicon (Zuo et al. 2020) it
+asks for 17 meV/atom of energy noise where 3 meV/atom can be had. What a user cares about is the error on a structure
+the model has not seen, which the square-root factor gives without refitting (:func:`kernpot.gp.posterior.leave_out`).
+So the evidence sets amplitudes and the noise of forces and stress, and the noise of energies minimises
 
     sum over label kinds of log(mean absolute leave-one-out error),
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.posterior import Posterior, leave_out
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.reference import is_isolated_atom
 
 # Structures whose rows are kept for leave-one-out, and the labels they may hold together (rows of M numbers each).
 _MAX_STRUCTURES = 60
@@ -76,10 +77,13 @@ class LeaveOneOut:
 
 
 def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState) -> set[int]:
-    """Structures to keep: at random, in proportion to their configuration types, within a bounded memory."""
-    order = rng.permutation(len(labelled))
+    """Structures to keep: at random, in proportion to their configuration types, within a bounded memory.
+
+    Isolated atoms are not kept: nothing else tells of them, so their errors say nothing about structures to come.
+    """
+    order = [k for k in rng.permutation(len(labelled)) if not is_isolated_atom(labelled[k])]
     by_type: dict[str, list[int]] = {}
-    for k in order.tolist():
+    for k in order:
         by_type.setdefault(labelled[k].config_type, []).append(k)
     # Deal in proportion: the j-th of n members of a type comes at (j + 1/2) / n.
     place = {k: (j + 0.5) / len(ks) for ks in by_type.values() for j, k in enumerate(ks)}
@@ -124,7 +128,7 @@ def balance_energies(
     fixed: set[str],
     amplitudes: Tensor,
 ) -> dict[str, float]:
-    """Noise with that of energies scaled to minimise the leave-one-out score; unchanged where there is nothing to balance."""
+    """Noise with that of energies scaled to minimise the leave-one-out score; unchanged where nothing can be."""
     free = [g for g in factors if g.split("[")[0] == "energy" and g not in fixed]
     others = any(not g.startswith("energy") for g in factors)
     if not free or not others or len(kept) < MIN_STRUCTURES:

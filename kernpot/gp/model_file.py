@@ -31,7 +31,7 @@ _UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress
 def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator."""
     blocks = estimator._whitening.blocks
-    tensors: dict[str, NDArray[Any]] = {f"environments.{b}": block.environments.numpy() for b, block in enumerate(blocks)}
+    tensors: dict[str, NDArray[Any]] = {f"environments.{b}": x.environments.numpy() for b, x in enumerate(blocks)}
     groups = list(estimator._factors)
     for g, group in enumerate(groups):
         for name, tensor in estimator._factors[group].as_tensors().items():
@@ -58,7 +58,12 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         "noise_model": asdict(estimator._maker.noise),
         "log_evidence": getattr(estimator, "log_evidence_", None),
         "n_inducing": estimator.n_inducing_,
-        "parameters": {"n_inducing": int(estimator.n_inducing), "optimize": bool(estimator.optimize)},
+        "parameters": {
+            "n_inducing": int(estimator.n_inducing),
+            "optimize": bool(estimator.optimize),
+            "inducing": estimator.inducing if isinstance(estimator.inducing, str) else "fps",
+            "random_state": estimator.random_state if isinstance(estimator.random_state, int) else None,
+        },
         "summary": estimator.summary_,
     }
     write_model(path, header, tensors)
@@ -79,7 +84,8 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
         blocks, start = [], 0
         for b, data in enumerate(header["blocks"]):
             u = torch.from_numpy(np.array(tensors[f"environments.{b}"]))
-            blocks.append(InducingBlock(data["descriptor"], data["element"], data["zeta"], u, slice(start, start + len(u))))
+            columns = slice(start, start + len(u))
+            blocks.append(InducingBlock(data["descriptor"], data["element"], data["zeta"], u, columns))
             start += len(u)
         estimator._factors = {}
         for g, group in enumerate(header["groups"]):
@@ -98,10 +104,13 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
             descriptor=soaps if len(soaps) > 1 else soaps[0],
             kernel=list(estimator.kernels_) if len(soaps) > 1 else estimator.kernels_[0],
             noise=noise,
+            isolated_atoms=dict(estimator.isolated_atoms_),
             **header["parameters"],
         )
     except KeyError as error:
-        raise ModelFileError(f"the model file lacks {error}: it was not written by kernpot; save the model again.") from None
+        raise ModelFileError(
+            f"the model file lacks {error}: it was not written by kernpot; save the model again."
+        ) from None
     estimator._whitening = Whitening(blocks)
     estimator._maker = RowMaker(estimator._features, estimator._whitening, noise, estimator.isolated_atoms_)
     estimator._hyperparameters = Hyperparameters(blocks, estimator.kernels_)

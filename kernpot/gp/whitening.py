@@ -67,14 +67,14 @@ def _factor(block: InducingBlock) -> tuple[Tensor, float]:
         if int(info) == 0:
             if jitter > _JITTER:
                 warnings.warn(
-                    f"the covariance of the {len(k)} inducing environments of element {block.element} needed jitter {jitter:.0e} "
-                    "(1e-10 is usual): they are nearly dependent; fewer inducing environments lose nothing.",
+                    f"the covariance of the {len(k)} inducing environments of element {block.element} needed jitter "
+                    f"{jitter:.0e} (1e-10 is usual): they are nearly dependent; fewer of them lose nothing.",
                     JitterWarning,
                     stacklevel=2,
                 )
             return factor, jitter
         jitter *= 10
     raise NumericalError(
-        f"the covariance of the inducing environments of element {block.element} is not positive definite even with jitter "
-        f"{_LARGEST:.0e}. Check the features for NaN, or use fewer inducing environments."
+        f"the covariance of the inducing environments of element {block.element} is not positive definite even with "
+        f"jitter {_LARGEST:.0e}. Check the features for NaN, or use fewer inducing environments."
     )

@@ -1,0 +1,79 @@
+"""Before any work starts: descriptors and kernels that suit the structures, or an error that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ase import Atoms
+from ase.data import chemical_symbols
+from dscribe.descriptors import SOAP
+
+from kernpot.descriptors import SOAPFeatures, default_descriptor
+from kernpot.errors import DescriptorError, KernpotError, StructureError
+from kernpot.kernels import SOAPKernel
+from kernpot.structures.labels import LabelledStructure
+
+
+def descriptors_for(descriptor: SOAP | Sequence[SOAP] | None, elements: Sequence[int]) -> list[SOAPFeatures]:
+    """Differentiable descriptors from what the user gave; None is the default one for these elements.
+
+    Raises
+    ------
+    DescriptorError
+        Not a SOAP or a list of them, or a SOAP that is not smooth.
+    """
+    if descriptor is None:
+        soaps = [default_descriptor(elements)]
+    elif isinstance(descriptor, SOAP):
+        soaps = [descriptor]
+    elif isinstance(descriptor, Sequence) and not isinstance(descriptor, str):
+        soaps = list(descriptor)
+    else:
+        raise DescriptorError(f"expected a dscribe.descriptors.SOAP or a list of them, got {descriptor!r}.")
+    if not soaps:
+        raise DescriptorError("expected at least one descriptor, got an empty list; None chooses a default.")
+    features = [SOAPFeatures(soap) for soap in soaps]
+    for f in features:
+        f.require_smooth()
+    return features
+
+
+def kernels_for(
+    kernel: SOAPKernel | Sequence[SOAPKernel] | None, n_descriptors: int, elements: Sequence[int]
+) -> list[SOAPKernel]:
+    """One kernel per descriptor with an amplitude per element; those of the user stay as they are.
+
+    Raises
+    ------
+    KernpotError
+        Not a SOAPKernel or as many as there are descriptors.
+    """
+    if kernel is None or isinstance(kernel, SOAPKernel):
+        kernels = [SOAPKernel() if kernel is None else kernel] * n_descriptors
+    elif isinstance(kernel, Sequence) and all(isinstance(k, SOAPKernel) for k in kernel):
+        kernels = list(kernel)
+    else:
+        raise KernpotError(f"expected a SOAPKernel or a list of them, got {kernel!r}.")
+    if len(kernels) != n_descriptors:
+        raise KernpotError(f"expected one kernel, or one per descriptor ({n_descriptors}), got {len(kernels)}.")
+    return [k.for_elements(elements) for k in kernels]
+
+
+def require_described(labelled: Sequence[LabelledStructure], features: Sequence[SOAPFeatures]) -> None:
+    """Raise DescriptorError, naming the frame, when a descriptor does not fit a structure."""
+    for f in features:
+        for s in labelled:
+            try:
+                f.check(s.atoms)
+            except DescriptorError as error:
+                raise DescriptorError(f"{s.source}: {error}") from None
+
+
+def require_fitted(atoms: Atoms, elements: Collection[int], source: str) -> None:
+    """Raise StructureError when a structure holds elements that the fit has not seen."""
+    unknown = sorted(set(atoms.numbers.tolist()) - set(elements))
+    if unknown:
+        raise StructureError(
+            f"{source}: elements {[chemical_symbols[z] for z in unknown]} were not in the fit "
+            f"({[chemical_symbols[z] for z in sorted(elements)]}); fit again with structures that hold them."
+        )
