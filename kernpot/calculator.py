@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -32,14 +32,15 @@ class KernpotCalculator(Calculator):
 
     Examples
     --------
-    >>> atoms.calc = potential.calculator()                     # doctest: +SKIP
-    >>> atoms.get_forces()                                      # doctest: +SKIP
-    >>> atoms.calc.prediction.forces.std.max()                  # doctest: +SKIP
+    >>> atoms.calc = potential.calculator()  # doctest: +SKIP
+    >>> atoms.get_forces()  # doctest: +SKIP
+    >>> atoms.calc.prediction.forces.std.max()  # doctest: +SKIP
     """
 
     name = "kernpot"
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    # ASE declares these as instance variables, so ClassVar would be wrong.
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(self, potential: Potential, skin: float = 0.5) -> None:
         super().__init__()
@@ -63,6 +64,11 @@ class KernpotCalculator(Calculator):
         StructureError
             If positions are not finite, or an element is unknown to the potential.
         """
+        if atoms is not None and properties and "stress" in properties and not atoms.pbc.all():
+            raise PropertyNotImplementedError(
+                "stress needs a structure periodic in three directions, "
+                f"got pbc = {atoms.pbc.tolist()}; set atoms.pbc = True or do not ask for the stress"
+            )
         super().calculate(atoms, properties, system_changes)
         self.results = {}
         self._prediction = None
@@ -71,11 +77,6 @@ class KernpotCalculator(Calculator):
         if self.atoms is None:
             raise StructureError("nothing to compute: no structure was given to the calculator")
         self._check(self.atoms)
-        if properties and "stress" in properties and not self.atoms.pbc.all():
-            raise PropertyNotImplementedError(
-                "stress needs a structure periodic in three directions, "
-                f"got pbc = {self.atoms.pbc.tolist()}; set atoms.pbc = True or do not ask for the stress"
-            )
         mean = self.potential.mean(self.atoms, pairs=self.neighbour_list.update(self.atoms))
         self.results = {
             "energy": mean.energy,
@@ -119,8 +120,8 @@ class KernpotCalculator(Calculator):
         unknown = sorted(set(atoms.numbers.tolist()) - set(self.potential.elements_))
         if unknown:
             raise StructureError(
-                f"the potential knows {_symbols(self.potential.elements_)}, the structure also has {_symbols(unknown)}; "
-                "fit with structures that contain these elements"
+                f"the potential knows {_symbols(self.potential.elements_)}, the structure also has "
+                f"{_symbols(unknown)}; fit with structures that contain these elements"
             )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -62,9 +62,13 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
     try:
         stamped = json.loads(_canonical(stamped))  # as it will be read: string keys, lists
     except (TypeError, ValueError) as error:
-        raise ModelFileError(f"the model header must be JSON with finite numbers, got one that is not: {error}") from None
+        raise ModelFileError(
+            f"the model header must be JSON with finite numbers, got one that is not: {error}"
+        ) from None
     if not isinstance(stamped.get("kind"), str):
-        raise ModelFileError(f"the model header needs a 'kind' (one of {', '.join(KINDS)}), got {stamped.get('kind')!r}")
+        raise ModelFileError(
+            f"the model header needs a 'kind' (one of {', '.join(KINDS)}), got {stamped.get('kind')!r}"
+        )
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     stamped["sha256"] = _digest(stamped, arrays)
     _replace_file(path, safetensors.numpy.save(arrays, metadata={FORMAT: _canonical(stamped)}))
@@ -96,7 +100,9 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         tensors = safetensors.numpy.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ModelFileError(f"{path} is damaged ({error}); copy it again from its source, or refit the model") from None
+        raise ModelFileError(
+            f"{path} is damaged ({error}); copy it again from its source, or refit the model"
+        ) from None
     claimed = header.pop("sha256", None)
     if claimed != _digest(header, tensors):
         raise ModelFileError(
@@ -202,6 +208,8 @@ def _replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise ModelFileError(f"cannot write {path}: {error.strerror}; check that the folder exists and has room") from error
+        raise ModelFileError(
+            f"cannot write {path}: {error.strerror}; check that the folder exists and has room"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

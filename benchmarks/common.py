@@ -1,0 +1,184 @@
+"""Data sets, candidate settings and small tools shared by the benchmarks."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from dscribe.descriptors import SOAP
+
+from kernpot import SOAPKernel, SparseGPPotential, read_structures
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent.parent / "shared" / "data"
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A candidate: descriptors as (r_cut, n_max, l_max, sigma, m), power, inducing environments and their choice."""
+
+    descriptors: tuple[tuple[float, int, int, float, int], ...]
+    zeta: int
+    n_inducing: int
+    compression: str = "off"
+    inducing: str = "fps"
+
+    def estimator(self, species: list[str], **parameters: Any) -> SparseGPPotential:
+        """An unfitted estimator with this setting."""
+        soaps = [
+            SOAP(
+                species=species,
+                r_cut=r,
+                n_max=n,
+                l_max=degree,
+                sigma=sigma,
+                periodic=True,
+                weighting={"function": "poly", "r0": r, "c": 1.0, "m": m},
+                compression={"mode": self.compression, "species_weighting": None},
+            )
+            for r, n, degree, sigma, m in self.descriptors
+        ]
+        return SparseGPPotential(
+            soaps,
+            n_inducing=self.n_inducing,
+            kernel=SOAPKernel(self.zeta),
+            inducing=self.inducing,
+            random_state=0,
+            **parameters,
+        )
+
+    @classmethod
+    def of(cls, stored: dict[str, Any], **changes: Any) -> Setting:
+        """The setting chosen in a stored result."""
+        descriptors = tuple(tuple(d) for d in stored["descriptors"])
+        return cls(**(stored | {"descriptors": descriptors} | changes))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A published data set with its split."""
+
+    train: Callable[[], list[Atoms]]
+    test: Callable[[], list[Atoms]]
+    candidates: tuple[Setting, ...]
+    published: dict[str, dict[str, float]]
+
+
+def _file(*parts: str) -> Callable[[], list[Atoms]]:
+    return lambda: read_structures(DATA.joinpath(*parts))
+
+
+def _with_atoms(folder: str, train: str, atoms: str) -> Callable[[], list[Atoms]]:
+    return lambda: read_structures([DATA / folder / train, DATA / folder / atoms])
+
+
+def _nbmotaw(test: bool) -> Callable[[], list[Atoms]]:
+    """Own split: in every published group, every 5th structure is for testing; of the rest every 3rd trains."""
+
+    def read() -> list[Atoms]:
+        groups: dict[str, list[Atoms]] = {}
+        for atoms in read_structures(DATA / "nbmotaw" / "train.xyz.gz"):
+            groups.setdefault(str(atoms.info.get("config_type", "")), []).append(atoms)
+        if test:
+            return [a for frames in groups.values() for a in frames[4::5]]
+        return [a for frames in groups.values() for a in [f for k, f in enumerate(frames) if k % 5 != 4][::3]]
+
+    return read
+
+
+_SOLID = (
+    Setting(((5.5, 10, 6, 0.5, 1),), 2, 1000, inducing="fps"),
+    Setting(((5.0, 10, 6, 0.5, 1),), 2, 1000, inducing="leverage"),
+    Setting(((5.5, 10, 6, 0.5, 1),), 2, 1000, inducing="leverage"),
+    Setting(((5.5, 10, 6, 0.5, 1),), 4, 1000, inducing="leverage"),
+    Setting(((6.0, 10, 6, 0.5, 1),), 2, 1000, inducing="leverage"),
+    Setting(((5.5, 12, 8, 0.4, 1),), 2, 1000, inducing="leverage"),
+    Setting(((5.5, 12, 8, 0.4, 1),), 2, 1600, inducing="leverage"),
+)
+
+_MOLECULE = (
+    Setting(((4.5, 6, 5, 0.4, 1),), 2, 1200, inducing="leverage"),
+    Setting(((4.5, 6, 5, 0.3, 1),), 2, 1200, inducing="leverage"),
+)
+
+DATASETS = {
+    "Si": DataSet(
+        _file("mlearn", "Si_train.xyz"),
+        _file("mlearn", "Si_test.xyz"),
+        _SOLID,
+        {"GAP": {"energy": 2.91, "forces": 0.07}, "MTP": {"energy": 2.21, "forces": 0.06}},
+    ),
+    "Mo": DataSet(
+        _file("mlearn", "Mo_train.xyz"),
+        _file("mlearn", "Mo_test.xyz"),
+        _SOLID,
+        {"GAP": {"energy": 2.24, "forces": 0.09}, "MTP": {"energy": 2.83, "forces": 0.09}},
+    ),
+    "3bpa": DataSet(
+        _with_atoms("3bpa", "train_300K.xyz", "iso_atoms.xyz"), _file("3bpa", "derived_test_300K.xyz"), _MOLECULE, {}
+    ),
+    "acac": DataSet(
+        _with_atoms("acac", "train_300K.xyz", "isolated_atoms.xyz"), _file("acac", "test_MD_300K.xyz"), _MOLECULE, {}
+    ),
+    "ethanol": DataSet(
+        _with_atoms("ethanol", "train.xyz", "isolated_atoms.xyz"), _file("ethanol", "test_MD.xyz"), _MOLECULE, {}
+    ),
+    "nbmotaw": DataSet(
+        _nbmotaw(False),
+        _nbmotaw(True),
+        (
+            Setting(((5.0, 6, 4, 0.5, 1),), 2, 1200, inducing="leverage"),
+            Setting(((5.0, 6, 4, 0.5, 1),), 2, 1200, "mu1nu1", "leverage"),
+        ),
+        {},
+    ),
+}
+
+
+def species_of(structures: list[Atoms]) -> list[str]:
+    """Chemical symbols present."""
+    return sorted({s for a in structures for s in a.get_chemical_symbols()})
+
+
+class Clock:
+    """Wall and CPU seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Seconds so far."""
+        return {"wall_s": time.perf_counter() - self._wall, "cpu_s": time.process_time() - self._cpu}
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def write_result(name: str, result: dict[str, Any]) -> None:
+    """Store a measurement as ``results/<name>.json`` with what it was measured on."""
+    RESULTS.mkdir(exist_ok=True)
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    machine |= {p: version(p) for p in ("torch", "dscribe", "numpy", "ase")}
+    text = json.dumps(result | {"machine": machine}, indent=1, default=lambda x: np.asarray(x).tolist())
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """A stored measurement."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise SystemExit(f"{path} does not exist; run the benchmark that writes it first (see benchmarks/README.md).")
+    data: dict[str, Any] = json.loads(path.read_text())
+    return data

@@ -1,0 +1,121 @@
+"""Forces and stress against central differences, energy conservation, and smoothness through the cutoff.
+
+    python benchmarks/physics.py            # 20 ps of NVE, a few minutes; --ps 2 for a look
+
+Fits silicon (Zuo et al.) with the settings of results/settings_Si.json and M = 300, then measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.verlet import VelocityVerlet
+from common import DATASETS, Clock, Setting, read_result, write_result
+
+from kernpot import SparseGPPotential
+
+
+def differences(gp: SparseGPPotential, atoms: Atoms) -> dict[str, float]:
+    """Largest deviation of forces and stress from 4th-order central differences, relative to the largest component."""
+    calc = gp.calculator(skin=0.0)
+
+    def energy(frame: Atoms) -> float:
+        return gp.mean(frame).energy
+
+    def slope(move: object, h: float) -> float:
+        e = [energy(move(s * h)) for s in (-2, -1, 1, 2)]  # type: ignore[operator]
+        return (e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * h)
+
+    atoms = atoms.copy()
+    atoms.calc = calc
+    forces, stress = atoms.get_forces(), atoms.get_stress(voigt=False)
+    worst_force = worst_stress = 0.0
+    for i in (0, 7, 20):
+        for k in range(3):
+
+            def moved(h: float, i: int = i, k: int = k) -> Atoms:
+                frame = atoms.copy()
+                frame.positions[i, k] += h
+                return frame
+
+            worst_force = max(worst_force, abs(slope(moved, 2e-3) + forces[i, k]))
+    for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2)):
+
+        def strained(h: float, a: int = a, b: int = b) -> Atoms:
+            frame = atoms.copy()
+            strain = np.zeros((3, 3))
+            strain[a, b] += h / 2
+            strain[b, a] += h / 2
+            frame.set_cell(frame.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            return frame
+
+        worst_stress = max(worst_stress, abs(slope(strained, 1e-3) / atoms.get_volume() - stress[a, b]))
+    return {
+        "force": worst_force / float(np.abs(forces).max()),
+        "stress": worst_stress / float(np.abs(stress).max()),
+    }
+
+
+def crossing(gp: SparseGPPotential) -> dict[str, float]:
+    """Largest step of energy and force when a second atom crosses the cutoff, against the steps next to it."""
+    r = gp.cutoff + np.linspace(-0.02, 0.02, 81)
+    energy, force = [], []
+    for distance in r:
+        pair = Atoms("Si2", positions=[[0, 0, 0], [distance, 0, 0]], pbc=False)
+        p = gp.mean(pair)
+        energy.append(p.energy)
+        force.append(p.forces[0, 0])
+    de, df = np.abs(np.diff(energy)), np.abs(np.diff(force))
+    return {"largest_energy_step_eV": float(de.max()), "largest_force_step_eV_A": float(df.max()), "step_A": float(r[1] - r[0])}
+
+
+def conservation(gp: SparseGPPotential, ps: float, temperature: float = 600.0) -> dict[str, float]:
+    """Drift of the total energy in NVE of 64 silicon atoms, meV/atom: a straight line through the run."""
+    atoms = bulk("Si", "diamond", a=5.43, cubic=True) * (2, 2, 2)
+    atoms.calc = gp.calculator()
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=np.random.default_rng(0))
+    Stationary(atoms)
+    dynamics = VelocityVerlet(atoms, timestep=1.0 * units.fs)
+    times, energies, temperatures = [], [], []
+
+    def record() -> None:
+        times.append(dynamics.get_time() / units.fs)
+        energies.append(atoms.get_total_energy() / len(atoms))
+        temperatures.append(atoms.get_temperature())
+
+    dynamics.attach(record, interval=10)
+    clock = Clock()
+    dynamics.run(int(1000 * ps))
+    slope = np.polyfit(times, energies, 1)[0]
+    return {
+        "ps": ps,
+        "drift_meV_atom": float(1e3 * slope * (times[-1] - times[0])),
+        "std_meV_atom": float(1e3 * np.std(energies)),
+        "mean_temperature_K": float(np.mean(temperatures)),
+        "ms_per_step": 1e3 * clock.read()["wall_s"] / (1000 * ps),
+    }
+
+
+def main() -> None:
+    """Fit, measure, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ps", type=float, default=20.0)
+    ps = parser.parse_args().ps
+    setting = Setting.of(read_result("settings_Si")["chosen"], n_inducing=300)
+    train = DATASETS["Si"].train()
+    gp = setting.estimator(["Si"]).fit(train)
+    liquid = max(train, key=lambda a: np.abs(a.get_forces()).max())
+    result = {"differences": differences(gp, liquid), "crossing": crossing(gp), "nve": conservation(gp, ps)}
+    write_result("physics", result)
+    for name, values in result.items():
+        print(name, {k: float(f"{v:.3g}") for k, v in values.items()})
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main()

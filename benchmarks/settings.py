@@ -1,0 +1,43 @@
+"""Choose settings on the training part alone, by closed-form leave-one-structure-out errors.
+
+    python benchmarks/settings.py Si Mo
+
+Each candidate is fitted to the training part; the one with the lowest sum of log(mean absolute error) of energies and forces
+is written to results/settings_<set>.json, from where accuracy.py takes it. The test part is not opened.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import asdict
+
+import numpy as np
+from common import DATASETS, Clock, species_of, write_result
+
+
+def main(names: list[str]) -> None:
+    """Run the candidates of each named data set."""
+    for name in names:
+        data = DATASETS[name]
+        train = data.train()
+        rows = []
+        for setting in data.candidates:
+            clock = Clock()
+            gp = setting.estimator(species_of(train)).fit(train)
+            mae = gp.summary_["hyperparameters"]["leave_one_out"]["mae"]
+            score = float(np.log(mae["energy"]) + np.log(mae["forces"]))
+            rows.append({"setting": asdict(setting), "leave_one_out_mae": mae, "score": score, **clock.read()})
+            print(
+                f"{name:8s} {setting.descriptors} zeta={setting.zeta} M={setting.n_inducing} {setting.compression} {setting.inducing}"
+                f" leave-one-out: energy {1e3 * mae['energy']:.2f} meV/atom, forces {mae['forces']:.4f} eV/A,"
+                f" score {score:.3f}, {rows[-1]['cpu_s']:.0f} s CPU",
+                flush=True,
+            )
+        best = min(rows, key=lambda r: r["score"])
+        write_result(f"settings_{name}", {"candidates": rows, "chosen": best["setting"]})
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(sys.argv[1:] or ["Si", "Mo"])

@@ -1,0 +1,1 @@
+"""The command line: `kernpot demo | fit | evaluate | info | md`."""

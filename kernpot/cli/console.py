@@ -1,0 +1,97 @@
+"""What the commands share on the terminal: one console, progress bars, tables, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from kernpot.report.findings import Finding, findings
+from kernpot.report.provenance import Section
+from kernpot.uncertainty.evaluation import ALL, EvaluationResult
+from kernpot.uncertainty.metrics import Metrics
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+TITLES = {"energy": "Energies per atom", "forces": "Force components", "stress": "Stress components"}
+STAGES = {"rows": "Training rows", "predict": "Predictions"}
+MARKS = {"good": "[green]✓[/]", "warning": "[bold red]![/]", "note": "[yellow]·[/]"}
+
+
+@contextmanager
+def progress_bars(before: str = "", after: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Bars with the time left for each stage that reports itself; `before` and `after` name the work around them.
+
+    Yields
+    ------
+    callable
+        ``report(stage, done, total)``.
+    """
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    text = TextColumn("{task.description:<30}")
+    with Progress(text, *columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
+        tasks = {}
+        waiting = bars.add_task(before, total=None) if before else None
+
+        def report(stage: str, done: int, total: int) -> None:
+            nonlocal waiting
+            if waiting is not None:
+                bars.remove_task(waiting)
+                waiting = None
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(STAGES.get(stage, stage), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+            if done >= total and after:
+                waiting = bars.add_task(after, total=None)
+
+        yield report
+
+
+def print_evaluation(result: EvaluationResult) -> None:
+    """Tables of errors and coverage, and the findings that are about all structures or are warnings."""
+    for kind in result.comparisons:
+        console.print(_metrics_table(kind, result.rows(kind)))
+    for finding in findings(result):
+        if finding.verdict == "warning" or " of " not in finding.text.split(":")[0]:
+            print_finding(finding)
+
+
+def print_finding(finding: Finding) -> None:
+    """One finding with its mark."""
+    console.print(f"{MARKS[finding.verdict]} ", end="")
+    console.print(finding.text, markup=False)
+
+
+def print_sections(sections: Sequence[Section]) -> None:
+    """Named tables of names and values."""
+    for title, rows in sections:
+        table = Table(
+            show_header=False, box=None, padding=(0, 2), title=title, title_justify="left", title_style="bold"
+        )
+        table.add_column()
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            table.add_row(f"[dim]{name}[/]", value)
+        console.print(table)
+
+
+def _metrics_table(kind: str, rows: Sequence[Metrics]) -> Table:
+    table = Table(title=f"{TITLES[kind]} ({rows[0].unit})", title_justify="left", title_style="bold", box=None)
+    table.add_column("config_type")
+    for name in ("structures", "MAE", "RMSE", "rms std", "in 50 %", "in 68 %", "in 90 %", "in 95 %", "err/std", "rank"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        cells = [
+            row.config_type,
+            str(row.n_structures),
+            *(f"{value:.3g}" for value in (row.mae, row.rmse, row.sharpness)),
+            *(f"{100 * share:.0f} %" for share in row.coverage.values()),
+            f"{row.rms_z:.2f}",
+            "-" if row.spearman is None else f"{row.spearman:.2f}",
+        ]
+        table.add_row(*cells, style="bold" if row.config_type == ALL else "")
+    return table

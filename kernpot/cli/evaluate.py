@@ -1,0 +1,62 @@
+"""`kernpot evaluate`: errors and coverage on structures the model has not seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernpot.cli.console import console, print_evaluation, progress_bars
+from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
+from kernpot.report import describe_model, write_html, write_plots
+from kernpot.storage import load, read_model
+from kernpot.structures import read_structures
+from kernpot.uncertainty.evaluation import EvaluationResult
+from kernpot.uncertainty.evaluation import evaluate as compare
+
+
+def evaluate(
+    model: Model,
+    test: Annotated[list[Path], typer.Argument(help="Files with labelled structures.", show_default=False)],
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, plots and metrics.json.", show_default=False)
+    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+) -> None:
+    """Measure errors, and whether the error bars tell the truth, on new structures.
+
+    Prints a table for each kind of label, by config_type (a name in each
+    structure's info): mean absolute and rms error, rms predicted std, the
+    share of labels inside the predicted 50, 68, 90 and 95 % intervals, rms
+    error / std (1 is ideal), and the rank correlation of error and std.
+
+    [bold]Examples[/]
+
+      kernpot evaluate si.kernpot test.xyz
+
+      kernpot evaluate si.kernpot test.xyz --report report/
+    """
+    header, _ = read_model(model)
+    potential = load(model)
+    folder = None if report is None else new_folder(report)
+    structures = read_structures(test, energy_key, forces_key, stress_key)
+    with progress_bars() as bar:
+        result = compare(potential, structures, progress=bar)
+    print_evaluation(result)
+    if folder is not None:
+        page = write_report(folder, f"{model.name} on {', '.join(path.name for path in test)}", result, header)
+        console.print(f"wrote [bold]{page}[/]")
+
+
+def write_report(folder: Path, title: str, result: EvaluationResult, header: dict[str, Any]) -> Path:
+    """Write plots, metrics.json and report.html; return the page."""
+    plots = write_plots(result, folder)
+    metrics = {"title": title, "model_sha256": header["sha256"], **result.to_dict()}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    page = folder / "report.html"
+    write_html(page, title, result, plots, describe_model(header))
+    return page

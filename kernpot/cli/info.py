@@ -1,0 +1,20 @@
+"""`kernpot info`: what a model file holds."""
+
+from __future__ import annotations
+
+from kernpot.cli.console import print_sections
+from kernpot.cli.options import Model
+from kernpot.report.provenance import describe_model
+from kernpot.storage import read_model
+
+
+def info(model: Model) -> None:
+    """Show what a model is, what it learnt from, and with what it was made.
+
+    The file's checksum is verified on the way.
+
+    [bold]Example[/]
+
+      kernpot info si.kernpot
+    """
+    print_sections(describe_model(read_model(model)[0]))

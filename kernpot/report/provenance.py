@@ -1,0 +1,116 @@
+"""A model file's header as named tables, for people: what it is, learnt from, and was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ase import units
+from ase.data import chemical_symbols
+
+Section = tuple[str, list[tuple[str, str]]]
+
+_NOISE_UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
+
+
+def describe_model(header: Mapping[str, Any]) -> list[Section]:
+    """Sections of name and value from a header that `kernpot.storage.read_model` returned."""
+    return [
+        ("Model", _model(header)),
+        ("Descriptor", _descriptors(header)),
+        ("Hyperparameters", _hyperparameters(header)),
+        ("Isolated atoms", [(_symbol(z), f"{e:.6f} eV") for z, e in sorted(_by_number(header["isolated_atoms"]))]),
+        ("Training data", _data(header["summary"])),
+        ("Provenance", _provenance(header)),
+    ]
+
+
+def _model(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Kind", str(header["kind"])),
+        ("Elements", ", ".join(_symbol(z) for z in header["elements"])),
+        ("Inducing environments", str(header["n_inducing"])),
+    ]
+
+
+def _descriptors(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for index, (soap, kernel) in enumerate(zip(header["descriptors"], header["kernels"], strict=True)):
+        prefix = f"{index + 1}. " if len(header["descriptors"]) > 1 else ""
+        rows += [
+            (f"{prefix}Features", f"DScribe SOAP, {soap['rbf']} basis, species {', '.join(soap['species'])}"),
+            (f"{prefix}Cutoff", f"{soap['r_cut']:g} Å"),
+            (f"{prefix}n_max, l_max", f"{soap['n_max']}, {soap['l_max']}"),
+            (f"{prefix}Density width sigma", f"{soap['sigma']:g} Å"),
+            (f"{prefix}Weighting", _weighting(soap.get("weighting"))),
+            (f"{prefix}Compression", str((soap.get("compression") or {}).get("mode", "off"))),
+            (f"{prefix}Kernel", f"dot product to the power {kernel['zeta']}"),
+        ]
+    return rows
+
+
+def _weighting(weighting: Mapping[str, Any] | None) -> str:
+    if not weighting:
+        return "none"
+    numbers = [f"{name} {value:g}" for name, value in weighting.items() if not isinstance(value, str)]
+    return ", ".join([str(weighting.get("function", "")), *numbers])
+
+
+def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for kernel in header["kernels"]:
+        for number, amplitude in zip(kernel["elements"], kernel["amplitude"], strict=True):
+            fixed = " (fixed)" if kernel["fixed"] else ""
+            rows.append((f"Amplitude {_symbol(number)}", f"{amplitude:.4g} eV{fixed}"))
+    rows += [(f"Noise {group}", _level(group, level)) for group, level in header["noise"].items()]
+    rows += [(f"Misfit of labels, {group}", _level(group, level)) for group, level in header.get("misfit", {}).items()]
+    if header.get("log_evidence") is not None:
+        rows.append(("Log evidence", f"{header['log_evidence']:.2f}"))
+    found = header["summary"].get("hyperparameters", {})
+    if "converged" in found:
+        rows.append(("Optimisation", "converged" if found["converged"] else f"not converged: {found.get('message')}"))
+    if found.get("at_bounds"):
+        rows.append(("At a bound", ", ".join(map(str, found["at_bounds"]))))
+    return rows
+
+
+def _data(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data = summary["data"]
+    rows = [
+        ("Structures, atoms", f"{data['structures']}, {data['atoms']}"),
+        ("Energies", str(data["energies"])),
+        ("Force components", str(data["force_components"])),
+        ("Stress components", str(data["stress_components"])),
+    ]
+    named = {name or "(none)": count for name, count in data.get("config_types", {}).items()}
+    if named:
+        rows.append(("Config types", ", ".join(f"{name} {count}" for name, count in named.items())))
+    rows.append(("SHA-256 of the data", summary["data_hash"]))
+    for index, update in enumerate(summary.get("updates", []), 1):
+        rows.append((f"Update {index}", f"{update['data']['structures']} structures, SHA-256 {update['data_hash']}"))
+    return rows
+
+
+def _provenance(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    seed = header.get("parameters", {}).get("random_state")
+    return [
+        ("Written", str(header.get("created"))),
+        ("Random state", "not fixed" if seed is None else str(seed)),
+        *((name, str(version)) for name, version in header.get("versions", {}).items()),
+        ("File schema", str(header.get("schema_version"))),
+        ("SHA-256 of the model", str(header.get("sha256"))),
+    ]
+
+
+def _level(group: str, level: float) -> str:
+    kind = group.split("[")[0]
+    text = f"{level:.4g} {_NOISE_UNITS.get(kind, '')}"
+    return f"{text} ({level / units.GPa:.3g} GPa)" if kind == "stress" else text
+
+
+def _by_number(values: Mapping[str, float]) -> list[tuple[int, float]]:
+    return [(int(number), energy) for number, energy in values.items()]
+
+
+def _symbol(number: int) -> str:
+    return str(chemical_symbols[int(number)])

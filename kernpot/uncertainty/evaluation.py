@@ -1,0 +1,204 @@
+"""Compare a potential with labelled structures it has not seen: the raw comparison and its metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+
+from kernpot.errors import StructureError
+from kernpot.structures.labels import LabelledStructure, label_structures
+from kernpot.uncertainty.metrics import FloatArray, Metrics, compute_metrics
+from kernpot.uncertainty.prediction import Prediction
+
+if TYPE_CHECKING:
+    from kernpot.potential import Potential
+
+ALL = "all"
+NO_CONFIG_TYPE = "(none)"
+UNITS = {"energy": "meV/atom", "forces": "eV/Å", "stress": "GPa"}
+_CHUNK = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Labels of one kind beside their predictions, component by component, in the unit of `UNITS`.
+
+    Attributes
+    ----------
+    kind : str
+        ``"energy"`` (per atom), ``"forces"`` or ``"stress"``.
+    label, mean, std, epistemic_std : ndarray of shape (n,)
+        Label, predicted mean and its standard deviations.
+    structure : ndarray of int of shape (n,)
+        Index of the structure in the evaluated list.
+    config_type : ndarray of str of shape (n,)
+        Its `config_type`.
+    """
+
+    kind: str
+    label: FloatArray
+    mean: FloatArray
+    std: FloatArray
+    epistemic_std: FloatArray
+    structure: NDArray[np.int64]
+    config_type: NDArray[np.str_]
+
+    @property
+    def unit(self) -> str:
+        """Unit of the four arrays."""
+        return UNITS[self.kind]
+
+    @property
+    def error(self) -> FloatArray:
+        """Predicted mean minus label."""
+        return self.mean - self.label
+
+    @property
+    def config_types(self) -> list[str]:
+        """Names present, sorted."""
+        return sorted(set(self.config_type.tolist()))
+
+    def metrics(self, config_type: str = ALL) -> Metrics:
+        """Metrics of all components, or of those of one `config_type`."""
+        chosen = np.full(self.label.size, True) if config_type == ALL else self.config_type == config_type
+        return compute_metrics(
+            self.kind, config_type, self.unit, self.error[chosen], self.std[chosen], self.structure[chosen]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What `evaluate` found.
+
+    Attributes
+    ----------
+    metrics : list of Metrics
+        For each kind of label: the row of all structures, then one for each `config_type` (when there are several).
+    comparisons : dict of str to Comparison
+        The raw arrays, by kind; only kinds that occur in the structures.
+    n_structures, n_atoms : int
+        Size of what was evaluated.
+    """
+
+    metrics: list[Metrics]
+    comparisons: dict[str, Comparison]
+    n_structures: int
+    n_atoms: int
+
+    @property
+    def config_types(self) -> list[str]:
+        """Names present in any comparison, sorted."""
+        return sorted({name for comparison in self.comparisons.values() for name in comparison.config_types})
+
+    def rows(self, kind: str) -> list[Metrics]:
+        """The rows of one kind of label."""
+        return [row for row in self.metrics if row.kind == kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The metrics as JSON-able data; numbers that are not finite become None."""
+        return {
+            "n_structures": self.n_structures,
+            "n_atoms": self.n_atoms,
+            "metrics": [_jsonable(asdict(row)) for row in self.metrics],
+        }
+
+
+def evaluate(
+    potential: Potential,
+    structures: Sequence[Atoms],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> EvaluationResult:
+    """Predict labelled structures and measure errors and calibration.
+
+    Parameters
+    ----------
+    potential : Potential
+        A fitted potential.
+    structures : sequence of ase.Atoms
+        Structures with labels in their calculators, as `kernpot.read_structures` returns them. Each may lack any of
+        energy, forces and stress; what is missing is left out. ``info["config_type"]`` names groups.
+    progress : callable, optional
+        Called as ``progress("predict", done, total)``.
+
+    Returns
+    -------
+    EvaluationResult
+        Energies are compared per atom in meV/atom, forces in eV/Angstrom, stress in GPa.
+
+    Raises
+    ------
+    StructureError
+        If a structure or label is unusable, or no structure has any label.
+    """
+    labelled = label_structures(structures)
+    if all(item.energy is None and item.forces is None and item.stress is None for item in labelled):
+        raise StructureError(
+            f"none of the {len(labelled)} structures has energy, forces or stress to compare with; "
+            "if the labels have other names, read with energy_key=... and forces_key=..."
+        )
+    collected: dict[str, list[_Piece]] = {kind: [] for kind in UNITS}
+    for start in range(0, len(labelled), _CHUNK):
+        chunk = labelled[start : start + _CHUNK]
+        predictions = potential.predict_full([item.atoms for item in chunk])
+        for index, (item, prediction) in enumerate(zip(chunk, predictions, strict=True), start):
+            for piece in _compare(index, item, prediction):
+                collected[piece.kind].append(piece)
+        if progress is not None:
+            progress("predict", start + len(chunk), len(labelled))
+    comparisons = {kind: _join(kind, pieces) for kind, pieces in collected.items() if pieces}
+    metrics = []
+    for comparison in comparisons.values():
+        groups = comparison.config_types
+        metrics += [comparison.metrics(name) for name in [ALL, *(groups if len(groups) > 1 else [])]]
+    return EvaluationResult(metrics, comparisons, len(labelled), sum(len(item.atoms) for item in labelled))
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """One structure's labels of one kind; `values` has rows label, mean, std, epistemic_std."""
+
+    kind: str
+    structure: int
+    config_type: str
+    values: FloatArray
+
+
+def _compare(index: int, item: LabelledStructure, prediction: Prediction) -> list[_Piece]:
+    to_milli_per_atom = 1000.0 / len(item.atoms)
+    pairs = (
+        ("energy", item.energy, prediction.energy, to_milli_per_atom),
+        ("forces", item.forces, prediction.forces, 1.0),
+        ("stress", item.stress, prediction.stress, 1.0 / units.GPa),
+    )
+    pieces = []
+    for kind, label, quantity, factor in pairs:
+        if label is None or quantity is None:
+            continue
+        parts = (label, quantity.mean, quantity.std, quantity.epistemic_std)
+        values = factor * np.stack([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
+        pieces.append(_Piece(kind, index, item.config_type or NO_CONFIG_TYPE, values))
+    return pieces
+
+
+def _join(kind: str, pieces: list[_Piece]) -> Comparison:
+    lengths = [piece.values.shape[1] for piece in pieces]
+    label, mean, std, epistemic_std = np.concatenate([piece.values for piece in pieces], axis=1)
+    structure = np.repeat(np.array([piece.structure for piece in pieces], dtype=np.int64), lengths)
+    config_type = np.repeat(np.array([piece.config_type for piece in pieces]), lengths)
+    return Comparison(kind, label, mean, std, epistemic_std, structure, config_type)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,86 @@
+"""Plots show the numbers they claim to show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from kernpot.report.plots import error_std_plot, parity_plot, reliability_plot, write_plots, z_histogram
+from kernpot.uncertainty import EvaluationResult, evaluate
+from tests.fakes import LennardJones, drawn_frames
+
+
+@pytest.fixture(scope="module")
+def result() -> EvaluationResult:
+    return evaluate(LennardJones(), drawn_frames(60))
+
+
+def curve(axes: Axes, label: str) -> np.ndarray:
+    return next(np.array(line.get_xydata()) for line in axes.get_lines() if line.get_label() == label)
+
+
+def test_parity_shows_every_component_once(result: EvaluationResult) -> None:
+    forces = result.comparisons["forces"]
+    top = parity_plot(forces).axes[0]
+    points = np.concatenate([curve(top, name) for name in forces.config_types])
+    assert len(points) == forces.label.size
+    assert {*map(tuple, points)} == {*zip(forces.label, forces.mean, strict=True)}
+
+
+def test_energies_are_drawn_about_their_mean(result: EvaluationResult) -> None:
+    energy = result.comparisons["energy"]
+    axes = parity_plot(energy).axes
+    points = np.concatenate([curve(axes[0], name) for name in energy.config_types])
+    assert points[:, 0].mean() == pytest.approx(0, abs=1e-9)
+    assert sorted(points[:, 1] - points[:, 0]) == pytest.approx(sorted(energy.error))
+    assert any(f"{energy.label.mean() / 1000:.4f} eV/atom" in text.get_text() for text in axes[0].texts)
+
+
+def test_reliability_of_right_and_of_too_narrow_intervals(result: EvaluationResult) -> None:
+    right = curve(reliability_plot(result).axes[1], "all")
+    assert np.abs(right[:, 1] - right[:, 0]).max() < 0.05
+    narrow = evaluate(LennardJones(), drawn_frames(60, std_factor=3))
+    below = curve(reliability_plot(narrow).axes[1], "all")
+    assert (below[10:90, 1] < below[10:90, 0] - 0.05).all()
+
+
+def test_a_group_has_one_colour_in_all_plots(result: EvaluationResult) -> None:
+    # Only crystals have stress: their colour must not become that of the clusters.
+    panels = reliability_plot(result).axes
+    colours = [
+        next(line.get_color() for line in axes.get_lines() if line.get_label() == "crystal")
+        for axes in (panels[0], panels[1], parity_plot(result.comparisons["stress"], result.config_types).axes[0])
+    ]
+    assert len(set(colours)) == 1
+
+
+def test_binned_errors_of_a_right_model_lie_on_the_diagonal(result: EvaluationResult) -> None:
+    bins = curve(error_std_plot(result).axes[1], "rms error in bins")
+    assert len(bins) == 10
+    np.testing.assert_allclose(bins[:, 1] / bins[:, 0], 1, atol=0.35)
+    assert np.mean(bins[:, 1] / bins[:, 0]) == pytest.approx(1, abs=0.1)
+
+
+def test_histogram_counts_what_lies_outside() -> None:
+    wild = evaluate(LennardJones(), drawn_frames(20, std_factor=6))
+    axes = z_histogram(wild).axes[1]
+    forces = wild.comparisons["forces"]
+    beyond = int((np.abs(forces.error / forces.std) > 5).sum())
+    assert beyond > 0
+    assert any(text.get_text() == f"{beyond} of {forces.label.size} beyond ±5" for text in axes.texts)
+
+
+def test_zero_stds_and_single_labels_can_be_drawn(tmp_path: Path) -> None:
+    frames = drawn_frames(1)
+    for potential in (LennardJones(), LennardJones(force_std=0.0)):
+        paths = write_plots(evaluate(potential, frames), tmp_path)
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths.values())
+
+
+def test_same_result_same_bytes(result: EvaluationResult, tmp_path: Path) -> None:
+    first = {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}
+    assert first == {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}
+    assert set(first) == {"parity_energy", "parity_forces", "parity_stress", "reliability", "error_std", "z_histogram"}
