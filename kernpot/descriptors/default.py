@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from ase.data import chemical_symbols, covalent_radii
 from dscribe.descriptors import SOAP
 
+from kernpot.errors import DescriptorError
+
 # (n_max, l_max) by number of elements: features grow with the square of the elements, so the basis shrinks.
 _BASIS = {1: (10, 6), 2: (8, 6), 3: (7, 5), 4: (6, 5)}
 
@@ -22,8 +24,15 @@ def default_descriptor(species: Iterable[int]) -> SOAP:
     ----------
     species : iterable of int
         Atomic numbers present.
+
+    Raises
+    ------
+    DescriptorError
+        No elements are given.
     """
     numbers = sorted({int(z) for z in species})
+    if not numbers:
+        raise DescriptorError("expected the atomic numbers of at least one element, got none.")
     radius = max(covalent_radii[z] for z in numbers)
     cutoff = round(min(max(3.2 + 1.5 * radius, 4.5), 6.0), 1)
     n_max, l_max = _BASIS.get(len(numbers), (6, 4))

@@ -1,7 +1,8 @@
 """Environments of a block of centres: expansion coefficients, features, and exact derivatives along pair vectors.
 
-Everything here is a function of the pair vectors ``r_ij`` (neighbour minus centre, image included), so periodicity, strain
-and the identity of images are settled by whoever made the pairs. Nothing of size centres x atoms x features is formed.
+Everything here is a function of the pair vectors ``r_ij`` (neighbour minus centre, image included), so periodicity,
+strain and the identity of images are settled by whoever made the pairs. Nothing of size centres x atoms x features is
+formed.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ import torch
 from dscribe.descriptors import SOAP
 from torch import Tensor
 
+_Gather = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
 
 def feature_triples(mode: str, n_slots: int, n_max: int, l_max: int) -> list[tuple[int, int, int]]:
     """Features ``(q1, q2, l)`` in DScribe's order; ``q2`` counts radial functions only when ``mode`` is ``mu1nu1``."""
@@ -59,7 +61,7 @@ class PowerSpectrum:
             self._by_degree.append((where, q1[where], q2[where]))
         self._slot_features = [self._involving(slot, q1, q2, degree) for slot in range(self.n_slots)]
 
-    def _involving(self, slot: int, q1: Tensor, q2: Tensor, degree: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    def _involving(self, slot: int, q1: Tensor, q2: Tensor, degree: Tensor) -> tuple[Tensor, list[_Gather]]:
         """Features that move when only coefficients of ``slot`` move, and how to gather their tangents."""
         first = q1 // self.n_max == slot
         second = torch.zeros_like(first) if self.mixed else q2 // self.n_max == slot

@@ -19,6 +19,8 @@ import torch
 from dscribe.descriptors import SOAP
 from torch import Tensor
 
+from kernpot.errors import DescriptorError
+
 # DScribe pads its search radius until a Gaussian has decayed to this value (SOAP.get_cutoff_padding).
 _PADDING_THRESHOLD = 1e-3
 
@@ -46,10 +48,26 @@ class Weighting:
 
     @classmethod
     def of(cls, soap: SOAP) -> Weighting:
-        """Read the weighting of a DScribe descriptor."""
+        """Read the weighting of a DScribe descriptor.
+
+        Raises
+        ------
+        DescriptorError
+            The weighting is infinite on the central atom.
+        """
         given = dict(soap._weighting)
         names = ("r0", "c", "d", "m", "w0")
-        return cls(given.get("function"), **{k: given[k] for k in names if k in given})
+        weighting = cls(given.get("function"), **{k: given[k] for k in names if k in given})
+        if not math.isfinite(weighting.at_centre()):
+            raise DescriptorError(
+                "the weighting c / (d + (r / r0)^m) with d = 0 is infinite on the central atom, where DScribe gives "
+                "NaN. Give d > 0, or the central atom's weight as 'w0'."
+            )
+        return weighting
+
+    def at_centre(self) -> float:
+        """Weight of the central atom in its own density."""
+        return float(self(torch.zeros(1, dtype=torch.float64))[0])
 
     def __call__(self, r: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and its derivative at distances ``r`` (Angstrom)."""
@@ -57,12 +75,12 @@ class Weighting:
             w, dw = torch.ones_like(r), torch.zeros_like(r)
         elif self.function == "poly":
             x = (r / self.r0).clamp(max=1.0)
-            base = (1 + 2 * x**3 - 3 * x**2).clamp(min=0.0)
+            base = (1 - x) ** 2 * (1 + 2 * x)  # 1 + 2 x^3 - 3 x^2 without its cancellation at the cutoff
             w = self.c * base**self.m
             if self.m == 0:
                 w, dw = torch.where(r > self.r0, 0.0, w), torch.zeros_like(r)
             else:
-                # base^(m-1) base' with base' ~ (x - 1): for 0 < m < 1 the derivative diverges at r0 (refused for forces).
+                # For m < 1/2 the derivative diverges at r0; such a weighting is refused for forces.
                 power = torch.where(base > 0, base, 1.0) ** (self.m - 1)
                 dw = torch.where(base > 0, self.c * self.m * power * (6 * x**2 - 6 * x) / self.r0, 0.0)
         elif self.function == "pow":
@@ -135,9 +153,13 @@ def effective_cutoff(soap: SOAP) -> float:
 def smoothness(soap: SOAP) -> int:
     """Number of continuous derivatives at the cutoff: -1 for a jump, 1 for continuous forces, 2 or more for phonons.
 
-    ``(1 + 2 x^3 - 3 x^2)^m`` vanishes like ``(1 - x)^(2 m)``, so ``ceil(2 m) - 1`` derivatives are continuous.
+    ``(1 + 2 x^3 - 3 x^2)^m`` vanishes like ``(1 - x)^(2 m)``, so ``ceil(2 m) - 1`` derivatives are continuous. Kernels
+    see features scaled to unit length: where the central atom weighs nothing, the first neighbour to cross the cutoff
+    turns the zero vector into one of length one, a jump whatever the weighting.
     """
     weighting = Weighting.of(soap)
     if weighting.function != "poly" or weighting.r0 > search_radius(soap):
+        return -1
+    if weighting.at_centre() == 0 or not soap._species_weights.all():
         return -1
     return math.ceil(2 * weighting.m) - 1

@@ -11,8 +11,8 @@ from dscribe.descriptors import SOAP
 from kernpot.errors import DescriptorError
 
 
-def soap_to_dict(soap: SOAP) -> dict[str, Any]:
-    """Constructor arguments of a SOAP, and the basis they led to (to notice another DScribe's different basis)."""
+def soap_arguments(soap: SOAP) -> dict[str, Any]:
+    """Constructor arguments of a SOAP as plain data; ``sparse`` and ``dtype`` only concern DScribe's own output."""
     compression = dict(soap.compression)
     weights = compression.get("species_weighting")
     if weights is not None:
@@ -28,31 +28,40 @@ def soap_to_dict(soap: SOAP) -> dict[str, Any]:
         "average": soap.average,
         "compression": compression,
         "periodic": bool(soap.periodic),
-        "basis": {"alphas": soap._alphas.tolist(), "betas": soap._betas.tolist()},
     }
 
 
+def soap_to_dict(soap: SOAP) -> dict[str, Any]:
+    """Constructor arguments of a SOAP, and the radial basis they led to."""
+    return soap_arguments(soap) | {"basis": {"alphas": soap._alphas.tolist(), "betas": soap._betas.tolist()}}
+
+
 def soap_from_dict(data: dict[str, Any]) -> SOAP:
-    """The SOAP that :func:`soap_to_dict` described.
+    """The SOAP that :func:`soap_to_dict` described, with the stored radial basis.
+
+    DScribe orthonormalises nearly parallel functions (condition number 1e17 at ``n_max=10``), so the same arguments
+    lead to bases that differ in the eighth digit between processors: too much for a model whose features they are.
 
     Raises
     ------
     DescriptorError
-        When the installed DScribe builds another radial basis from the same arguments.
+        When the stored basis does not belong to the arguments.
     """
     arguments = {k: v for k, v in data.items() if k != "basis"}
     compression = dict(arguments["compression"])
     weights = compression.get("species_weighting")
     if weights is not None:
-        numbers = {chemical_symbols.index(k) if k in chemical_symbols else int(k): v for k, v in weights.items()}
-        compression["species_weighting"] = {chemical_symbols[z]: v for z, v in numbers.items()}
+        compression["species_weighting"] = {
+            k if k in chemical_symbols else chemical_symbols[int(k)]: v for k, v in weights.items()
+        }
     arguments["compression"] = compression
     soap = SOAP(**arguments)
     for name in ("alphas", "betas"):
-        stored, built = np.asarray(data["basis"][name]), getattr(soap, f"_{name}")
-        if stored.shape != built.shape or np.abs(stored - built).max() > 1e-8 * np.abs(stored).max():
+        stored, built = np.asarray(data["basis"][name], dtype=np.float64), getattr(soap, f"_{name}")
+        if stored.shape != built.shape:
             raise DescriptorError(
-                "the installed DScribe builds a radial basis that differs from the one this model was fitted with. "
+                f"the stored radial basis has shape {stored.shape}, the installed DScribe makes {built.shape}. "
                 "Install the DScribe version named in the model's provenance (`kernpot info`), or fit again."
             )
+        setattr(soap, f"_{name}", stored)
     return soap

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from kernpot.descriptors.expansion import CentrePairs, Environments
 from kernpot.descriptors.layout import PowerSpectrum
 from kernpot.descriptors.radial import GTORadial, effective_cutoff, smoothness
+from kernpot.descriptors.serial import soap_arguments
 from kernpot.errors import DescriptorError, NotSmoothError
 from kernpot.structures.neighbours import Pairs, find_pairs
 
@@ -25,9 +27,10 @@ _BLOCK_PAIRS = 4096
 class SOAPFeatures:
     """Differentiable twin of a :class:`dscribe.descriptors.SOAP`.
 
-    The features equal ``soap.create(atoms)`` (order, compression, weighting and all); derivatives with respect to positions
-    and strain come as vector-Jacobian and Jacobian-vector products in time and memory linear in the number of atoms.
-    Periodicity is the structure's own ``pbc``, in 0 to 3 directions (DScribe's ``periodic`` flag must not contradict it).
+    The features equal ``soap.create(atoms)`` (order, compression, weighting and all); derivatives with respect to
+    positions and strain come as vector-Jacobian and Jacobian-vector products in time and memory linear in the number of
+    atoms. Periodicity is the structure's own ``pbc``, in 0 to 3 directions (DScribe's ``periodic`` flag must not
+    contradict it). The output is dense and in double precision whatever the descriptor's ``sparse`` and ``dtype``.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ class SOAPFeatures:
     Raises
     ------
     DescriptorError
-        For the polynomial basis and averaged output.
+        For the polynomial basis, averaged output, and a weighting that is infinite on the central atom.
     """
 
     def __init__(self, soap: SOAP) -> None:
@@ -55,12 +58,14 @@ class SOAPFeatures:
             raise DescriptorError(f"expected a dscribe.descriptors.SOAP, got {type(soap).__name__}.")
         if soap._rbf != "gto":
             raise DescriptorError(
-                f"expected rbf='gto', got rbf={soap._rbf!r}: DScribe integrates the polynomial basis by a 100-point quadrature with "
-                "an upward Bessel recurrence that loses digits near the centre, so it has no exact derivative. Use rbf='gto'."
+                f"expected rbf='gto', got rbf={soap._rbf!r}: DScribe integrates the polynomial basis by a 100-point "
+                "quadrature with an upward Bessel recurrence that loses digits near the centre, so it has no exact "
+                "derivative. Use rbf='gto'."
             )
         if soap.average != "off":
             raise DescriptorError(
-                f"expected average='off' (one row per atom), got average={soap.average!r}: atomic energies need every atom's features."
+                f"expected average='off' (one row per atom), got average={soap.average!r}: atomic energies need every "
+                "atom's features."
             )
         self.soap = soap
         self.species = tuple(int(z) for z in soap._atomic_numbers)
@@ -85,28 +90,41 @@ class SOAPFeatures:
             With the two lines to write instead.
         """
         if self.smoothness < 1:
-            s, r = self.soap, round(self.cutoff, 2)
-            names = [chemical_symbols[z] for z in self.species]
+            r = round(self.cutoff, 2)
+            same = {
+                k: v for k, v in soap_arguments(self.soap).items() if k not in ("r_cut", "weighting", "average", "rbf")
+            }
+            if not self.soap._species_weights.all():
+                same["compression"]["species_weighting"] = None
+            arguments = ", ".join(f"{k}={v!r}" for k, v in same.items())
             raise NotSmoothError(
-                f"this SOAP jumps at its cutoff ({self.cutoff:.2f} A): forces and stress would not be the derivatives of the energy. "
-                "Write instead:\n"
+                f"this SOAP, scaled to unit length, is not smooth where a neighbour crosses its cutoff "
+                f"({self.cutoff:.2f} A): forces and stress would not be the derivatives of the energy. Write instead:\n"
                 f"    weighting = {{'function': 'poly', 'r0': {r}, 'c': 1.0, 'm': 2}}\n"
-                f"    soap = SOAP(species={names}, r_cut={r}, n_max={s._n_max}, l_max={s._l_max}, sigma={s._sigma}, "
-                f"periodic={s.periodic}, weighting=weighting)"
+                f"    soap = SOAP({arguments}, r_cut={r}, weighting=weighting)"
             )
 
     def check(self, atoms: Atoms) -> None:
-        """Raise :class:`DescriptorError` when ``atoms`` holds an element the descriptor does not know."""
+        """Refuse a structure the descriptor cannot describe.
+
+        Raises
+        ------
+        DescriptorError
+            No atoms, an element that is not among the descriptor's, or periodic atoms for ``periodic=False``.
+        """
+        if len(atoms) == 0:
+            raise DescriptorError("expected a structure with at least one atom, got an empty one. Leave it out.")
         unknown = sorted(set(atoms.numbers.tolist()) - set(self.species))
         if unknown:
             raise DescriptorError(
                 f"elements {[chemical_symbols[z] for z in unknown]} are not among the descriptor's "
-                f"{[chemical_symbols[z] for z in self.species]}. Add them to `species` and fit with structures that hold them."
+                f"{[chemical_symbols[z] for z in self.species]}. Add them to `species` and fit with structures "
+                "that hold them."
             )
         if any(atoms.pbc) and not self.soap.periodic:
             raise DescriptorError(
-                "the structure is periodic but the descriptor was made with periodic=False, where DScribe ignores images. "
-                "Write SOAP(..., periodic=True); molecules are unaffected by it."
+                "the structure is periodic but the descriptor was made with periodic=False, where DScribe ignores "
+                "images. Write SOAP(..., periodic=True); molecules are unaffected by it."
             )
 
     def pairs(self, atoms: Atoms) -> Pairs:
@@ -139,7 +157,8 @@ class SOAPFeatures:
         block = CentrePairs(
             centres - first, slots, vectors, self._weight[numbers[neighbours]], self._slot[own], self._weight[own]
         )
-        return Block(first, last, centres, neighbours, slots, vectors, Environments(self._radial, self._spectrum, block))
+        environments = Environments(self._radial, self._spectrum, block)
+        return Block(first, last, centres, neighbours, slots, vectors, environments)
 
     def blocks(self, numbers: Tensor, pairs: Pairs) -> Iterator[Block]:
         """Environments of a whole structure, a bounded number of pairs at a time."""
@@ -147,7 +166,7 @@ class SOAPFeatures:
         block = (np.cumsum(count) - 1) // _BLOCK_PAIRS
         edges = np.flatnonzero(np.diff(block)) + 1
         bounds = [0, *edges.tolist(), len(numbers)]
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in pairwise(bounds):
             yield self.environments(numbers, pairs, first, last)
 
     def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
@@ -175,9 +194,7 @@ class SOAPFeatures:
             For ``r -> (1 + strain) r`` of positions and cell.
         """
         pairs, numbers = self.pairs(atoms), torch.from_numpy(atoms.numbers.astype(np.int64))
-        v = torch.from_numpy(np.asarray(cotangent, dtype=np.float64))
-        if v.shape != (len(atoms), self.n_features):
-            raise DescriptorError(f"expected a cotangent of shape {(len(atoms), self.n_features)}, got {tuple(v.shape)}.")
+        v = _tensor(cotangent, (len(atoms), self.n_features), "cotangent")
         positions = torch.zeros((len(atoms), 3), dtype=torch.float64)
         strain = torch.zeros((3, 3), dtype=torch.float64)
         for block in self.blocks(numbers, pairs):
@@ -199,13 +216,20 @@ class SOAPFeatures:
         ndarray of shape (n_atoms, n_features)
         """
         pairs, numbers = self.pairs(atoms), torch.from_numpy(atoms.numbers.astype(np.int64))
-        move = torch.from_numpy(np.zeros((len(atoms), 3)) if positions is None else np.asarray(positions, float))
-        deform = torch.from_numpy(np.zeros((3, 3)) if strain is None else np.asarray(strain, float))
+        move = _tensor(positions, (len(atoms), 3), "displacement")
+        deform = _tensor(strain, (3, 3), "strain")
         out = []
         for block in self.blocks(numbers, pairs):
             velocity = move[block.neighbours] - move[block.centres] + block.vectors @ deform.T
             out.append(block.environments.push(velocity[:, None, :])[:, 0])
         return torch.cat(out).numpy()
+
+
+def _tensor(values: NDArray[np.float64] | None, shape: tuple[int, int], what: str) -> Tensor:
+    array = np.zeros(shape) if values is None else np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise DescriptorError(f"expected a {what} of shape {shape}, got {array.shape}.")
+    return torch.from_numpy(array)
 
 
 class Block:

@@ -17,6 +17,8 @@ from kernpot.functionals.state import DescribedStructure
 
 # Rows of the environments x environments matrix formed at once.
 _BLOCK = 2048
+# Entries of a strip of the (environment, moving atom) x (environment, moving atom) matrix: 32 MB per intermediate.
+_JOINT_ENTRIES = 1 << 22
 
 
 # Rounding that a difference of variances of order one may show; beyond it the mathematics is broken.
@@ -42,12 +44,13 @@ def nonnegative(variance: Tensor, scale: Tensor | float, what: str, unit: float 
     Raises
     ------
     NumericalError
-        When a value is negative beyond rounding: that is never repaired in silence.
+        When a value is negative beyond rounding, or NaN: that is never repaired in silence.
     """
     floor = -(_ROUNDING * scale + _CANCELLATION * unit)
-    if bool((variance < floor).any()):
+    if not bool((variance >= floor).all()):  # so that NaN is caught as well
         raise NumericalError(
-            f"the variance of {what} came out as {float(variance.min()):.3e} where rounding allows {float(torch.as_tensor(floor).min()):.1e}. "
+            f"the variance of {what} came out as {float(variance.min()):.3e} where rounding allows "
+            f"{float(torch.as_tensor(floor).min()):.1e}. "
             "The inducing covariance is too ill-conditioned: use fewer inducing environments, or report this structure."
         )
     return variance.clamp(min=0.0)
@@ -59,7 +62,7 @@ def value_prior(u: Tensor, zeta: int) -> Tensor:
 
 
 def derivative_prior(u: Tensor, g: Tensor, zeta: int) -> Tensor:
-    """Variance of the derivative of the summed energies, when environments ``u`` move with ``g`` (both (n, n_features))."""
+    """Variance of the derivative of the summed energies when environments ``u`` (n, n_features) move with ``g``."""
     total = u.new_zeros(())
     for rows_u, rows_g in zip(u.split(_BLOCK), g.split(_BLOCK), strict=True):
         total = total + _curvature(rows_u @ u.T, rows_g @ g.T, rows_u @ g.T, rows_g @ u.T, zeta).sum()
@@ -168,7 +171,7 @@ def joint_prior(described: DescribedStructure, element: int, zeta: int, volume: 
     slope = zeta * cosine[centre][:, members] ** (zeta - 1) if zeta > 1 else torch.ones_like(gu[:, members])
     covariance[0].index_add_(0, output, (slope * gu[:, members]).sum(1))
     covariance[:, 0] = covariance[0]
-    for part in torch.arange(len(g)).split(_BLOCK):
+    for part in torch.arange(len(g)).split(max(1, _JOINT_ENTRIES // len(g))):
         s = cosine[centre[part]][:, centre]
         terms = _curvature(s, g[part] @ g.T, gu[:, centre[part]].T, gu[part][:, centre], zeta)
         columns = torch.zeros((len(part), size), dtype=torch.float64).index_add_(1, output, terms)

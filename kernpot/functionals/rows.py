@@ -1,7 +1,7 @@
 """Rows: covariances of labels (energies, forces, stress) with inducing environments, for unit amplitude.
 
-With ``s_im = u_i . u_m`` the covariance of atom i's energy with inducing environment m is ``s_im^zeta``; every label is a
-linear functional of atomic energies, so its row is the same functional of ``s^zeta``:
+With ``s_im = u_i . u_m`` the covariance of atom i's energy with inducing environment m is ``s_im^zeta``; every label is
+a linear functional of atomic energies, so its row is the same functional of ``s^zeta``:
 
     energy       sum_i s_im^zeta
     force on a   - sum_i zeta s_im^(zeta-1) (du_i / dr_a) . u_m
@@ -18,7 +18,7 @@ from torch import Tensor
 from kernpot.functionals.prior import derivative_prior, force_prior, value_prior
 from kernpot.functionals.state import DescribedStructure, InducingBlock, Structure
 
-# Environments x moving atom entries handled at once; the rows of a chunk then fit a core's share of the last-level cache.
+# Environments x moving atoms handled at once; the rows of a chunk then fit a core's share of the last-level cache.
 _ENTRIES = 640
 
 
@@ -105,7 +105,9 @@ def force_rows(
                 for b, block in own:
                     chosen = described.numbers[centre] == block.element
                     if bool(chosen.any()):
-                        _add_pair_rows(rows[..., block.columns], described, block, pairs[chosen], slot, cosines[b], atoms)
+                        _add_pair_rows(
+                            rows[..., block.columns], described, block, pairs[chosen], slot, cosines[b], atoms
+                        )
             for b, block in own:
                 _add_own_rows(rows[..., block.columns], structure, described, block, cosines[b], atoms)
                 if with_prior:

@@ -121,16 +121,29 @@ class Structure:
     atoms : ase.Atoms
     pairs : sequence of Pairs, optional
         One per descriptor; found when not given.
+
+    Attributes
+    ----------
+    numbers : Tensor of shape (n_atoms,)
+    volume : float or None
+        In A^3; None unless periodic in all three directions, which is where stress is defined.
+    described : list of DescribedStructure
+        One per descriptor.
+
+    Raises
+    ------
+    DescriptorError
+        An element is not known to a descriptor.
     """
 
     def __init__(self, descriptors: Sequence[SOAPFeatures], atoms: Atoms, pairs: Sequence[Pairs] | None = None) -> None:
         self.numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
         self.n_atoms = len(atoms)
+        for f in descriptors:
+            f.check(atoms)
         self.volume = float(atoms.get_volume()) if all(atoms.pbc) else None
         found = [f.pairs(atoms) for f in descriptors] if pairs is None else pairs
-        self.described = [
-            DescribedStructure(f, self.numbers, p) for f, p in zip(descriptors, found, strict=True)
-        ]
+        self.described = [DescribedStructure(f, self.numbers, p) for f, p in zip(descriptors, found, strict=True)]
 
     def members(self, block: InducingBlock) -> Tensor:
         """Indices of the atoms whose energies an inducing block carries."""

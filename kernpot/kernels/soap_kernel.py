@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import numbers
 from collections.abc import Sequence
 
 import gpytorch
@@ -12,6 +14,11 @@ from gpytorch.priors import Prior
 from torch import Tensor
 
 from kernpot.errors import KernpotError
+
+
+# A function rather than a lambda: estimators that hold the kernel are pickled by parallel grid searches.
+def _get_amplitude(kernel: SOAPKernel) -> Tensor:
+    return kernel.amplitude
 
 
 class SOAPKernel(gpytorch.kernels.Kernel):
@@ -32,6 +39,12 @@ class SOAPKernel(gpytorch.kernels.Kernel):
     amplitude_prior : gpytorch.priors.Prior, optional
         Prior on the amplitudes, added to the evidence.
 
+    Raises
+    ------
+    KernpotError
+        For a zeta that is not a positive integer, an amplitude that is not positive and finite, and elements that are
+        empty or repeated.
+
     Notes
     -----
     ``forward`` takes rows ``[atomic number, features...]``, of shape (..., n, 1 + n_features).
@@ -45,17 +58,17 @@ class SOAPKernel(gpytorch.kernels.Kernel):
         amplitude_prior: Prior | None = None,
     ) -> None:
         super().__init__()
-        if int(zeta) != zeta or zeta < 1:
+        if not isinstance(zeta, numbers.Real) or zeta < 1 or zeta % 1 != 0:
             raise KernpotError(f"zeta must be a positive integer, got {zeta!r}.")
-        if not amplitude > 0:
+        if not (amplitude > 0 and math.isfinite(amplitude)):
             raise KernpotError(f"amplitude must be a positive energy in eV, got {amplitude!r}.")
-        self.zeta = int(zeta)
-        self.elements = None if elements is None else tuple(int(z) for z in elements)
+        self.zeta: int = int(zeta)
+        self.elements: tuple[int, ...] | None = None if elements is None else _distinct(elements)
         n = 1 if self.elements is None else len(self.elements)
         self.register_parameter("raw_amplitude", torch.nn.Parameter(torch.zeros(n, dtype=torch.float64)))
         self.register_constraint("raw_amplitude", Positive(transform=torch.exp, inv_transform=torch.log))
         if amplitude_prior is not None:
-            self.register_prior("amplitude_prior", amplitude_prior, lambda m: m.amplitude, lambda m, v: m.set_amplitude(v))
+            self.register_prior("amplitude_prior", amplitude_prior, _get_amplitude, SOAPKernel.set_amplitude)
         self.set_amplitude(torch.full((n,), float(amplitude), dtype=torch.float64))
 
     @property
@@ -73,14 +86,14 @@ class SOAPKernel(gpytorch.kernels.Kernel):
         known = {} if self.elements is None else dict(zip(self.elements, self.amplitude.tolist(), strict=True))
         start = float(self.amplitude.detach().mean())
         new = copy.deepcopy(self)
-        new.elements = tuple(int(z) for z in elements)
+        new.elements = _distinct(elements)
         fixed = not self.raw_amplitude.requires_grad
         values = torch.tensor([known.get(z, start) for z in new.elements], dtype=torch.float64)
         new.raw_amplitude = torch.nn.Parameter(torch.zeros(len(values), dtype=torch.float64), requires_grad=not fixed)
         new.set_amplitude(values)
         return new
 
-    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: object) -> Tensor:
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: object) -> Tensor:  # noqa: ARG002
         """Covariance in eV^2 between environments; see the class notes for the rows."""
         if self.elements is None:
             raise KernpotError("the kernel does not know its elements: use kernel.for_elements([...]) first.")
@@ -93,3 +106,10 @@ class SOAPKernel(gpytorch.kernels.Kernel):
             return variance * (z1 == z2) * (u1 * u2).sum(-1) ** self.zeta
         same = z1[..., :, None] == z2[..., None, :]
         return variance[..., :, None] * same * (u1 @ u2.transpose(-1, -2)) ** self.zeta
+
+
+def _distinct(elements: Sequence[int]) -> tuple[int, ...]:
+    distinct = tuple(int(z) for z in elements)
+    if not distinct or len(set(distinct)) < len(distinct):
+        raise KernpotError(f"expected one or more different atomic numbers, got {list(elements)!r}.")
+    return distinct

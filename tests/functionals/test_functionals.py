@@ -1,0 +1,379 @@
+"""Rows and prior covariances against the definition: every label is a linear functional of total energies.
+
+A derivative is, to sixth order, a fixed combination of the energies of displaced structures. The covariance of any two
+labels, and of a label with an inducing environment, is therefore a combination of covariances of total energies, which
+are plain double sums over environments. Nothing of the derivatives in kernpot is used in that reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111
+
+from kernpot.descriptors import SOAPFeatures
+from kernpot.errors import NumericalError
+from kernpot.functionals import prior, rows
+from kernpot.functionals.prior import joint_prior, nonnegative
+from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows, n_columns, stress_rows
+from kernpot.functionals.state import VOIGT, InducingBlock, Structure, normalise
+from tests.soaps import COMPRESSIONS, LargestTensor, displaced, make_soap, random_atoms
+
+# Sixth-order central first derivative: offsets in steps, and weights times the step.
+STEP = 4e-3
+STENCIL = {-3: -1 / 60, -2: 3 / 20, -1: -3 / 4, 1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+
+
+def unit_features(features: SOAPFeatures, atoms: Atoms) -> torch.Tensor:
+    return normalise(torch.from_numpy(features(atoms)))[0]
+
+
+def inducing_blocks(
+    rng, descriptors: list[SOAPFeatures], zetas: list[int], atoms: Atoms, m: int = 3
+) -> list[InducingBlock]:
+    """Environments of a distorted copy of the structure, one block per (descriptor, element)."""
+    other = displaced(atoms, rng.normal(scale=0.15, size=(len(atoms), 3)))
+    blocks, column = [], 0
+    for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
+        u = unit_features(features, other)
+        for element in sorted(set(atoms.numbers.tolist())):
+            environments = u[torch.from_numpy(atoms.numbers == element)][:m]
+            columns = slice(column, column + len(environments))
+            blocks.append(InducingBlock(d, element, zeta, environments, columns))
+            column += len(environments)
+    return blocks
+
+
+@dataclass
+class Reference:
+    """Rows (K, M) and covariances per block (K, K) of energy, forces and stress, from energies alone."""
+
+    rows: np.ndarray
+    covariances: list[np.ndarray]
+
+
+def reference(descriptors: list[SOAPFeatures], blocks: list[InducingBlock], atoms: Atoms) -> Reference:
+    states, labels = [atoms], [{0: 1.0}]
+
+    def differentiate(move, strain, factor: float) -> None:
+        label = {}
+        for k, weight in STENCIL.items():
+            label[len(states)] = factor * weight / STEP
+            states.append(
+                displaced(
+                    atoms, None if move is None else k * STEP * move, None if strain is None else k * STEP * strain
+                )
+            )
+        labels.append(label)
+
+    for component in np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3):
+        differentiate(component, None, -1.0)
+    if all(atoms.pbc):
+        for a, b in VOIGT:
+            strain = np.zeros((3, 3))
+            strain[a, b] += 0.5
+            strain[b, a] += 0.5
+            differentiate(None, strain, 1.0 / atoms.get_volume())
+    combination = np.zeros((len(labels), len(states)))
+    for row, label in zip(combination, labels, strict=True):
+        row[list(label)] = list(label.values())
+
+    u = [[unit_features(f, s).numpy() for s in states] for f in descriptors]
+    out, covariances = np.zeros((len(labels), n_columns(blocks))), []
+    for block in blocks:
+        members = atoms.numbers == block.element
+        stacked = np.array([x[members] for x in u[block.descriptor]])  # states, members, features
+        local = (stacked @ block.environments.numpy().T) ** block.zeta
+        out[:, block.columns] = combination @ local.sum(1)
+        flat = stacked.reshape(-1, stacked.shape[2])
+        energies = ((flat @ flat.T) ** block.zeta).reshape(len(states), members.sum(), len(states), -1).sum((1, 3))
+        covariances.append(combination @ energies @ combination.T)
+    return Reference(out, covariances)
+
+
+@dataclass
+class Labels:
+    """What kernpot gives for energy, forces and stress together."""
+
+    rows: np.ndarray
+    prior: np.ndarray
+
+
+def labels_of(structure: Structure, blocks: list[InducingBlock]) -> Labels:
+    parts = [energy_rows(structure, blocks), *((r, p) for _, r, p in force_rows(structure, blocks))]
+    if structure.volume is not None:
+        parts.append(stress_rows(structure, blocks))
+    return Labels(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+
+def assert_matches(got: np.ndarray, expected: np.ndarray, kinds: np.ndarray, tolerance: float) -> None:
+    """Compare label kinds separately: energies, forces and stress have sizes of their own."""
+    for kind in np.unique(kinds):
+        here = kinds == kind
+        scale = np.abs(expected[here]).max() + 1e-12
+        np.testing.assert_allclose(got[here], expected[here], rtol=0, atol=tolerance * scale)
+
+
+def check_all(rng, descriptors: list[SOAPFeatures], zetas: list[int], atoms: Atoms, tolerance: float = 1e-7) -> None:
+    blocks = inducing_blocks(rng, descriptors, zetas, atoms)
+    structure = Structure(descriptors, atoms)
+    expected, got = reference(descriptors, blocks, atoms), labels_of(structure, blocks)
+    n = len(atoms)
+    kinds = np.array([0] + [1] * (3 * n) + [2] * (6 if structure.volume is not None else 0))
+    assert got.rows.shape == (len(kinds), n_columns(blocks))
+    assert got.prior.shape == (len(kinds), len(blocks))
+    assert_matches(got.rows, expected.rows, kinds, tolerance)
+    for b, block in enumerate(blocks):
+        wanted = expected.covariances[b]
+        assert_matches(got.prior[:, b], np.diag(wanted), kinds, tolerance)
+        described = structure.described[block.descriptor]
+        joint = joint_prior(described, block.element, block.zeta, structure.volume).numpy()
+        size = np.array([np.sqrt(np.diag(wanted)[kinds == k].max()) for k in kinds])
+        np.testing.assert_allclose(joint / np.outer(size, size), wanted / np.outer(size, size), rtol=0, atol=tolerance)
+        np.testing.assert_allclose(joint, joint.T, rtol=0, atol=1e-12 * np.abs(joint).max())
+        np.testing.assert_allclose(np.diag(joint), got.prior[:, b], rtol=1e-9, atol=1e-12 * np.abs(joint).max())
+        eigenvalues = np.linalg.eigvalsh(joint)
+        assert eigenvalues[0] > -1e-12 * eigenvalues[-1]
+
+
+@pytest.mark.parametrize("zeta", [1, 2, 3, 4])
+def test_powers(rng, zeta):
+    check_all(rng, [SOAPFeatures(make_soap("poly m=2"))], [zeta], random_atoms(rng, 4, species=("H", "O")))
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_compressions(rng, compression, weighted):
+    soap = make_soap("poly m=2", compression, weighted)
+    check_all(rng, [SOAPFeatures(soap)], [2], random_atoms(rng, 4, species=("H", "O", "Si")))
+
+
+def test_two_descriptors(rng):
+    short = SOAPFeatures(make_soap("poly m=2", species=("H", "O")))
+    long = SOAPFeatures(
+        make_soap({"function": "poly", "r0": 4.5, "c": 1.0, "m": 2}, r_cut=4.5, species=("H", "O", "Mo"))
+    )
+    check_all(rng, [short, long], [1, 3], random_atoms(rng, 3, species=("H", "O")))
+
+
+@pytest.mark.parametrize("pbc", [False, (True, False, False), (False, True, True)])
+def test_open_directions(rng, pbc):
+    check_all(rng, [SOAPFeatures(make_soap("poly m=2"))], [2], random_atoms(rng, 4, pbc=pbc, species=("H", "O")))
+
+
+def test_atoms_that_see_their_own_images(rng):
+    atoms = random_atoms(rng, 2, species=("Si", "O"), edge=1.9)
+    features = SOAPFeatures(make_soap("poly m=2"))
+    pairs = features.pairs(atoms)
+    assert (pairs.centres == pairs.neighbours).any()
+    check_all(rng, [features], [2], atoms)
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2])
+def test_structures_without_neighbours(rng, n_atoms):
+    atoms = Atoms(["Si", "O"][:n_atoms], positions=10.0 * np.eye(3)[:n_atoms])
+    features = SOAPFeatures(make_soap(periodic=False))
+    blocks = inducing_blocks(rng, [features], [2], random_atoms(rng, 4, pbc=False, species=("Si", "O")))
+    structure = Structure([features], atoms)
+    got = labels_of(structure, blocks)
+    for block in blocks:
+        assert got.rows[0, block.columns].all() == (block.element in atoms.numbers)
+    assert not got.rows[1:].any()
+    assert not got.prior[1:].any()
+    np.testing.assert_allclose(got.prior[0], [np.sum(atoms.numbers == b.element) for b in blocks])
+    for block in blocks:
+        joint = joint_prior(structure.described[0], block.element, 2, None)
+        assert not joint[1:].any()
+        assert joint[0, 0] == pytest.approx(float(np.sum(atoms.numbers == block.element)))
+
+
+def test_environment_without_density_carries_no_energy(rng):
+    """An isolated atom that is hidden from itself; energies alone are allowed to use such a descriptor."""
+    features = SOAPFeatures(make_soap("w0=0", periodic=False))
+    blocks = inducing_blocks(rng, [features], [2], random_atoms(rng, 4, pbc=False, species=("Si",), edge=2.0))
+    atoms = random_atoms(rng, 3, pbc=False, species=("Si",), edge=2.0)
+    alone = Structure([features], atoms + Atoms("Si", positions=[[30, 0, 0]]))
+    got, expected = labels_of(alone, blocks), labels_of(Structure([features], atoms), blocks)
+    np.testing.assert_allclose(got.rows[:10], expected.rows, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(got.prior[:10], expected.prior, rtol=1e-12)
+    assert not got.rows[10:].any()
+    assert not got.prior[10:].any()
+    local, variance = local_energy_rows(alone, blocks)
+    assert not local[3].any()
+    assert not variance[3].any()
+
+
+def test_elements_that_are_absent_have_empty_columns(rng):
+    features = SOAPFeatures(make_soap())
+    blocks = inducing_blocks(rng, [features], [2], random_atoms(rng, 6, species=("H", "O", "Si")))
+    structure = Structure([features], random_atoms(rng, 3, species=("O",)))
+    got = labels_of(structure, blocks)
+    for b, block in enumerate(blocks):
+        assert got.rows[:, block.columns].any() == (block.element == 8)
+        assert got.prior[:, b].any() == (block.element == 8)
+        joint = joint_prior(structure.described[0], block.element, 2, structure.volume)
+        assert bool(joint.any()) == (block.element == 8)
+
+
+def test_atomic_energies(rng):
+    features = SOAPFeatures(make_soap())
+    atoms = random_atoms(rng, 5, species=("H", "O"))
+    blocks = inducing_blocks(rng, [features], [3], atoms, m=2)
+    structure = Structure([features], atoms)
+    local, variance = local_energy_rows(structure, blocks)
+    total, _ = energy_rows(structure, blocks)
+    np.testing.assert_allclose(local.sum(0), total[0], rtol=1e-13)
+    for i, z in enumerate(atoms.numbers):
+        for b, block in enumerate(blocks):
+            own = block.element == z
+            assert variance[i, b] == pytest.approx(float(own))
+            assert bool(local[i, block.columns].any()) == own
+    # an inducing environment that is the atom's own has the full covariance with it
+    u = unit_features(features, atoms)
+    same = InducingBlock(0, 8, 3, u[atoms.numbers == 8], slice(0, 2))
+    rows_, _ = local_energy_rows(structure, [same])
+    np.testing.assert_allclose(rows_[atoms.numbers == 8].diagonal(), 1.0, rtol=1e-13)
+
+
+def test_forces_without_prior(rng):
+    features = SOAPFeatures(make_soap())
+    atoms = random_atoms(rng, 4)
+    structure, blocks = Structure([features], atoms), inducing_blocks(rng, [features], [2], atoms)
+    for (a, with_, _), (b, without, variance) in zip(
+        force_rows(structure, blocks), force_rows(structure, blocks, with_prior=False), strict=True
+    ):
+        assert a == b
+        assert torch.equal(with_, without)
+        assert not variance.any()
+
+
+@pytest.mark.parametrize("entries", [1, 20, 40])
+@pytest.mark.parametrize("block", [1, 3])
+def test_chunks_change_nothing(rng, monkeypatch, entries, block):
+    descriptors = [SOAPFeatures(make_soap(c)) for c in ("poly m=1", "poly m=2")]
+    atoms = random_atoms(rng, 6)
+    structure, blocks = Structure(descriptors, atoms), inducing_blocks(rng, descriptors, [2, 3], atoms)
+
+    def everything() -> list[np.ndarray]:
+        got = labels_of(structure, blocks)
+        joint = [joint_prior(structure.described[b.descriptor], b.element, b.zeta, structure.volume) for b in blocks]
+        return [got.rows, got.prior, *(j.numpy() for j in joint)]
+
+    monkeypatch.setattr(rows, "_ENTRIES", 10**9)
+    assert len(list(force_rows(structure, blocks))) == 1
+    expected = everything()
+    monkeypatch.setattr(rows, "_ENTRIES", entries)
+    monkeypatch.setattr(prior, "_BLOCK", block)
+    monkeypatch.setattr(prior, "_JOINT_ENTRIES", 1000 * block)
+    chunks = [c for c, _, _ in force_rows(structure, blocks)]
+    assert len(chunks) > 1
+    assert np.concatenate([np.arange(6)[c] for c in chunks]).tolist() == list(range(6))
+    for got, want in zip(everything(), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("zeta", [1, 2, 3])
+def test_supercell(rng, zeta):
+    """A doubled cell has twice the energy, so four times its variance; forces and stress are those of the cell."""
+    features = SOAPFeatures(make_soap())
+    atoms = random_atoms(rng, 4, species=("H", "O"))
+    blocks = inducing_blocks(rng, [features], [zeta], atoms)
+    one, two = (labels_of(Structure([features], a), blocks) for a in (atoms, atoms.repeat((1, 2, 1))))
+    forces_one, forces_two = slice(1, 13), slice(1, 25)
+    np.testing.assert_allclose(two.rows[0], 2 * one.rows[0], rtol=1e-11)
+    np.testing.assert_allclose(two.prior[0], 4 * one.prior[0], rtol=1e-11)
+    scale = np.abs(one.rows[forces_one]).max()
+    np.testing.assert_allclose(two.rows[forces_two], np.tile(one.rows[forces_one], (2, 1)), rtol=0, atol=1e-10 * scale)
+    np.testing.assert_allclose(two.rows[-6:], one.rows[-6:], rtol=0, atol=1e-10 * np.abs(one.rows[-6:]).max())
+    np.testing.assert_allclose(two.prior[-6:], one.prior[-6:], rtol=1e-9)
+    np.testing.assert_allclose(one.prior.shape, (19, 2))
+
+
+@pytest.mark.parametrize("zeta", [1, 2, 4])
+def test_perfect_crystals_have_no_forces_and_no_shear(rng, zeta):
+    features = SOAPFeatures(make_soap(species=("Si", "O"), r_cut=5.0))
+    for atoms in (bulk("Si", cubic=True), bulk("SiO", "rocksalt", a=4.2, cubic=True)):
+        structure = Structure([features], atoms)
+        blocks = inducing_blocks(rng, [features], [zeta], atoms)
+        got = labels_of(structure, blocks)
+        n = 3 * len(atoms)
+        rattled = displaced(atoms, rng.normal(scale=0.05, size=(len(atoms), 3)))
+        broken = labels_of(Structure([features], rattled), blocks)
+        assert got.prior[1 : n + 1].max() < 1e-12 * broken.prior[1 : n + 1].max()
+        assert np.abs(got.rows[1 : n + 1]).max() < 1e-11 * np.abs(broken.rows[1 : n + 1]).max()
+        pressure, shear = got.prior[n + 1 : n + 4], got.prior[n + 4 :]
+        assert pressure.min() > 1e-6
+        assert shear.max() < 1e-12 * pressure.min()
+        np.testing.assert_allclose(pressure, np.broadcast_to(pressure[0], pressure.shape), rtol=1e-9)
+
+
+def test_net_force_and_torque_are_certain(rng):
+    """No draw from the prior pushes or turns a free molecule as a whole."""
+    features = SOAPFeatures(make_soap(periodic=False))
+    atoms = random_atoms(rng, 4, pbc=False, species=("H", "O"))
+    structure = Structure([features], atoms)
+    n = len(atoms)
+    nets = np.zeros((6, 1 + 3 * n))
+    nets[:3, 1:] = np.tile(np.eye(3), n)
+    nets[3:, 1:] = np.stack([np.cross(axis, atoms.positions).ravel() for axis in np.eye(3)])
+    for element in (1, 8):
+        joint = joint_prior(structure.described[0], element, 2, None).numpy()
+        assert np.abs(nets @ joint).max() < 1e-12 * np.abs(joint).max() * n
+
+
+def test_rotated_molecule_has_rotated_covariances(rng):
+    features = SOAPFeatures(make_soap(periodic=False))
+    atoms = random_atoms(rng, 3, pbc=False, species=("H", "O"))
+    turned = atoms.copy()
+    turned.rotate(37.0, (1, 2, -1))
+    matrix = np.linalg.lstsq(atoms.positions, turned.positions, rcond=None)[0].T
+    rotation = np.eye(1 + 9)
+    rotation[1:, 1:] = np.kron(np.eye(3), matrix)
+    one, two = (joint_prior(Structure([features], a).described[0], 1, 2, None).numpy() for a in (atoms, turned))
+    np.testing.assert_allclose(two, rotation @ one @ rotation.T, rtol=0, atol=1e-11 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("pbc", [False, (True, True, False)])
+def test_stress_needs_three_periodic_directions(rng, pbc):
+    features = SOAPFeatures(make_soap())
+    atoms = fcc111("Si", (1, 1, 2), a=4.0, vacuum=4.0)
+    atoms.pbc = pbc
+    structure = Structure([features], atoms)
+    assert structure.volume is None
+    with pytest.raises(ValueError, match="periodic in all three directions"):
+        stress_rows(structure, inducing_blocks(rng, [features], [2], atoms))
+
+
+def test_negative_variances_are_errors_and_rounding_is_not():
+    tiny = torch.tensor([1.0, -1e-11, 0.0])
+    np.testing.assert_array_equal(nonnegative(tiny, 0.0, "a test"), [1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(nonnegative(torch.tensor([-1e-6]), torch.tensor([1e3]), "a test"), [0.0])
+    with pytest.raises(
+        NumericalError, match=r"variance of a test came out as -1.000e-06 where rounding allows -1.0e-10"
+    ):
+        nonnegative(torch.tensor([2.0, -1e-6]), 0.0, "a test")
+    with pytest.raises(NumericalError, match="fewer inducing environments"):
+        nonnegative(torch.tensor([-1e-6, 0.0]), torch.tensor([1.0, 1e3]), "a test")
+
+
+def test_nan_variances_are_errors():
+    with pytest.raises(NumericalError):
+        nonnegative(torch.tensor([1.0, float("nan")]), 1.0, "a test")
+
+
+def test_force_rows_of_a_long_rod_grow_linearly(rng):
+    features = SOAPFeatures(make_soap(species=("Si",), n_max=2, l_max=1))
+    atoms = Atoms("Si", cell=[2.5] * 3, pbc=True)
+    (block,) = inducing_blocks(rng, [features], [2], atoms)
+
+    def largest(repeats: int) -> int:
+        with LargestTensor() as seen:
+            for _, got, _ in force_rows(Structure([features], atoms.repeat((repeats, 3, 3))), [block]):
+                assert got.shape[1] == 1
+        return seen.elements
+
+    assert largest(80) <= 4.1 * largest(20)
