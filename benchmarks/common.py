@@ -104,6 +104,9 @@ _SOLID = (
     Setting(((6.0, 10, 6, 0.5, 1),), 2, 1000, inducing="leverage"),
     Setting(((5.5, 12, 8, 0.4, 1),), 2, 1000, inducing="leverage"),
     Setting(((5.5, 12, 8, 0.4, 1),), 2, 1600, inducing="leverage"),
+    Setting(((5.0, 10, 6, 0.5, 1),), 4, 1000, inducing="leverage"),
+    Setting(((5.0, 10, 6, 0.5, 1),), 4, 2000, inducing="leverage"),
+    Setting(((5.5, 10, 6, 0.5, 1),), 4, 2000, inducing="leverage"),
 )
 
 _MOLECULE = (

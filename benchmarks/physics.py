@@ -71,7 +71,11 @@ def crossing(gp: SparseGPPotential) -> dict[str, float]:
         energy.append(p.energy)
         force.append(p.forces[0, 0])
     de, df = np.abs(np.diff(energy)), np.abs(np.diff(force))
-    return {"largest_energy_step_eV": float(de.max()), "largest_force_step_eV_A": float(df.max()), "step_A": float(r[1] - r[0])}
+    return {
+        "largest_energy_step_eV": float(de.max()),
+        "largest_force_step_eV_A": float(df.max()),
+        "step_A": float(r[1] - r[0]),
+    }
 
 
 def conservation(gp: SparseGPPotential, ps: float, temperature: float = 600.0) -> dict[str, float]:

@@ -41,9 +41,7 @@ def accuracy() -> str:
     rows = []
     for name, r in measured("accuracy"):
         test = r["test"]["all"]
-        published = "; ".join(
-            f"{code} {v['energy']:.2f}, {v['forces']:.2f}" for code, v in r["published"].items()
-        )
+        published = "; ".join(f"{code} {v['energy']:.2f}, {v['forces']:.2f}" for code, v in r["published"].items())
         rows.append(
             [
                 NAMES[name],
@@ -98,7 +96,17 @@ def versus_gap() -> str:
         ]
         for code, key, test in (("kernpot", "kernpot", "kernpot"), ("gap_fit (quippy-ase)", "gap_fit", "gap"))
     ]
-    fits = table(["fit of Si, M = 1000, one core", "CPU s", "wall s", "peak memory, GB", "test energy MAE, meV/atom", "test force MAE, eV/A"], rows)
+    fits = table(
+        [
+            "fit of Si, M = 1000, one core",
+            "CPU s",
+            "wall s",
+            "peak memory, GB",
+            "test energy MAE, meV/atom",
+            "test force MAE, eV/A",
+        ],
+        rows,
+    )
     speed = r["prediction_ms_per_atom"]
     rows = [
         [
@@ -111,9 +119,19 @@ def versus_gap() -> str:
         for size, v in speed.items()
     ]
     times = table(
-        ["energy + forces + stress, CPU ms/atom", "kernpot mean", "kernpot with every std", "GAP mean", "mean against mean"], rows
+        [
+            "energy + forces + stress, CPU ms/atom",
+            "kernpot mean",
+            "kernpot with every std",
+            "GAP mean",
+            "mean against mean",
+        ],
+        rows,
     )
-    ratio = f"kernpot's fit takes {r['fit_cpu_ratio']:.2f} of gap_fit's CPU time and {r['fit_memory_ratio']:.2f} of its memory."
+    ratio = (
+        f"kernpot's fit takes {r['fit_cpu_ratio']:.2f} of gap_fit's CPU time and "
+        f"{r['fit_memory_ratio']:.2f} of its memory."
+    )
     return f"{fits}\n\n{ratio}\n\n{times}"
 
 
@@ -121,14 +139,15 @@ def physics() -> str:
     """Derivatives, conservation, smoothness."""
     r = read_result("physics")
     d, c, n = r["differences"], r["crossing"], r["nve"]
-    return "\n".join(
-        [
-            f"* Forces equal central differences of the energy to {d['force']:.1e} of the largest component, stress to {d['stress']:.1e}.",
-            f"* NVE, 64 Si atoms, {n['ps']:.0f} ps at a mean of {n['mean_temperature_K']:.0f} K: drift {n['drift_meV_atom']:+.4f} meV/atom.",
-            f"* An atom crossing the cutoff in steps of {c['step_A']:.4f} A: largest step of the energy {c['largest_energy_step_eV']:.1e} eV, "
-            f"of the force {c['largest_force_step_eV_A']:.1e} eV/A.",
-        ]
-    )
+    lines = [
+        f"* Forces equal central differences of the energy to {d['force']:.1e} of the largest component, "
+        f"stress to {d['stress']:.1e}.",
+        f"* NVE, 64 Si atoms, {n['ps']:.0f} ps at a mean of {n['mean_temperature_K']:.0f} K: drift "
+        f"{n['drift_meV_atom']:+.4f} meV/atom.",
+        f"* An atom crossing the cutoff in steps of {c['step_A']:.4f} A: largest step of the energy "
+        f"{c['largest_energy_step_eV']:.1e} eV, of the force {c['largest_force_step_eV_A']:.1e} eV/A.",
+    ]
+    return "\n".join(lines)
 
 
 def scaling() -> str:
@@ -145,20 +164,21 @@ def page() -> str:
     machine = read_result("scaling")["machine"]
     parts = [
         "# Benchmarks",
-        "Every number on this page is written by `benchmarks/report.py` from the JSON files in `benchmarks/results/`, which the "
-        "commands below produce. Measured on one core of a 2-core "
-        f"{machine['machine']} machine, Python {machine['python']}, torch {machine['torch']}, DScribe {machine['dscribe']}.",
+        "Every number on this page is written by `benchmarks/report.py` from the JSON files in `benchmarks/results/`, "
+        "which the commands below produce. Measured on one core of a 2-core "
+        f"{machine['machine']} machine, Python {machine['python']}, torch {machine['torch']}, "
+        f"DScribe {machine['dscribe']}.",
         "## Accuracy on published splits",
         "`python benchmarks/settings.py SET` chooses descriptor, power and size on the training part by closed-form "
         "leave-one-structure-out errors; `python benchmarks/accuracy.py SET` fits once and opens the test part once.",
         accuracy(),
-        "Published errors are those tabulated with the ACEpotentials.jl paper, J. Chem. Phys. 159, 164101 (2023). The 3BPA test "
-        "frames are a subset cut from a published mixed-temperature file, not the published test set. Coverage is that of the "
-        "plain intervals this version gives (one misfit per label kind from leave-one-out errors); see the groups below.",
+        "Published errors are those tabulated with the ACEpotentials.jl paper, J. Chem. Phys. 159, 164101 (2023). The "
+        "3BPA test frames are a subset cut from a published mixed-temperature file, not the published test set. The "
+        "intervals were calibrated on leave-one-structure-out errors of the training part alone.",
         groups(),
         "## Beside GAP, same machine, same run",
-        "`python benchmarks/versus_gap.py` (needs `pip install kernpot[bench]`). kernpot fits energies, forces and stress and "
-        "finds its hyperparameters; gap_fit fits energies and forces with the hyperparameters of the published model.",
+        "`python benchmarks/versus_gap.py` (needs `pip install kernpot[bench]`). kernpot fits energies, forces and "
+        "stress and finds its hyperparameters; gap_fit fits energies and forces with those of the published model.",
         versus_gap(),
         "## Derivatives, conservation, smoothness",
         "`python benchmarks/physics.py`",

@@ -2,18 +2,20 @@
 
     python benchmarks/settings.py Si Mo
 
-Each candidate is fitted to the training part; the one with the lowest sum of log(mean absolute error) of energies and forces
-is written to results/settings_<set>.json, from where accuracy.py takes it. The test part is not opened.
+Each candidate is fitted to the training part; the one with the lowest sum of log(mean absolute error) of energies and
+forces is written to results/settings_<set>.json, from where accuracy.py takes it. The test part is not opened.
+Candidates already in the file are not fitted again: delete it to start anew.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from dataclasses import asdict
 
 import numpy as np
-from common import DATASETS, Clock, species_of, write_result
+from common import DATASETS, RESULTS, Clock, Setting, species_of, write_result
 
 
 def main(names: list[str]) -> None:
@@ -21,21 +23,25 @@ def main(names: list[str]) -> None:
     for name in names:
         data = DATASETS[name]
         train = data.train()
-        rows = []
+        path = RESULTS / f"settings_{name}.json"
+        rows = json.loads(path.read_text())["candidates"] if path.exists() else []
+        known = [Setting.of(r["setting"]) for r in rows]
         for setting in data.candidates:
+            if setting in known:
+                continue
             clock = Clock()
             gp = setting.estimator(species_of(train)).fit(train)
             mae = gp.summary_["hyperparameters"]["leave_one_out"]["mae"]
             score = float(np.log(mae["energy"]) + np.log(mae["forces"]))
             rows.append({"setting": asdict(setting), "leave_one_out_mae": mae, "score": score, **clock.read()})
+            best = min(rows, key=lambda r: r["score"])
+            write_result(f"settings_{name}", {"candidates": rows, "chosen": best["setting"]})
             print(
-                f"{name:8s} {setting.descriptors} zeta={setting.zeta} M={setting.n_inducing} {setting.compression} {setting.inducing}"
-                f" leave-one-out: energy {1e3 * mae['energy']:.2f} meV/atom, forces {mae['forces']:.4f} eV/A,"
-                f" score {score:.3f}, {rows[-1]['cpu_s']:.0f} s CPU",
+                f"{name:8s} {setting.descriptors} zeta={setting.zeta} M={setting.n_inducing} {setting.compression}"
+                f" {setting.inducing} leave-one-out: energy {1e3 * mae['energy']:.2f} meV/atom,"
+                f" forces {mae['forces']:.4f} eV/A, score {score:.3f}, {rows[-1]['cpu_s']:.0f} s CPU",
                 flush=True,
             )
-        best = min(rows, key=lambda r: r["score"])
-        write_result(f"settings_{name}", {"candidates": rows, "chosen": best["setting"]})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/versus_gap.py         # about ten minutes
 
-Fit of silicon (Zuo et al.: 214 structures, 13,233 atoms) with 1000 inducing environments. kernpot uses energies, forces and
-stress and finds its hyperparameters; gap_fit uses energies and forces with the hyperparameters of the published model.
+Fit of silicon (Zuo et al.: 214 structures, 13,233 atoms) with 1000 inducing environments. kernpot uses energies,
+forces and stress and finds its hyperparameters; gap_fit uses energies and forces with those of the published model.
 """
 
 from __future__ import annotations

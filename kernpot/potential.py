@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from kernpot.structures.neighbours import Pairs
 from kernpot.uncertainty.prediction import MeanPrediction, Prediction
@@ -41,7 +41,7 @@ class Potential(Protocol):
     def fit(
         self,
         structures: Sequence[Atoms],
-        energies: ArrayLike | None = None,
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
         forces: Sequence[Any] | None = None,
         stress: Sequence[Any] | None = None,
     ) -> Self:
@@ -50,7 +50,7 @@ class Potential(Protocol):
     def partial_fit(
         self,
         structures: Sequence[Atoms],
-        energies: ArrayLike | None = None,
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
         forces: Sequence[Any] | None = None,
         stress: Sequence[Any] | None = None,
     ) -> Self:

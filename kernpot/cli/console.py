@@ -80,16 +80,19 @@ def print_sections(sections: Sequence[Section]) -> None:
 
 
 def _metrics_table(kind: str, rows: Sequence[Metrics]) -> Table:
-    table = Table(title=f"{TITLES[kind]} ({rows[0].unit})", title_justify="left", title_style="bold", box=None)
-    table.add_column("config_type")
-    for name in ("structures", "MAE", "RMSE", "rms std", "in 50 %", "in 68 %", "in 90 %", "in 95 %", "err/std", "rank"):
-        table.add_column(name, justify="right")
+    title = f"{TITLES[kind]} ({rows[0].unit}); labels inside 50, 68, 90, 95 % intervals"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.collapse_padding = True
+    table.add_column("config_type", min_width=13, overflow="fold")
+    # Narrow enough for 80 columns: numbers are never cut short.
+    for name in ("frames", "MAE", "RMSE", "std", "50 %", "68 %", "90 %", "95 %", "err/std", "rank"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         cells = [
             row.config_type,
             str(row.n_structures),
             *(f"{value:.3g}" for value in (row.mae, row.rmse, row.sharpness)),
-            *(f"{100 * share:.0f} %" for share in row.coverage.values()),
+            *(f"{100 * share:.0f}" for share in row.coverage.values()),
             f"{row.rms_z:.2f}",
             "-" if row.spearman is None else f"{row.spearman:.2f}",
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,31 +13,11 @@ from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import Structure
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.leave_one_out import KeptRows
+from kernpot.gp.leave_one_out import KeptRows, LabelRows
+from kernpot.gp.misfit import Surroundings
 from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
-
-
-@dataclass(frozen=True)
-class LabelRows:
-    """Rows of some labels of one structure and one kind, each divided by its relative noise scale.
-
-    Attributes
-    ----------
-    group : str
-        Noise group.
-    rows : Tensor of shape (n, M)
-        Whitened, unit amplitude.
-    targets : Tensor of shape (n,)
-        Labels less the isolated atoms.
-    prior : Tensor of shape (n, n_blocks)
-    """
-
-    group: str
-    rows: Tensor
-    targets: Tensor
-    prior: Tensor
 
 
 class RowMaker:
@@ -58,10 +37,9 @@ class RowMaker:
     ) -> None:
         self.descriptors, self.whitening, self.noise, self.isolated = list(descriptors), whitening, noise, isolated
 
-    def __call__(self, labelled: LabelledStructure) -> Iterator[LabelRows]:
+    def __call__(self, labelled: LabelledStructure, structure: Structure) -> Iterator[LabelRows]:
         """Rows of every label of a structure."""
         blocks = self.whitening.blocks
-        structure = Structure(self.descriptors, labelled.atoms)
         if labelled.energy is not None:
             rows, prior = energy_rows(structure, blocks)
             target = labelled.energy - sum(self.isolated[int(z)] for z in structure.numbers)
@@ -99,15 +77,16 @@ class Compressor:
 
     def add(self, labelled: LabelledStructure, keep: bool = False) -> None:
         """Add the labels of one structure."""
-        rows = KeptRows()
-        for part in self._maker(labelled):
+        structure = Structure(self._maker.descriptors, labelled.atoms)
+        parts = []
+        for part in self._maker(labelled, structure):
             if part.group not in self.factors:
                 self.factors[part.group] = LabelFactor.empty(part.rows.shape[1], part.prior.shape[1])
             self.factors[part.group].add(part.rows, part.targets, part.prior)
             if keep:
-                rows.parts.append((part.group, part.rows, part.targets))
+                parts.append(part)
         if keep:
-            self.kept.append(rows)
+            self.kept.append(KeptRows(parts, Surroundings(structure)))
 
     def merge(self, factors: dict[str, LabelFactor], kept: list[KeptRows]) -> None:
         """Add what another process made of other structures."""

@@ -91,13 +91,18 @@ def choose(
         u = torch.cat([unit_features(features, structures[k]) for k in pool])
         numbers = np.concatenate([structures[k].numbers for k in pool])
         candidates_of = {z: _described(u, numbers, z) for z in elements}
-        share = shares({z: len(c) for z, c in candidates_of.items()}, part)
-        for z, candidates in candidates_of.items():
-            if share[z] == 0:
-                continue
-            chosen = candidates[torch.from_numpy(select_environments(candidates, share[z], method, rng))]
-            blocks.append(InducingBlock(d, z, zeta, chosen.contiguous(), slice(start, start + len(chosen))))
-            start += len(chosen)
+        left = {z: len(c) for z, c in candidates_of.items()}
+        chosen: dict[int, Tensor] = {}
+        # The rarest element first: what it cannot use, its environments being alike, goes to the others.
+        for z in sorted(left, key=lambda z: left[z]):
+            share = shares(left, part - sum(len(c) for c in chosen.values()))[z]
+            del left[z]
+            order = select_environments(candidates_of[z], share, method, rng)
+            chosen[z] = candidates_of[z][torch.from_numpy(order)].contiguous()
+        for z in sorted(chosen):
+            columns = slice(start, start + len(chosen[z]))
+            blocks.append(InducingBlock(d, z, zeta, chosen[z], columns))
+            start = columns.stop
     if start < wanted:
         warnings.warn(
             f"{start} inducing environments are used instead of {wanted}: the training structures hold no more "

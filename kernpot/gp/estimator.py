@@ -25,6 +25,7 @@ from kernpot.gp.hyperparameters import Hyperparameters, kind_of, misfit_of, star
 from kernpot.gp.inducing import METHODS
 from kernpot.gp.leave_one_out import MIN_STRUCTURES, KeptRows, balance_energies, choose_kept, leave_one_out
 from kernpot.gp.mean import MeanPotential
+from kernpot.gp.misfit import Misfit
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
 from kernpot.gp.setup import descriptors_for, kernels_for, require_described, require_fitted
@@ -86,9 +87,10 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         Fitted kernels, one per descriptor.
     noise_ : dict of str to float
         Noise per group, which weighs the labels.
-    misfit_ : dict of str to float
-        Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: from
-        leave-one-structure-out errors, or the noise when ``optimize=False`` or structures are few.
+    misfit_ : dict of str to Misfit
+        Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: a constant and
+        a factor on the parameter variance, from leave-one-structure-out errors (:mod:`kernpot.gp.misfit`); the noise
+        alone when ``optimize=False`` or structures are few.
     log_evidence_ : float
         Variational lower bound of the log marginal likelihood of all labels learnt.
     n_inducing_ : int
@@ -98,9 +100,9 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
 
     Examples
     --------
-    >>> from kernpot import SparseGPPotential, read_structures          # doctest: +SKIP
-    >>> gp = SparseGPPotential(n_inducing=500).fit(read_structures("train.xyz"))   # doctest: +SKIP
-    >>> energy, std = gp.predict(read_structures("test.xyz"), return_std=True)     # doctest: +SKIP
+    >>> from kernpot import SparseGPPotential, read_structures  # doctest: +SKIP
+    >>> gp = SparseGPPotential(n_inducing=500).fit(read_structures("train.xyz"))  # doctest: +SKIP
+    >>> energy, std = gp.predict(read_structures("test.xyz"), return_std=True)  # doctest: +SKIP
     """
 
     def __init__(
@@ -225,7 +227,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
                 self._factors[group] = factor
                 self.noise_[group] = start[group]
                 if kind_of(group) not in known:
-                    self.misfit_[kind_of(group)] = start[group]
+                    self.misfit_[kind_of(group)] = Misfit(start[group])
         self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
         self._condition()
         return self
@@ -352,7 +354,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             if len(kept) >= MIN_STRUCTURES:
                 amplitudes = self._hyperparameters.amplitudes()
                 posterior = Posterior(self._factors, self._whitening.block, self.noise_, amplitudes)
-                left_out = leave_one_out(kept, posterior, self.noise_)
+                left_out = leave_one_out(kept, posterior, self.noise_, self._whitening.block, amplitudes)
                 self.misfit_ |= left_out.misfit()
                 found["leave_one_out"] = {"structures": len(kept), "mae": left_out.mae()}
         self.summary_["hyperparameters"] = found

@@ -288,9 +288,11 @@ def maximize_evidence(
         best, n_evaluations, converged, message = found.x, int(found.nfev), bool(found.success), str(found.message)
     log_noise, log_amplitudes = (part.detach() for part in split(best))
     on_bound = np.isclose(best[:, None], bounds, rtol=0, atol=1e-9).any(axis=1)
+    found_noise = dict(zip(evidence.groups, log_noise.exp().tolist(), strict=True))
     return EvidenceResult(
-        noise=dict(noise) | dict(zip(evidence.groups, log_noise.exp().tolist(), strict=True)),
-        amplitudes=log_amplitudes.exp(),
+        # What is fixed keeps its bits, which exp(log(x)) does not.
+        noise=dict(noise) | {group: level for group, level in found_noise.items() if group not in fixed_noise},
+        amplitudes=torch.where(fixed_amplitudes.to(amplitudes.device), amplitudes, log_amplitudes.exp()),
         log_evidence=float(evidence(log_noise, log_amplitudes)),
         n_evaluations=n_evaluations + 1,
         converged=converged,

@@ -13,6 +13,7 @@ from kernpot.errors import KernpotWarning
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.evidence import LogPrior
 from kernpot.gp.factor import LabelFactor
+from kernpot.gp.misfit import Misfit
 from kernpot.kernels import SOAPKernel
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 from kernpot.structures.noise import NoiseModel
@@ -98,7 +99,7 @@ def kind_of(group: str) -> str:
     return group.split("[")[0]
 
 
-def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) -> dict[str, float]:
+def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) -> dict[str, Misfit]:
     """Misfit per label kind for structures to come: the noise of the kind, averaged over groups that have their own.
 
     A kind without labels gets a stated guess (see :func:`warn_unseen`).
@@ -107,12 +108,12 @@ def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) ->
     for kind in LABEL_KINDS:
         groups = [g for g in factors if kind_of(g) == kind]
         if kind in groups:
-            out[kind] = float(noise[kind])
+            out[kind] = Misfit(float(noise[kind]))
         elif groups:
             weights = np.array([factors[g].n_rows for g in groups], dtype=float)
-            out[kind] = float(np.sqrt(np.average([noise[g] ** 2 for g in groups], weights=weights)))
+            out[kind] = Misfit(float(np.sqrt(np.average([noise[g] ** 2 for g in groups], weights=weights))))
         else:
-            out[kind] = _UNSEEN[kind]
+            out[kind] = Misfit(_UNSEEN[kind])
     return out
 
 

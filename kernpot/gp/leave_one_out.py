@@ -1,10 +1,10 @@
 """Leave-one-structure-out errors in closed form, and what they settle: the weight of energies, and the misfit.
 
 The evidence takes the misfit of every label as independent. Force components of a structure are not, so a fit to tens
-of thousands of them and a few hundred energies gives the energies almost no weight: on silicon (Zuo et al. 2020) it
-asks for 17 meV/atom of energy noise where 3 meV/atom can be had. What a user cares about is the error on a structure
-the model has not seen, which the square-root factor gives without refitting (:func:`kernpot.gp.posterior.leave_out`).
-So the evidence sets amplitudes and the noise of forces and stress, and the noise of energies minimises
+of thousands of them and a few hundred energies gives the energies almost no weight. What a user cares about is the
+error on a structure the model has not seen, which the square-root factor gives without refitting (see
+:func:`kernpot.gp.posterior.leave_out`). So the evidence sets amplitudes and the noise of forces and stress, and the
+noise of energies minimises
 
     sum over label kinds of log(mean absolute leave-one-out error),
 
@@ -14,14 +14,16 @@ a score without units in which a per cent of one kind weighs as much as a per ce
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from kernpot.functionals.prior import nonnegative
 from kernpot.gp.factor import LabelFactor
+from kernpot.gp.misfit import Misfit, Surroundings, fit_misfit, pooled_variance
 from kernpot.gp.posterior import Posterior, leave_out
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 from kernpot.structures.reference import is_isolated_atom
@@ -35,44 +37,72 @@ _LOWEST, _HIGHEST = 1e-3, 3.0
 MIN_STRUCTURES = 5
 
 
-@dataclass
-class KeptRows:
-    """Rows of one structure, kept for leave-one-out.
+@dataclass(frozen=True)
+class LabelRows:
+    """Rows of some labels of one structure and one kind, each divided by its relative noise scale.
 
     Attributes
     ----------
-    parts : list of (group, rows (n, M), targets (n,))
-        Whitened, unit amplitude, divided by the relative noise scale.
+    group : str
+        Noise group.
+    rows : Tensor of shape (n, M)
+        Whitened, unit amplitude.
+    targets : Tensor of shape (n,)
+        Labels less the isolated atoms.
+    prior : Tensor of shape (n, n_blocks)
+        Prior variances from each inducing block, unit amplitude.
     """
 
-    parts: list[tuple[str, Tensor, Tensor]] = field(default_factory=list)
+    group: str
+    rows: Tensor
+    targets: Tensor
+    prior: Tensor
+
+    @property
+    def kind(self) -> str:
+        """Label kind: energy, forces or stress."""
+        return self.group.split("[")[0]
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows of one structure, kept for leave-one-out, and the surroundings its force variances are pooled over."""
+
+    parts: list[LabelRows]
+    surroundings: Surroundings
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Errors of predictions for structures left out, and their epistemic variances, by label kind.
+    """Predictions for structures left out: by label kind, one array per structure.
 
     Attributes
     ----------
-    residuals, variances : dict of str to ndarray
-        eV/atom, eV/A, eV/A^3 (squared).
+    residuals : dict of str to list of ndarray
+        eV/atom, eV/A, eV/A^3.
+    own, pooled, unrepresented : dict of str to list of ndarray
+        Parameter variances, their averages over surroundings, and variances the inducing environments cannot represent.
     """
 
-    residuals: dict[str, np.ndarray]
-    variances: dict[str, np.ndarray]
+    residuals: dict[str, list[np.ndarray]]
+    own: dict[str, list[np.ndarray]]
+    pooled: dict[str, list[np.ndarray]]
+    unrepresented: dict[str, list[np.ndarray]]
 
     def mae(self) -> dict[str, float]:
         """Mean absolute error per label kind."""
-        return {kind: float(np.abs(r).mean()) for kind, r in self.residuals.items()}
+        return {kind: float(np.abs(np.concatenate(r)).mean()) for kind, r in self.residuals.items()}
 
     def score(self) -> float:
         """Sum over label kinds of the log of the mean absolute error."""
         return float(sum(np.log(max(e, 1e-12)) for e in self.mae().values()))
 
-    def misfit(self) -> dict[str, float]:
-        """Standard deviation which, added to the epistemic variance, gives the mean square of the residuals."""
+    def misfit(self) -> dict[str, Misfit]:
+        """Misfit of every label kind that enough structures have."""
         return {
-            kind: float(np.sqrt(max(np.mean(r**2 - self.variances[kind]), 0.0))) for kind, r in self.residuals.items()
+            kind: fit_misfit(r, self.own[kind], self.pooled[kind], self.unrepresented[kind])
+            for kind, r in self.residuals.items()
+            if len(r) >= MIN_STRUCTURES
         }
 
 
@@ -98,26 +128,31 @@ def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomStat
     return kept
 
 
-def leave_one_out(kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float]) -> LeaveOneOut:
+def leave_one_out(
+    kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float], block: Tensor, amplitudes: Tensor
+) -> LeaveOneOut:
     """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments)."""
-    residuals: dict[str, list[np.ndarray]] = {}
-    variances: dict[str, list[np.ndarray]] = {}
+    out = LeaveOneOut({}, {}, {}, {})
     for structure in kept:
-        groups = [group for group, _, _ in structure.parts]
-        sizes = [len(y) for _, _, y in structure.parts]
-        sigma = torch.cat([y.new_full((len(y),), noise[group]) for group, _, y in structure.parts])
-        rows = torch.cat([b for _, b, _ in structure.parts]) * posterior.scale
-        error = torch.cat([y for _, _, y in structure.parts]) - posterior.mean(rows)
-        out, covariance = leave_out(posterior, rows / sigma[:, None], error / sigma)
-        found, spread = (out * sigma).split(sizes), (covariance.diagonal() * sigma**2).split(sizes)
-        for group, r, v in zip(groups, found, spread, strict=True):
-            kind = group.split("[")[0]
-            residuals.setdefault(kind, []).append(r.numpy())
-            variances.setdefault(kind, []).append(v.numpy())
-    return LeaveOneOut(
-        {kind: np.concatenate(residuals[kind]) for kind in LABEL_KINDS if kind in residuals},
-        {kind: np.concatenate(variances[kind]) for kind in LABEL_KINDS if kind in variances},
-    )
+        y = torch.cat([part.targets for part in structure.parts])
+        unit = torch.cat([part.rows for part in structure.parts])
+        prior = torch.cat([part.prior for part in structure.parts])
+        sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in structure.parts])
+        rows = unit * posterior.scale
+        residual, covariance = leave_out(posterior, rows / sigma[:, None], (y - posterior.mean(rows)) / sigma)
+        residual, own = residual * sigma, covariance.diagonal() * sigma**2
+        represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
+        missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
+        kinds = [part.kind for part in structure.parts for _ in part.targets]
+        for kind in LABEL_KINDS:
+            here = torch.tensor([k == kind for k in kinds])
+            if bool(here.any()):
+                v = own[here]
+                out.residuals.setdefault(kind, []).append(residual[here].numpy())
+                out.own.setdefault(kind, []).append(v.numpy())
+                out.pooled.setdefault(kind, []).append(pooled_variance(kind, v, structure.surroundings).numpy())
+                out.unrepresented.setdefault(kind, []).append(missing[here].numpy())
+    return out
 
 
 def balance_energies(
@@ -139,7 +174,8 @@ def balance_energies(
 
     def objective(log_factor: float) -> float:
         trial = scaled(log_factor)
-        return leave_one_out(kept, Posterior(factors, block, trial, amplitudes), trial).score()
+        posterior = Posterior(factors, block, trial, amplitudes)
+        return leave_one_out(kept, posterior, trial, block, amplitudes).score()
 
     bounds = (np.log(_LOWEST), np.log(_HIGHEST))
     found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 0.1, "maxiter": 12})

@@ -17,6 +17,7 @@ from kernpot.functionals.state import InducingBlock
 from kernpot.gp.compress import RowMaker
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.hyperparameters import Hyperparameters
+from kernpot.gp.misfit import Misfit
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.storage import write_model
@@ -54,7 +55,7 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         "blocks": [{"descriptor": b.descriptor, "element": b.element, "zeta": b.zeta} for b in blocks],
         "groups": groups,
         "noise": dict(estimator.noise_),
-        "misfit": dict(estimator.misfit_),
+        "misfit": {kind: asdict(misfit) for kind, misfit in estimator.misfit_.items()},
         "noise_model": asdict(estimator._maker.noise),
         "log_evidence": getattr(estimator, "log_evidence_", None),
         "n_inducing": estimator.n_inducing_,
@@ -93,7 +94,7 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
             parts = {name: torch.from_numpy(np.array(tensors[f"factor.{g}.{name}"])) for name in names}
             estimator._factors[group] = LabelFactor.from_tensors(parts)
         estimator.noise_ = {str(k): float(v) for k, v in header["noise"].items()}
-        estimator.misfit_ = {str(k): float(v) for k, v in header["misfit"].items()}
+        estimator.misfit_ = {str(kind): Misfit(**misfit) for kind, misfit in header["misfit"].items()}
         estimator.elements_ = tuple(int(z) for z in header["elements"])
         estimator.isolated_atoms_ = {int(z): float(e) for z, e in header["isolated_atoms"].items()}
         estimator.summary_ = dict(header["summary"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +15,17 @@ from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows, stress_rows
 from kernpot.functionals.state import Structure
 from kernpot.gp.mean import MeanPotential
+from kernpot.gp.misfit import Misfit, Surroundings, pooled_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
 from kernpot.uncertainty.prediction import JointCovariance, Prediction, Quantity
+
+
+class Variances(NamedTuple):
+    """Parts of an epistemic variance: of the parameters, and of what the inducing environments cannot represent."""
+
+    parameter: Tensor
+    unrepresented: Tensor
 
 
 class Predictor:
@@ -24,10 +33,10 @@ class Predictor:
 
     The variance of a functional with unit-amplitude row ``phi`` and prior variance ``k**`` is
 
-        |R^-T b|^2 + (k** - |b|^2) + misfit^2,   b = D L^-1 phi,
+        |R^-T b|^2 + (k** - |b|^2) + misfit,   b = D L^-1 phi,
 
     its parameter part, the part the inducing environments cannot represent (together the epistemic variance; Quinonero-
-    Candela and Rasmussen, JMLR 6, 1939 (2005), eq. 20) and the misfit of labels.
+    Candela and Rasmussen, JMLR 6, 1939 (2005), eq. 20) and the misfit of labels (:mod:`kernpot.gp.misfit`).
 
     Parameters
     ----------
@@ -35,8 +44,8 @@ class Predictor:
     whitening : Whitening
     posterior : Posterior
     amplitudes : Tensor of shape (n_blocks,), eV
-    misfit : mapping of str to float
-        Standard deviation of the misfit per label kind: ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3).
+    misfit : mapping of str to Misfit
+        Misfit per label kind: ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3).
     mean : MeanPotential
     """
 
@@ -46,7 +55,7 @@ class Predictor:
         whitening: Whitening,
         posterior: Posterior,
         amplitudes: Tensor,
-        misfit: Mapping[str, float],
+        misfit: Mapping[str, Misfit],
         mean: MeanPotential,
     ) -> None:
         self._descriptors, self._whitening, self._posterior = list(descriptors), whitening, posterior
@@ -62,57 +71,76 @@ class Predictor:
 
         row, prior = energy_rows(structure, blocks)
         whitened.append(self._whitening(row))
-        energy = self._variance(whitened[0], prior, "the energy", n)
+        energy = self._variances(whitened[0], prior, "the energy", n)
         rows, prior = local_energy_rows(structure, blocks)
-        energies = self._variance(self._whitening(rows), prior, "an atomic energy")
-        forces = torch.empty(3 * n, dtype=torch.float64)
-        for chosen, rows, prior in force_rows(structure, blocks):
+        energies = self._variances(self._whitening(rows), prior, "an atomic energy")
+        parts = []
+        for _, rows, prior in force_rows(structure, blocks):
             b = self._whitening(rows)
-            forces[3 * chosen.start : 3 * chosen.stop] = self._variance(b, prior, "a force component")
+            parts.append(self._variances(b, prior, "a force component"))
             if covariance:
                 whitened.append(b)
+        forces = Variances(*(torch.cat(v) for v in zip(*parts, strict=True)))
+        misfit = {
+            "energy": self._energy_misfit(energy.parameter, n),
+            "energies": self._misfit["energy"].variance(energies.parameter, energies.parameter),
+            "forces": self._pooled_misfit("forces", forces.parameter, structure),
+        }
         stress = None
         if mean.stress is not None and structure.volume is not None:
             rows, prior = stress_rows(structure, blocks)
             whitened.append(self._whitening(rows))
-            variance = self._variance(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
-            stress = self._quantity(mean.stress, variance, self._misfit["stress"], "eV/A^3")
+            found = self._variances(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
+            misfit["stress"] = self._pooled_misfit("stress", found.parameter, structure)
+            stress = _quantity(mean.stress, found, misfit["stress"], "eV/A^3")
+        joint = None
+        if covariance:
+            kinds = ["energy", "forces"] + ["stress"] * (stress is not None)
+            joint = self._covariance(structure, torch.cat(whitened), torch.cat([misfit[kind] for kind in kinds]))
         return Prediction(
-            energy=self._quantity(mean.energy, energy[0], self._misfit["energy"] * n, "eV"),
-            energies=self._quantity(mean.energies, energies, self._misfit["energy"], "eV"),
-            forces=self._quantity(mean.forces, forces.view(n, 3), self._misfit["forces"], "eV/A"),
+            energy=_quantity(mean.energy, Variances(*(v[0] for v in energy)), misfit["energy"][0], "eV"),
+            energies=_quantity(mean.energies, energies, misfit["energies"], "eV"),
+            forces=_quantity(mean.forces, forces, misfit["forces"], "eV/A"),
             stress=stress,
-            covariance=self._covariance(structure, torch.cat(whitened)) if covariance else None,
+            covariance=joint,
         )
 
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
         structure = Structure(self._descriptors, atoms)
         row, prior = energy_rows(structure, self._whitening.blocks)
-        variance = float(self._variance(self._whitening(row), prior, "the energy", structure.n_atoms)[0])
-        return self._mean(atoms).energy, float(np.sqrt(variance + (self._misfit["energy"] * structure.n_atoms) ** 2))
+        found = self._variances(self._whitening(row), prior, "the energy", structure.n_atoms)
+        total = found.parameter + found.unrepresented + self._energy_misfit(found.parameter, structure.n_atoms)
+        return self._mean(atoms).energy, float(total[0].sqrt())
 
-    def _variance(self, whitened: Tensor, prior: Tensor, what: str, unit: float = 1.0) -> Tensor:
-        """Epistemic variance from whitened unit-amplitude rows (n, M) and prior variances (n, n_blocks)."""
+    def _energy_misfit(self, parameter: Tensor, n_atoms: int) -> Tensor:
+        """Misfit variance of a total energy; the misfit is one of energies per atom."""
+        per_atom = parameter / n_atoms**2
+        return n_atoms**2 * self._misfit["energy"].variance(per_atom, per_atom)
+
+    def _pooled_misfit(self, kind: str, parameter: Tensor, structure: Structure) -> Tensor:
+        return self._misfit[kind].variance(parameter, pooled_variance(kind, parameter, Surroundings(structure)))
+
+    def _variances(self, whitened: Tensor, prior: Tensor, what: str, unit: float = 1.0) -> Variances:
+        """Epistemic variances from whitened unit-amplitude rows (n, M) and prior variances (n, n_blocks)."""
         represented = torch.zeros_like(prior).index_add_(1, self._whitening.block, whitened.square())
         unrepresented = nonnegative(prior - represented, prior, what, unit)
         parameter = self._posterior.variance(whitened * self._posterior.scale)
-        return parameter + unrepresented @ self._amplitudes.square()
+        return Variances(parameter, unrepresented @ self._amplitudes.square())
 
-    def _quantity(self, mean: np.ndarray | float, variance: Tensor, misfit: float, unit: str) -> Quantity:
-        epistemic = variance.numpy()
-        return Quantity(np.asarray(mean), np.sqrt(epistemic), np.sqrt(epistemic + misfit**2), unit)
-
-    def _covariance(self, structure: Structure, whitened: Tensor) -> JointCovariance:
+    def _covariance(self, structure: Structure, whitened: Tensor, misfit: Tensor) -> JointCovariance:
         epistemic = self._posterior.covariance(whitened * self._posterior.scale)
         for b, block in enumerate(self._whitening.blocks):
             described = structure.described[block.descriptor]
             prior = joint_prior(described, block.element, block.zeta, structure.volume)
             part = whitened[:, block.columns]
             epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
-        n = structure.n_atoms
-        misfit = [(self._misfit["energy"] * n) ** 2] + [self._misfit["forces"] ** 2] * (3 * n)
-        if structure.volume is not None:
-            misfit += [self._misfit["stress"] ** 2] * 6
-        total = epistemic + torch.diag(torch.tensor(misfit, dtype=torch.float64))
-        return JointCovariance(epistemic.numpy(), total.numpy(), n, structure.volume is not None)
+        total = epistemic + torch.diag(misfit)
+        return JointCovariance(epistemic.numpy(), total.numpy(), structure.n_atoms, structure.volume is not None)
+
+
+def _quantity(mean: np.ndarray | float, variances: Variances, misfit: Tensor, unit: str) -> Quantity:
+    epistemic = variances.parameter + variances.unrepresented
+    shape = np.shape(mean)
+    std = (epistemic + misfit).sqrt().numpy().reshape(shape)
+    return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, unit)

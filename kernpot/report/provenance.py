@@ -63,7 +63,9 @@ def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
             fixed = " (fixed)" if kernel["fixed"] else ""
             rows.append((f"Amplitude {_symbol(number)}", f"{amplitude:.4g} eV{fixed}"))
     rows += [(f"Noise {group}", _level(group, level)) for group, level in header["noise"].items()]
-    rows += [(f"Misfit of labels, {group}", _level(group, level)) for group, level in header.get("misfit", {}).items()]
+    for kind, misfit in header.get("misfit", {}).items():
+        constant = _level(kind, misfit["constant"])
+        rows.append((f"Misfit of labels, {kind}", f"{constant} and {misfit['factor']:.3g} times the parameter std"))
     if header.get("log_evidence") is not None:
         rows.append(("Log evidence", f"{header['log_evidence']:.2f}"))
     found = header["summary"].get("hyperparameters", {})
