@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def main(names: list[str]) -> None:
                 "test": result,
                 "published": data.published,
                 "noise": gp.noise_,
-                "misfit": gp.misfit_,
+                "misfit": {kind: asdict(misfit) for kind, misfit in gp.misfit_.items()},
                 "fit": fit,
                 "peak_memory_GB": peak_memory(),
                 "leave_one_out": gp.summary_["hyperparameters"]["leave_one_out"],

@@ -31,8 +31,10 @@ from kernpot.structures.reference import is_isolated_atom
 # Structures whose rows are kept for leave-one-out, and the labels they may hold together (rows of M numbers each).
 _MAX_STRUCTURES = 60
 _MAX_ROWS = 12_000
-# How far the noise of energies may move from what the evidence found.
-_LOWEST, _HIGHEST = 1e-3, 3.0
+# How far the noise of energies may move: up to this times what the evidence found, and down to this level (eV/atom), as
+# good as quantum-mechanical energies are converged; without it few structures could ask for exact interpolation.
+_HIGHEST = 3.0
+_FLOOR = 1e-4
 # Fewer structures than this say nothing about errors on others.
 MIN_STRUCTURES = 5
 
@@ -177,6 +179,6 @@ def balance_energies(
         posterior = Posterior(factors, block, trial, amplitudes)
         return leave_one_out(kept, posterior, trial, block, amplitudes).score()
 
-    bounds = (np.log(_LOWEST), np.log(_HIGHEST))
+    bounds = (min(0.0, np.log(_FLOOR / min(noise[g] for g in free))), np.log(_HIGHEST))
     found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 0.1, "maxiter": 12})
     return scaled(float(found.x))

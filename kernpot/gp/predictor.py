@@ -130,12 +130,18 @@ class Predictor:
 
     def _covariance(self, structure: Structure, whitened: Tensor, misfit: Tensor) -> JointCovariance:
         epistemic = self._posterior.covariance(whitened * self._posterior.scale)
+        parameter = epistemic.clone()
         for b, block in enumerate(self._whitening.blocks):
             described = structure.described[block.descriptor]
             prior = joint_prior(described, block.element, block.zeta, structure.volume)
             part = whitened[:, block.columns]
             epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
         total = epistemic + torch.diag(misfit)
+        # The forces on an atom turn with it: their own part of the misfit is its 3 x 3 block, not a diagonal.
+        half = 0.5 * self._misfit["forces"].factor ** 2
+        for first in range(1, 1 + 3 * structure.n_atoms, 3):
+            atom = slice(first, first + 3)
+            total[atom, atom] += half * (parameter[atom, atom] - torch.diag(parameter[atom, atom].diagonal()))
         return JointCovariance(epistemic.numpy(), total.numpy(), structure.n_atoms, structure.volume is not None)
 
 

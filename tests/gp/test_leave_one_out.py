@@ -28,7 +28,7 @@ class NoSurroundings:
 
 
 def synthetic(rng, n_structures=20, energy_noise=0.01, force_noise=0.3, shared=0.0):
-    """Rows and labels of structures drawn from a linear model; `shared` adds an error common to a structure's forces."""
+    """Rows and labels drawn from a linear model; `shared` adds an error common to a structure's forces."""
     truth = torch.from_numpy(rng.normal(size=M))
     factors = {g: LabelFactor.empty(M, 1) for g in ("energy", "forces")}
     kept = []
