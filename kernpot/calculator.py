@@ -15,7 +15,7 @@ from kernpot.structures.neighbours import NeighbourList
 
 if TYPE_CHECKING:
     from kernpot.potential import Potential
-    from kernpot.uncertainty.prediction import Prediction
+    from kernpot.prediction import Prediction
 
 
 class KernpotCalculator(Calculator):

@@ -10,8 +10,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.structures.neighbours import Pairs
-from kernpot.uncertainty.prediction import MeanPrediction, Prediction
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator

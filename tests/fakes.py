@@ -11,8 +11,8 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.errors import StructureError
+from kernpot.prediction import JointCovariance, MeanPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs, find_pairs
-from kernpot.uncertainty.prediction import JointCovariance, MeanPrediction, Prediction, Quantity
 
 TRIANGLE = [[0.0, 0.0, 0.0], [3.9, 0.0, 0.0], [1.9, 3.2, 0.1]]
 

@@ -15,9 +15,9 @@ from ase.build import bulk
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.calculator import KernpotCalculator
 from kernpot.potential import Potential
+from kernpot.prediction import JointCovariance, MeanPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs
 from kernpot.testing import LIST_CHECKS, STRUCTURE_CHECKS, check_potential
-from kernpot.uncertainty.prediction import JointCovariance, MeanPrediction, Prediction, Quantity
 from tests.fakes import LennardJones
 from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
 

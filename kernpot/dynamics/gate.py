@@ -14,7 +14,7 @@ from kernpot.errors import KernpotError
 
 if TYPE_CHECKING:
     from kernpot.potential import Potential
-    from kernpot.uncertainty.prediction import Prediction
+    from kernpot.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)

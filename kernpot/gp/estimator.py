@@ -32,13 +32,13 @@ from kernpot.gp.setup import descriptors_for, kernels_for, require_described, re
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
+from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import isolated_atom_energies
-from kernpot.uncertainty.prediction import MeanPrediction, Prediction
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator

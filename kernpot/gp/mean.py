@@ -18,8 +18,8 @@ from torch import Tensor
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.rows import power_slope
 from kernpot.functionals.state import VOIGT, InducingBlock, normalise
+from kernpot.prediction import MeanPrediction
 from kernpot.structures.neighbours import Pairs
-from kernpot.uncertainty.prediction import MeanPrediction
 
 
 class LocalEnergy:

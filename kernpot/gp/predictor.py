@@ -18,7 +18,7 @@ from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import Misfit, Surroundings, pooled_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
-from kernpot.uncertainty.prediction import JointCovariance, Prediction, Quantity
+from kernpot.prediction import JointCovariance, Prediction, Quantity
 
 
 class Variances(NamedTuple):

@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from kernpot.potential import Potential
-from kernpot.uncertainty.prediction import MeanPrediction, Prediction, Quantity
+from kernpot.prediction import MeanPrediction, Prediction, Quantity
 
 MEAN_TOLERANCE = 1e-7
 """Largest difference of means that should be equal, relative to the largest component."""

@@ -15,9 +15,9 @@ from sklearn.exceptions import NotFittedError
 
 from kernpot.errors import StructureError
 from kernpot.potential import Potential
+from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.storage import load
 from kernpot.testing.comparison import full, quantities, require, require_close, require_same, require_same_means
-from kernpot.uncertainty.prediction import MeanPrediction, Prediction
 
 
 def check_answers(potential: Potential, atoms: Atoms, _: np.random.Generator) -> None:

@@ -12,9 +12,9 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from kernpot.errors import StructureError
+from kernpot.prediction import Prediction
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.uncertainty.metrics import FloatArray, Metrics, compute_metrics
-from kernpot.uncertainty.prediction import Prediction
 
 if TYPE_CHECKING:
     from kernpot.potential import Potential

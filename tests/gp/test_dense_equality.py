@@ -11,7 +11,7 @@ from ase import Atoms
 from dscribe.descriptors import SOAP
 
 from kernpot import SOAPKernel, SparseGPPotential
-from kernpot.uncertainty.prediction import Prediction
+from kernpot.prediction import Prediction
 from tests.gp.dense import DenseGP
 from tests.systems import cluster, crystals, gases, slab, soap
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernpot.errors import NumericalError
-from kernpot.uncertainty import JointCovariance, Prediction, Quantity
+from kernpot.prediction import JointCovariance, Prediction, Quantity
 
 
 def quantity(*shape: int, std: float = 0.1) -> Quantity:
