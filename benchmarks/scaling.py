@@ -37,7 +37,7 @@ def measure(repeat: int) -> dict[str, float]:
         weighting={"function": "poly", "r0": 5.0, "c": 1.0, "m": 1},
     )
     features = SOAPFeatures(soap)
-    atoms = bulk("Si", "diamond", a=5.43, cubic=True) * (repeat,) * 3
+    atoms = bulk("Si", "diamond", a=5.43, cubic=True).repeat(repeat)
     atoms.rattle(0.05, seed=0)
     start_memory = peak_memory()
     numbers = torch.from_numpy(atoms.numbers.astype(np.int64))

@@ -133,7 +133,7 @@ def main() -> None:
 
         speed: dict[str, dict[str, float]] = {}
         for repeat in (2, 4):
-            atoms = bulk("Si", "diamond", a=5.43, cubic=True) * (repeat,) * 3
+            atoms = bulk("Si", "diamond", a=5.43, cubic=True).repeat(repeat)
             label = f"{len(atoms)} atoms"
             speed[label] = {
                 "kernpot_mean": timed(by_calculator(calc), atoms.copy()),

@@ -80,7 +80,8 @@ def print_sections(sections: Sequence[Section]) -> None:
 
 
 def _metrics_table(kind: str, rows: Sequence[Metrics]) -> Table:
-    title = f"{TITLES[kind]} ({rows[0].unit}); labels inside 50, 68, 90, 95 % intervals"
+    # No wider than the narrowest table, which is where rich would wrap it.
+    title = f"{TITLES[kind]} ({rows[0].unit}); inside 50, 68, 90, 95 % intervals"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.collapse_padding = True
     table.add_column("config_type", min_width=13, overflow="fold")

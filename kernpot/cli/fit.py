@@ -83,7 +83,7 @@ def fit(
     started = time.perf_counter()
     if n_jobs == 0:
         raise typer.BadParameter("0 processes cannot work; give 1 or more, or -1 for all cores", param_hint="--n-jobs")
-    new_file(output, force)
+    new_file(output, force, train)
     structures = read_structures(train, energy_key, forces_key, stress_key)
     console.print(f"{len(structures)} structures, {sum(map(len, structures))} atoms from {len(train)} file(s)")
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:

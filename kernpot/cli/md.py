@@ -53,8 +53,8 @@ def md(
 
       kernpot md si.kernpot start.xyz --force-std 0.3 --every 5 -o hot.xyz
     """
-    new_file(output, force)
-    around = new_file(output.with_name(f"{output.stem}_gate.xyz"), force=True)
+    new_file(output, force, (model, start))
+    around = new_file(output.with_name(f"{output.stem}_gate.xyz"), force=True, inputs=(model, start))
     potential = load(model)
     atoms = _start(start, index)
     atoms.calc = potential.calculator()
@@ -63,6 +63,7 @@ def md(
         atoms, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=rng, fixcm=False
     )
     gate = UncertaintyGate(potential, force_std, patience, every)
+    atoms.get_forces()  # what cannot start must not cost the old trajectory; the dynamics finds these in the cache
     output.unlink(missing_ok=True)
     with progress_bars() as report:
         dynamics.attach(lambda: _write_frame(output, atoms, dynamics.nsteps * timestep), interval=every)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,14 +24,17 @@ StressKey = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice: same input, same seed, same result.")]
 
 
-def new_file(path: Path, force: bool) -> Path:
-    """Refuse, before work starts, a result file that could not be written or would replace another."""
+def new_file(path: Path, force: bool, inputs: Iterable[Path] = ()) -> Path:
+    """Refuse, before work starts, a result file that could not be written, would replace another, or is an input."""
     if path.is_dir():
         raise KernpotError(f"{path} is a folder; give the name of a file in it")
     if not path.parent.is_dir():
         raise KernpotError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
+    if any(_same(path, given) for given in inputs):
+        raise KernpotError(f"{path} would be replaced, but it is an input of this command; choose another --output")
     if path.exists() and not force:
         raise KernpotError(f"{path} exists; choose another name with --output, or replace it with --force")
+    _require_writable(path.parent)
     return path
 
 
@@ -38,4 +43,22 @@ def new_folder(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise KernpotError(f"{path} is a file; give a folder for the results")
     path.mkdir(parents=True, exist_ok=True)
+    _require_writable(path)
     return path
+
+
+def _same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
+def _require_writable(folder: Path) -> None:
+    """Try it: permissions do not tell of full, read-only and virtual file systems."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".kernpot."):
+            pass
+    except OSError as error:
+        raise KernpotError(
+            f"the folder {folder} cannot be written to ({error.strerror}); choose another with --output"
+        ) from None

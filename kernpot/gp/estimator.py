@@ -28,6 +28,7 @@ from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import Misfit
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
+from kernpot.gp.search import search_hyperparameters
 from kernpot.gp.setup import descriptors_for, kernels_for, require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.whitening import Whitening
@@ -163,6 +164,11 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         noise = NoiseModel.from_user(self.noise)
         noise.require_known(labelled)
         self._check_settings()
+        for group, level in noise.fixed.items():
+            if not 1e-8 <= level <= 1e8:
+                raise KernpotError(
+                    f"noise of {group} must lie between 1e-8 and 1e8, got {level:g}; units are eV/atom, eV/A, eV/A^3."
+                )
         atoms = [s.atoms for s in labelled]
         elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
         features = descriptors_for(self.descriptor, elements)
@@ -326,8 +332,27 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     # ------------------------------------------------------------------ parts
 
     def _check_settings(self) -> None:
-        if not isinstance(self.n_inducing, int | np.integer) or self.n_inducing < 1:
+        whole = isinstance(self.n_inducing, int | np.integer) and not isinstance(self.n_inducing, bool)
+        if not whole or self.n_inducing < 1:
             raise KernpotError(f"n_inducing must be a positive integer, got {self.n_inducing!r}.")
+        if self.n_jobs is not None and (not isinstance(self.n_jobs, int | np.integer) or self.n_jobs == 0):
+            raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {self.n_jobs!r}.")
+        if self.progress is not None and not isinstance(self.progress, bool) and not callable(self.progress):
+            raise KernpotError(f"progress must be True, False or a callable, got {self.progress!r}.")
+        if not isinstance(self.inducing, str) and (
+            isinstance(self.inducing, Atoms) or not isinstance(self.inducing, Sequence) or len(self.inducing) == 0
+        ):
+            raise KernpotError(
+                f"inducing must be one of {', '.join(METHODS)}, or a non-empty list of structures such as [atoms], "
+                f"got {self.inducing!r}."
+            )
+        if self.isolated_atoms is not None and not (
+            isinstance(self.isolated_atoms, Mapping)
+            and all(isinstance(e, int | float | np.number) for e in self.isolated_atoms.values())
+        ):
+            raise KernpotError(
+                f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {self.isolated_atoms!r}."
+            )
         if isinstance(self.inducing, str) and self.inducing not in METHODS:
             raise KernpotError(f"inducing must be one of {', '.join(METHODS)}, or structures, got {self.inducing!r}.")
 
@@ -337,13 +362,24 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         found: dict[str, Any] = {"optimized": bool(self.optimize)}
         self.misfit_ = misfit_of(self.noise_, self._factors)
         if self.optimize:
-            self._maximize(fixed)
+            if len(kept) < MIN_STRUCTURES and len(self._factors) > 1:
+                # A handful of energies against many forces: the evidence would give them up as noise.
+                fixed |= {group for group in self._factors if kind_of(group) == "energy"}
+            block, prior = self._whitening.block, self._hyperparameters.log_prior()
+            amplitudes, held = self._hyperparameters.amplitudes(), self._hyperparameters.fixed()
+            result, held = search_hyperparameters(
+                self._factors, block, self.noise_, fixed, amplitudes, held, prior
+            )
+            self._adopt(result)
             balanced = balance_energies(
                 kept, self._factors, self._whitening.block, self.noise_, fixed, self._hyperparameters.amplitudes()
             )
             moved = {g for g, sigma in balanced.items() if sigma != self.noise_[g]}
             self.noise_ = balanced
-            result = self._maximize(fixed | moved)
+            if moved:
+                amplitudes = self._hyperparameters.amplitudes()
+                result = maximize_evidence(self._factors, block, self.noise_, fixed | moved, amplitudes, held, prior)
+                self._adopt(result)
             found |= {
                 "log_evidence": result.log_evidence,
                 "converged": result.converged,
@@ -359,19 +395,9 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
                 found["leave_one_out"] = {"structures": len(kept), "mae": left_out.mae()}
         self.summary_["hyperparameters"] = found
 
-    def _maximize(self, fixed: set[str]) -> EvidenceResult:
-        result = maximize_evidence(
-            self._factors,
-            self._whitening.block,
-            self.noise_,
-            fixed,
-            self._hyperparameters.amplitudes(),
-            self._hyperparameters.fixed(),
-            self._hyperparameters.log_prior(),
-        )
-        self.noise_ = result.noise
-        self._hyperparameters.set_amplitudes(result.amplitudes)
-        return result
+    def _adopt(self, found: EvidenceResult) -> None:
+        self.noise_ = found.noise
+        self._hyperparameters.set_amplitudes(found.amplitudes)
 
     def _condition(self) -> None:
         """Posterior, mean and predictor from the factors and hyperparameters."""

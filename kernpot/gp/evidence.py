@@ -17,7 +17,7 @@ from kernpot.errors import NumericalError
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.posterior import check_consistent, stacked_root
 
-NOISE_BOUNDS = (1e-7, 1e3)
+NOISE_BOUNDS = (1e-5, 1e3)
 """Range of optimised noise levels, in the unit of the group's labels."""
 AMPLITUDE_BOUNDS = (1e-5, 1e6)
 """Range of optimised amplitudes, eV."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.misfit import Misfit, Surroundings, fit_misfit, pooled_variance
+from kernpot.gp.misfit import FLOOR, Misfit, Surroundings, fit_misfit, pooled_variance
 from kernpot.gp.posterior import Posterior, leave_out
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 from kernpot.structures.reference import is_isolated_atom
@@ -102,7 +102,7 @@ class LeaveOneOut:
     def misfit(self) -> dict[str, Misfit]:
         """Misfit of every label kind that enough structures have."""
         return {
-            kind: fit_misfit(r, self.own[kind], self.pooled[kind], self.unrepresented[kind])
+            kind: fit_misfit(r, self.own[kind], self.pooled[kind], self.unrepresented[kind], FLOOR[kind])
             for kind, r in self.residuals.items()
             if len(r) >= MIN_STRUCTURES
         }

@@ -23,6 +23,10 @@ from torch import Tensor
 
 from kernpot.functionals.state import Structure
 
+# Least constant, in the unit of each label kind: no label is known better than quantum-mechanical codes converge.
+FLOOR = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
+# Largest factor: beyond it the parameter variance is rounding.
+_LARGEST_FACTOR = 100.0
 # Parameter variances below this part of their surroundings' belong to components that vanish by symmetry: they tell
 # nothing of the misfit of others.
 _SYMMETRIC = 1e-9
@@ -82,6 +86,7 @@ def fit_misfit(
     own: Sequence[NDArray[np.float64]],
     pooled: Sequence[NDArray[np.float64]],
     unrepresented: Sequence[NDArray[np.float64]],
+    floor: float = 0.0,
 ) -> Misfit:
     """Misfit that maximises the Gaussian likelihood of leave-one-structure-out residuals.
 
@@ -91,17 +96,20 @@ def fit_misfit(
         One array per structure.
     own, pooled, unrepresented : sequence of ndarray
         Parameter variances, those of the surroundings, and the parts the inducing environments cannot represent.
+    floor : float
+        Least constant.
     """
     e, v, p, k = (
         np.concatenate([np.ravel(part) for part in parts]) for parts in (residuals, own, pooled, unrepresented)
     )
     telling = v > _SYMMETRIC * np.maximum(p, v.mean())
-    if not e[telling].any():
-        return Misfit(float(np.sqrt(np.mean(e**2))))
-    e, v, p, k = e[telling], v[telling], p[telling], k[telling]
-    spread = 0.5 * (v + p)
-    scale = float(np.mean(e**2))
+    scale = float(np.mean(e[telling] ** 2)) if telling.any() else 0.0
+    spread = 0.5 * (v + p)[telling]
+    if scale <= floor**2 or _LARGEST_FACTOR**2 * float(spread.mean()) < 1e-6 * scale:
+        return Misfit(max(float(np.sqrt(np.mean(e**2))), floor))
+    e, v, k = e[telling], v[telling], k[telling]
     ratio = scale / float(spread.mean())
+    largest = min(100.0, _LARGEST_FACTOR**2 / ratio)
 
     def objective(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         c2, a2 = scale * x[0], ratio * x[1]
@@ -111,9 +119,9 @@ def fit_misfit(
         return value, np.array([np.mean(slope) * scale, np.mean(slope * spread) * ratio])
 
     # From a mostly constant and a mostly proportional misfit: the likelihood can have a maximum at either end.
-    starts = (np.array([0.9, 0.1]), np.array([0.05, 0.95]))
-    bounds = [(1e-6, 10.0), (0.0, 100.0)]
+    starts = (np.array([0.9, min(0.1, largest)]), np.array([0.05, min(0.95, largest)]))
+    bounds = [(1e-6, 10.0), (0.0, largest)]
     found = min(
         (minimize(objective, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts), key=lambda r: r.fun
     )
-    return Misfit(float(np.sqrt(scale * found.x[0])), float(np.sqrt(ratio * found.x[1])))
+    return Misfit(max(float(np.sqrt(scale * found.x[0])), floor), float(np.sqrt(ratio * found.x[1])))

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kernpot.descriptors import SOAPFeatures
 from kernpot.descriptors.serial import soap_from_dict, soap_to_dict
-from kernpot.errors import ModelFileError
+from kernpot.errors import KernpotError, ModelFileError
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.compress import RowMaker
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.hyperparameters import Hyperparameters
+from kernpot.gp.hyperparameters import Hyperparameters, kind_of
 from kernpot.gp.misfit import Misfit
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.storage import write_model
+from kernpot.structures.labels import LABEL_KINDS
 from kernpot.structures.noise import NoiseModel
 
 if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential
 
 _UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
+_PARAMETERS = {"n_inducing", "optimize", "inducing", "random_state"}
 
 
 def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
@@ -76,31 +81,52 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
     Raises
     ------
     ModelFileError
-        When a part is missing.
+        When a part is missing, is of another type, or does not fit the others.
     """
-    try:
+    with _reading("descriptors"):
         soaps = [soap_from_dict(d) for d in header["descriptors"]]
         estimator._features = [SOAPFeatures(s) for s in soaps]
+        _require(len(soaps) > 0, "it has none")
+    with _reading("kernels"):
         estimator.kernels_ = [_kernel(k) for k in header["kernels"]]
-        blocks, start = [], 0
-        for b, data in enumerate(header["blocks"]):
-            u = torch.from_numpy(np.array(tensors[f"environments.{b}"]))
-            columns = slice(start, start + len(u))
-            blocks.append(InducingBlock(data["descriptor"], data["element"], data["zeta"], u, columns))
-            start += len(u)
-        estimator._factors = {}
-        for g, group in enumerate(header["groups"]):
-            names = ("triangle", "projected", "residual", "n_rows", "prior")
-            parts = {name: torch.from_numpy(np.array(tensors[f"factor.{g}.{name}"])) for name in names}
-            estimator._factors[group] = LabelFactor.from_tensors(parts)
-        estimator.noise_ = {str(k): float(v) for k, v in header["noise"].items()}
-        estimator.misfit_ = {str(kind): Misfit(**misfit) for kind, misfit in header["misfit"].items()}
+        _require(len(estimator.kernels_) == len(soaps), f"{len(soaps)} descriptors need as many")
+    with _reading("elements"):
         estimator.elements_ = tuple(int(z) for z in header["elements"])
-        estimator.isolated_atoms_ = {int(z): float(e) for z, e in header["isolated_atoms"].items()}
+        known = set.intersection(*(set(f.species) for f in estimator._features))
+        _require(bool(estimator.elements_) and set(estimator.elements_) <= known, "they are not the descriptors'")
+    with _reading("isolated_atoms"):
+        estimator.isolated_atoms_ = {int(z): _number(e) for z, e in header["isolated_atoms"].items()}
+        _require(set(estimator.elements_) <= set(estimator.isolated_atoms_), "an element has no energy")
+    blocks: list[InducingBlock] = []
+    with _reading("blocks"):
+        for b, data in enumerate(header["blocks"]):
+            blocks.append(_block(data, f"environments.{b}", tensors, estimator, blocks))
+        _require(len(blocks) > 0, "it has none")
+    with _reading("groups"):
+        groups = [str(group) for group in header["groups"]]
+        _require(bool(groups) and len(set(groups)) == len(groups), "expected one or more different names")
+        _require({kind_of(group) for group in groups} <= set(LABEL_KINDS), f"unknown kind of label among {groups}")
+    estimator._factors = {}
+    for g, group in enumerate(groups):
+        with _reading(f"factor.{g}"):
+            estimator._factors[group] = _factor(f"factor.{g}", tensors, blocks)
+    with _reading("noise"):
+        estimator.noise_ = {str(k): _number(v) for k, v in header["noise"].items()}
+        _require(set(groups) <= set(estimator.noise_), f"expected a level for each of {groups}")
+        _require(all(v > 0 for v in estimator.noise_.values()), "a level is not positive")
+    with _reading("misfit"):
+        _require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
+        estimator.misfit_ = {kind: Misfit(**_numbers(misfit)) for kind, misfit in header["misfit"].items()}
+        _require(all(min(m.constant, m.factor) >= 0 for m in estimator.misfit_.values()), "a number is negative")
+    with _reading("summary"):
         estimator.summary_ = dict(header["summary"])
+    with _reading("log_evidence"):
         if header["log_evidence"] is not None:
             estimator.log_evidence_ = float(header["log_evidence"])
+    with _reading("noise_model"):
         noise = NoiseModel(**header["noise_model"])
+    with _reading("parameters"):
+        _require(set(header["parameters"]) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
         estimator.set_params(
             descriptor=soaps if len(soaps) > 1 else soaps[0],
             kernel=list(estimator.kernels_) if len(soaps) > 1 else estimator.kernels_[0],
@@ -108,17 +134,91 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
             isolated_atoms=dict(estimator.isolated_atoms_),
             **header["parameters"],
         )
-    except KeyError as error:
-        raise ModelFileError(
-            f"the model file lacks {error}: it was not written by kernpot; save the model again."
-        ) from None
-    estimator._whitening = Whitening(blocks)
+    with _reading("environments"):
+        estimator._whitening = Whitening(blocks)
     estimator._maker = RowMaker(estimator._features, estimator._whitening, noise, estimator.isolated_atoms_)
     estimator._hyperparameters = Hyperparameters(blocks, estimator.kernels_)
 
 
+@contextmanager
+def _reading(part: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the file's fault, in this part of it."""
+    try:
+        yield
+    except KeyError as error:
+        raise ModelFileError(
+            f"the model file lacks {error} (reading its {part}): it was not written by kernpot; save the model again."
+        ) from None
+    except (KernpotError, ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"the part {part!r} of the model file cannot be used: {error}. The file is damaged or was "
+            "not written by kernpot; save the model again, or refit it."
+        ) from error
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    _require(bool(np.isfinite(number)), f"{value!r} is not a finite number")
+    return number
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _tensor(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:
+    """A stored array of float64, with the shape expected (-1: any but 0)."""
+    array = np.array(tensors[name])
+    if array.size == 1 and not shape:
+        array = array.reshape(())  # single numbers are stored with one dimension
+    fits = array.ndim == len(shape) and all(n == m or (m < 0 < n) for n, m in zip(array.shape, shape, strict=True))
+    expected = f"({', '.join('any' if n < 0 else str(n) for n in shape)})"
+    _require(fits, f"{name} has the shape {array.shape}, expected {expected}")
+    _require(array.dtype == np.float64, f"{name} has the type {array.dtype}, expected float64")
+    _require(bool(np.isfinite(array).all()), f"{name} holds numbers that are not finite")
+    return torch.from_numpy(array)
+
+
+def _block(
+    data: dict[str, Any],
+    name: str,
+    tensors: dict[str, NDArray[Any]],
+    estimator: SparseGPPotential,
+    before: list[InducingBlock],
+) -> InducingBlock:
+    descriptor, element, zeta = (data[key] for key in ("descriptor", "element", "zeta"))
+    _require(descriptor in range(len(estimator._features)), f"{name} is of the descriptor {descriptor!r}")
+    kernel = estimator.kernels_[descriptor]
+    _require(element in (kernel.elements or ()), f"{name} is of {element!r}, an element its kernel does not know")
+    _require(zeta == kernel.zeta, f"{name} has the zeta {zeta!r}, its kernel {kernel.zeta}")
+    u = _tensor(tensors, name, (-1, estimator._features[descriptor].n_features))
+    start = before[-1].columns.stop if before else 0
+    return InducingBlock(int(descriptor), int(element), int(zeta), u, slice(start, start + len(u)))
+
+
+def _factor(name: str, tensors: dict[str, NDArray[Any]], blocks: list[InducingBlock]) -> LabelFactor:
+    m = blocks[-1].columns.stop
+    shapes: dict[str, tuple[int, ...]] = {
+        "triangle": (m, m),
+        "projected": (m,),
+        "residual": (),
+        "prior": (len(blocks),),
+    }
+    parts = {part: _tensor(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
+    parts["n_rows"] = torch.from_numpy(np.array(tensors[f"{name}.n_rows"]))
+    return LabelFactor.from_tensors(parts)
+
+
 def _kernel(data: dict[str, Any]) -> SOAPKernel:
     kernel = SOAPKernel(int(data["zeta"]), elements=data["elements"])
-    kernel.set_amplitude(torch.tensor(data["amplitude"], dtype=torch.float64))
+    amplitude = torch.tensor([_number(a) for a in data["amplitude"]], dtype=torch.float64)
+    n = len(kernel.elements or ())
+    _require(len(amplitude) == n and bool((amplitude > 0).all()), f"expected {n} positive amplitudes")
+    kernel.set_amplitude(amplitude)
     kernel.raw_amplitude.requires_grad_(not data["fixed"])
     return kernel

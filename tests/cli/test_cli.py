@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.io import read, write
+from rich.console import Console
 from typer.testing import CliRunner
 
+from kernpot.cli import console as console_module
 from kernpot.cli import demo as demo_module
 from kernpot.cli import fit as fit_module
 from kernpot.cli.app import app, main
 from kernpot.cli.demo import carried_data
 from kernpot.storage import load
 from kernpot.structures import read_structures
+from kernpot.uncertainty.evaluation import UNITS
+from kernpot.uncertainty.metrics import compute_metrics
 
 SMALL = ["--n-inducing", "40", "--n-max", "4", "--l-max", "3", "--cutoff", "4"]
 
@@ -109,6 +116,62 @@ def test_md_runs_writes_and_stops_at_the_gate(folder: Path, tmp_path: Path) -> N
     output = run("md", model, start, "--steps", 9, "--force-std", 1e-6, "-o", trajectory, "--force", code=3)
     assert "gate stopped: step 0: force on atom" in output and "md_gate.xyz" in output
     assert len(read(tmp_path / "md_gate.xyz", ":")) == 1
+
+
+def test_md_that_cannot_start_keeps_the_old_trajectory(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "keep.xyz"
+    old.write_text("precious")
+    atoms = read(folder / "test.xyz")
+    atoms.calc = None
+    atoms.symbols[0] = "Si"
+    write(tmp_path / "start.xyz", atoms)
+    assert "Si" in run("md", folder / "co2.kernpot", tmp_path / "start.xyz", "-o", old, "--force", code=1)
+    assert old.read_text() == "precious"
+
+
+def test_an_input_is_never_replaced(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train.xyz", "co2.kernpot"):
+        shutil.copy(folder / name, tmp_path)
+    shutil.copy(folder / "test.xyz", tmp_path / "md_gate.xyz")
+    (tmp_path / "link.xyz").symlink_to("train.xyz")
+    (tmp_path / "sub").mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ("fit", "train.xyz", "-o", "train.xyz"),
+        ("fit", "md_gate.xyz", "link.xyz", "-o", "sub/../train.xyz"),
+        ("md", "co2.kernpot", "train.xyz", "-o", tmp_path / "train.xyz"),
+        ("md", "co2.kernpot", "train.xyz", "-o", "co2.kernpot"),
+        ("md", "co2.kernpot", "md_gate.xyz"),  # where the gate would write
+    ):
+        assert "is an input of this command" in run(*arguments, "--force", code=1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_unwritable_folder_is_noticed_before_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)  # permissions would not stop root
+    monkeypatch.setattr(fit_module, "read_structures", lambda *_: pytest.fail("work has started"))
+    output = run("fit", folder / "train.xyz", "-o", tmp_path / "m.kernpot", code=1)
+    assert "cannot be written to (Read-only file system)" in output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder nobody can write to")
+def test_proc_cannot_be_written_to(folder: Path) -> None:
+    assert "the folder /proc cannot be written to" in run("fit", folder / "train.xyz", "-o", "/proc/x.kernpot", code=1)
+
+
+@pytest.mark.parametrize("kind", ["energy", "forces", "stress"])
+def test_titles_of_tables_fit_80_columns(kind: str) -> None:
+    """Even above the narrowest numbers: a title wraps at the width of its table."""
+    row = compute_metrics(kind, "all", UNITS[kind], np.zeros(4), np.ones(4), np.zeros(4, dtype=np.int64))
+    out = StringIO()
+    Console(file=out, width=80).print(console_module._metrics_table(kind, [row]))
+    assert out.getvalue().splitlines()[0].rstrip().endswith("% intervals")
 
 
 def test_labels_with_other_names(folder: Path, tmp_path: Path) -> None:

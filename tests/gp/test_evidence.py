@@ -187,7 +187,7 @@ def test_bad_input_is_named() -> None:
         Evidence({"energy": LabelFactor.empty(M, BLOCKS)}, BLOCK)
     with pytest.raises(ValueError, match="group 'forces' has no noise"):
         maximize_evidence(factors, BLOCK, {"energy": 1.0}, set(), AMPLITUDES, free)
-    with pytest.raises(ValueError, match=r"noise\[energy\]: expected a start between 1e-07"):
+    with pytest.raises(ValueError, match=r"noise\[energy\]: expected a start between 1e-05"):
         maximize_evidence(factors, BLOCK, {"energy": 1e-9, "forces": 1.0}, set(), AMPLITUDES, free)
     with pytest.raises(ValueError, match="fixed_amplitudes: expected a bool"):
         maximize_evidence(factors, BLOCK, NOISE, set(), AMPLITUDES, free[:1])

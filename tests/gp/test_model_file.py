@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,14 @@ def saved(tmp_path: Path, **changes: Any) -> tuple[SparseGPPotential, Path]:
     path = tmp_path / "model.kernpot"
     gp.save(path)
     return gp, path
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and tensors of a whole model."""
+    header, tensors = read_model(saved(tmp_path_factory.mktemp("whole"))[1])
+    del header["sha256"]
+    return header, tensors
 
 
 def require_identical(a: SparseGPPotential, b: SparseGPPotential, structures: list[Atoms]) -> None:
@@ -173,6 +183,61 @@ def test_file_without_a_tensor(tmp_path: Path) -> None:
     del tensors["environments.1"]
     write_model(path, {k: v for k, v in header.items() if k != "sha256"}, tensors)
     with pytest.raises(ModelFileError, match=r"environments\.1"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (lambda h, _: h.update(misfit={}), "misfit.*energy, forces, stress"),
+        (lambda h, _: h["misfit"].update(energy={"constant": -1.0}), "misfit.*negative"),
+        (lambda h, _: h["misfit"].update(forces=3), "misfit"),
+        (lambda h, _: h["misfit"]["stress"].update(extra=1.0), "misfit"),
+        (lambda h, _: h.update(noise=[]), "noise"),
+        (lambda h, _: h["noise"].update(forces=0.0), "noise.*not positive"),
+        (lambda h, _: h["noise"].pop("forces"), "noise.*forces"),
+        (lambda h, _: h.update(noise_model={"forces": -1.0}), "noise_model"),
+        (lambda h, _: h.update(elements=["Cu"]), "elements"),
+        (lambda h, _: h.update(elements=[29, 14]), "elements.*descriptors"),
+        (lambda h, _: h.update(isolated_atoms={"29": 0.0}), "isolated_atoms.*no energy"),
+        (lambda h, _: h.update(isolated_atoms=None), "isolated_atoms"),
+        (lambda h, _: h.update(descriptors=[]), "descriptors"),
+        (lambda h, _: h["descriptors"][0].update(r_cut="far"), "descriptors"),
+        (lambda h, _: h["descriptors"][0].update(average="inner"), "descriptors"),
+        (lambda h, _: h.update(kernels=[]), "kernels"),
+        (lambda h, _: h["kernels"][0].update(amplitude=[1.0]), "kernels.*2 positive"),
+        (lambda h, _: h["kernels"][0].update(amplitude=[1.0, -1.0]), "kernels.*2 positive"),
+        (lambda h, _: h["kernels"][0].update(zeta=-1), "kernels"),
+        (lambda h, _: h["blocks"][0].update(descriptor=7), "blocks"),
+        (lambda h, _: h["blocks"][0].update(element=14), "blocks"),
+        (lambda h, _: h["blocks"][0].update(zeta=5), "blocks"),
+        (lambda h, _: h.update(groups=["forces", "magnetism"]), "groups.*magnetism"),
+        (lambda h, _: h.update(groups=3), "groups"),
+        (lambda h, _: h.update(summary=4), "summary"),
+        (lambda h, _: h.update(log_evidence="good"), "log_evidence"),
+        (lambda h, _: h.update(parameters={"colour": 1}), "parameters"),
+        (lambda _, t: t.update({"environments.0": t["environments.0"][:, 1:]}), r"blocks.*environments\.0 .*shape"),
+        (lambda _, t: t.update({"environments.0": t["environments.0"][1:]}), r"factor\.0\.triangle has the shape"),
+        (lambda _, t: t.update({"environments.1": t["environments.1"] * np.nan}), "not finite"),
+        (lambda _, t: t.update({"environments.1": t["environments.1"].astype(np.float32)}), "float32"),
+        (lambda _, t: t.update({"factor.0.projected": np.float64(3)}), r"factor\.0\.projected has the shape"),
+        (lambda _, t: t.update({"factor.0.triangle": t["factor.0.triangle"].T + 1}), r"'factor\.0' .*damaged"),
+        (lambda _, t: t.update({"factor.1.prior": np.zeros(5)}), r"factor\.1\.prior has the shape"),
+        (lambda _, t: t.update({"factor.1.n_rows": np.zeros(2)}), r"'factor\.1' "),
+    ],
+)
+def test_forged_part_is_named(
+    tmp_path: Path,
+    contents: tuple[dict[str, Any], dict[str, np.ndarray]],
+    forge: Callable[[dict[str, Any], dict[str, np.ndarray]], Any],
+    message: str,
+) -> None:
+    """A file with a valid checksum whose parts are nonsense or do not fit together."""
+    header, tensors = copy.deepcopy(contents)
+    forge(header, tensors)
+    path = tmp_path / "forged.kernpot"
+    write_model(path, header, tensors)
+    with pytest.raises(ModelFileError, match=message):
         load(path)
 
 

@@ -92,6 +92,7 @@ def test_information_only_grows() -> None:
         assert q.forces.epistemic_std.mean() < 0.99 * p.forces.epistemic_std.mean()
 
 
+@pytest.mark.filterwarnings("ignore:.*explained no better than by a constant")
 def test_first_labels_of_a_kind_bring_their_own_noise() -> None:
     with pytest.warns(KernpotWarning, match="forces"):
         gp = SparseGPPotential(soap(), n_inducing=4, random_state=0).fit([labelled(cluster(), ["energy"])])
