@@ -367,9 +367,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
                 fixed |= {group for group in self._factors if kind_of(group) == "energy"}
             block, prior = self._whitening.block, self._hyperparameters.log_prior()
             amplitudes, held = self._hyperparameters.amplitudes(), self._hyperparameters.fixed()
-            result, held = search_hyperparameters(
-                self._factors, block, self.noise_, fixed, amplitudes, held, prior
-            )
+            result, held = search_hyperparameters(self._factors, block, self.noise_, fixed, amplitudes, held, prior)
             self._adopt(result)
             balanced = balance_energies(
                 kept, self._factors, self._whitening.block, self.noise_, fixed, self._hyperparameters.amplitudes()

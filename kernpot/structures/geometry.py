@@ -13,6 +13,9 @@ MIN_CELL_LENGTH = 0.1
 MIN_CELL_SINE = 1e-3
 """Smallest usable singular value of the periodic cell vectors scaled to unit length."""
 
+MAX_SPREAD = 1e5
+"""Largest distance of an atom from the middle of its structure beyond the size of the cell, in Angstrom."""
+
 
 def periodic_cell(atoms: Atoms) -> np.ndarray:
     """Cell with the vectors of the non-periodic directions set to zero.
@@ -34,8 +37,8 @@ def check_geometry(atoms: Atoms, source: str) -> None:
     Raises
     ------
     StructureError
-        Positions or cell are NaN or infinite; a periodic direction has no cell vector; the periodic cell vectors
-        are linearly dependent, i.e. the cell has zero volume.
+        Positions or cell are NaN or infinite; atoms are absurdly far apart; a periodic direction has no cell vector;
+        the periodic cell vectors are linearly dependent, i.e. the cell has zero volume.
     """
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if bad.size:
@@ -47,6 +50,16 @@ def check_geometry(atoms: Atoms, source: str) -> None:
         raise StructureError(
             f"{source}: the cell {atoms.cell.array.tolist()} is not finite; remove or repair this structure."
         )
+    if len(atoms):
+        # A search over such distances overflows the boxes it is made with.
+        distance = np.abs(atoms.positions - np.median(atoms.positions, axis=0)).max(axis=1)
+        if distance.max() > MAX_SPREAD + np.abs(atoms.cell.array).sum():
+            far = int(distance.argmax())
+            raise StructureError(
+                f"{source}: atom {far} at {atoms.positions[far]} is {distance[far]:.3g} A from the middle of the"
+                f" structure, expected at most {MAX_SPREAD:g} A; the structure has come apart (did the dynamics blow"
+                " up?)."
+            )
     pbc = np.asarray(atoms.pbc)
     if not pbc.any():
         return

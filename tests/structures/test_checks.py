@@ -10,6 +10,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from kernpot.errors import StructureError
 from kernpot.structures.checks import check_atoms, check_energy, check_forces, check_stress, check_voigt
+from kernpot.structures.neighbours import find_pairs
 
 
 @pytest.mark.parametrize(
@@ -138,3 +139,17 @@ def test_stress_needs_three_periodic_directions(pbc):
     atoms.pbc = pbc
     with pytest.raises(StructureError, match=r"a: has a stress label but pbc is .*Remove the label"):
         check_stress(np.zeros(6), atoms, "a")
+
+
+@pytest.mark.parametrize("pbc", [False, True, (True, False, False)])
+@pytest.mark.parametrize("distance", [1e6, 1e7, 1e9, 1e300])
+def test_a_structure_that_has_come_apart_is_refused(pbc, distance):
+    """The neighbour search would end the whole process with a floating point exception."""
+    atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, distance]], cell=[4, 4, 4], pbc=pbc)
+    for refuse in (lambda: check_atoms(atoms, "run.xyz#3"), lambda: find_pairs(atoms, 5.0)):
+        with pytest.raises(StructureError, match=r"atom [01] at .* come apart"):
+            refuse()
+
+
+def test_far_atoms_within_reason_are_isolated():
+    assert len(find_pairs(Atoms("Cu2", [[0, 0, 0], [0, 0, 1e5]]), 5.0)) == 0
