@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,8 +15,9 @@ from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import ALL, EvaluationResult
 from kernpot.uncertainty.metrics import Metrics
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# Written to a file or a pipe, paths and checksums stay in one piece.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
 
 TITLES = {"energy": "Energies per atom", "forces": "Force components", "stress": "Stress components"}
 STAGES = {"rows": "Training rows", "predict": "Predictions"}

@@ -48,6 +48,8 @@ def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
             )
     found = [_find_labels(atoms, keys) for atoms in frames]
     _warn_of_mixture(found, keys)
+    if keys.stress is None:
+        _warn_of_ignored_virials(frames, found)
     for atoms, labels in zip(frames, found, strict=True):
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None
 
@@ -68,7 +70,7 @@ def _find_labels(atoms: Atoms, keys: LabelKeys) -> dict[str, Any]:
 
 
 def _find_stress(atoms: Atoms, key: str | None, source: str) -> np.ndarray | None:
-    candidates = [key] if key else ["stress", *VIRIAL_KEYS]
+    candidates = [key] if key else ["stress", *(VIRIAL_KEYS if _volume(atoms) > 0 else ())]
     for name in candidates:
         value = _results(atoms).get("stress") if name == "stress" and key is None else _lookup(atoms, name)
         if value is None:
@@ -80,13 +82,17 @@ def _find_stress(atoms: Atoms, key: str | None, source: str) -> np.ndarray | Non
 def _stress_from_virial(virial: Any, atoms: Atoms, name: str) -> np.ndarray:
     """Stress in eV/A^3 from a virial in eV: ``-virial / volume``, ASE's sign."""
     source = atoms.info["source"]
-    volume = abs(np.linalg.det(atoms.cell.array))
+    volume = _volume(atoms)
     if not volume > 0:
         raise StructureError(
             f"{source}: has {name!r}, but its cell has zero volume, so there is no stress (molecules have none); remove"
             " it from the file."
         )
     return np.asarray(-check_voigt(virial, source, name, floor=SYMMETRY_FLOOR * volume) / volume)
+
+
+def _volume(atoms: Atoms) -> float:
+    return float(abs(np.linalg.det(atoms.cell.array)))
 
 
 def _lookup(atoms: Atoms, key: str) -> Any:
@@ -117,6 +123,21 @@ def _warn_of_mixture(found: Sequence[dict[str, Any]], keys: LabelKeys) -> None:
             " which may be another level of theory. Name them too; "
             + ", ".join(f'{kind}_key="{kind}"' for kind in standard)
             + " keeps the present choice without this warning.",
+            KernpotWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_ignored_virials(frames: Sequence[Atoms], found: Sequence[dict[str, Any]]) -> None:
+    ignored = [
+        atoms.info["source"]
+        for atoms, labels in zip(frames, found, strict=True)
+        if "stress" not in labels and any(_lookup(atoms, key) is not None for key in VIRIAL_KEYS)
+    ]
+    if ignored:
+        warnings.warn(
+            f"{len(ignored)} of {len(frames)} structures (from {ignored[0]} on) have a virial but no cell, so there is"
+            " no stress (molecules have none); the virial of these is ignored.",
             KernpotWarning,
             stacklevel=4,
         )

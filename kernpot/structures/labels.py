@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,10 +102,29 @@ def require_any_energy(labelled: Sequence[LabelledStructure]) -> None:
     if not any(structure.energy is not None for structure in labelled):
         first = labelled[0].source if labelled else "an empty list"
         raise StructureError(
-            f"none of the {len(labelled)} structures (from {first} on) has an energy, expected at least one. Attach a"
-            " calculator with results, pass energies=..., or name the file's key: read_structures(path,"
+            f"none of the {len(labelled)} structures (from {first} on) has an energy, expected at least one. "
+            + _energy_advice(labelled)
+        )
+
+
+def _energy_advice(labelled: Sequence[LabelledStructure]) -> str:
+    held = Counter(
+        key
+        for structure in labelled
+        for key, value in structure.atoms.info.items()
+        if isinstance(key, str) and "energy" in key.lower() and value is not None
+    )
+    if not held:
+        return (
+            "Attach a calculator with results, pass energies=..., or name the file's key: read_structures(path,"
             ' energy_key="REF_energy").'
         )
+    listed = ", ".join(f"{key!r} ({count} of {len(labelled)})" for key, count in held.most_common())
+    return (
+        f"The structures hold {listed} in info; if that is the total energy in eV, name it: read_structures(path,"
+        f' energy_key="{held.most_common(1)[0][0]}"); else attach a calculator with'
+        " results or pass energies=..."
+    )
 
 
 def _label(atoms: Atoms, index: int, explicit: dict[str, Any]) -> LabelledStructure:

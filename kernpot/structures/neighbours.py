@@ -17,6 +17,10 @@ _MARGIN = 1e-9
 # Below this radius, in Angstrom, vesin's time grows again: it sorts the atoms into very many, nearly all empty, boxes.
 _MIN_SEARCH_RADIUS = 2.0
 
+# vesin sorts atoms into at most this many boxes. To keep to it, it scales the numbers of boxes along the three directions
+# down together, and the process dies of a division by zero where one of them becomes less than one.
+_MAX_BOXES = 1e5
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -56,7 +60,7 @@ def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
     Raises
     ------
     StructureError
-        The geometry is not finite, or its periodic cell has no volume.
+        The geometry is not finite, has come apart, or its periodic cell has no volume.
     """
     _require_positive("cutoff", cutoff)
     check_geometry(atoms, "neighbour search")
@@ -101,7 +105,7 @@ class NeighbourList:
         Raises
         ------
         StructureError
-            The geometry is not finite, or its periodic cell has no volume.
+            The geometry is not finite, has come apart, or its periodic cell has no volume.
         """
         check_geometry(atoms, "neighbour search")
         if not self._still_complete(atoms):
@@ -126,7 +130,7 @@ def _candidates(atoms: Atoms, cutoff: float) -> Pairs:
     if len(atoms) == 0:
         return Pairs(*_no_pairs())
     cell = periodic_cell(atoms)
-    search = vesin.NeighborList(cutoff=max(cutoff * (1 + _MARGIN), _MIN_SEARCH_RADIUS), full_list=True)
+    search = vesin.NeighborList(cutoff=_search_radius(atoms, cell, cutoff * (1 + _MARGIN)), full_list=True)
     centres, neighbours, shifts = search.compute(
         np.array(atoms.positions, dtype=np.float64), cell, np.asarray(atoms.pbc), "ijS"
     )
@@ -134,6 +138,22 @@ def _candidates(atoms: Atoms, cutoff: float) -> Pairs:
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], neighbours, centres))
     i, j, s = centres[order].astype(np.int64), neighbours[order].astype(np.int64), shifts[order].astype(np.int64)
     return Pairs(i, j, s, _vectors(i, j, s, atoms.positions, cell))
+
+
+def _search_radius(atoms: Atoms, cell: np.ndarray, cutoff: float) -> float:
+    """A radius from the cutoff on that vesin searches safely: larger only in long or flat, nearly empty boxes."""
+    pbc = np.asarray(atoms.pbc)
+    heights = 1 / np.linalg.norm(np.linalg.inv(complete_cell(cell)), axis=0)
+    # vesin bounds non-periodic directions by the Cartesian coordinates, with a margin of one per cent
+    lengths = np.where(pbc, heights, np.maximum(1.01 * np.ptp(atoms.positions, axis=0), 1.01))
+    radius = max(cutoff, _MIN_SEARCH_RADIUS)
+    while True:
+        n_boxes = np.maximum(np.floor(lengths / radius), 1)
+        total = n_boxes.prod()
+        # half the limit allows for rounding here and there; four boxes survive three truncations in a row
+        if total <= _MAX_BOXES / 2 or n_boxes.min() * np.cbrt(_MAX_BOXES / total) >= 4:
+            return float(radius)
+        radius *= 1.2
 
 
 def _within(pairs: Pairs, positions: np.ndarray, cell: np.ndarray, cutoff: float) -> Pairs:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import ase.db
 from ase import Atoms
@@ -36,7 +37,7 @@ def read_structures(
         Where labels are, if not in the file's standard place: a name in ``atoms.info``, ``atoms.arrays`` or the
         calculator's results, e.g. ``energy_key="REF_energy"``. A frame without the named key is unlabelled. A
         `stress_key` that contains "virial" names a virial. Without a `stress_key`, and where there is no stress, a
-        virial is taken from ``info["virial"]`` or ``info["virials"]``.
+        virial is taken from ``info["virial"]`` or ``info["virials"]``; frames without a cell lose it, with a warning.
 
     Returns
     -------
@@ -78,13 +79,17 @@ def _read_file(path: Path) -> list[Atoms]:
     except StructureError:
         raise
     except Exception as error:
-        raise StructureError(
-            f"{path}: cannot be read as structures, the file is damaged, truncated or of a foreign format. The reader"
-            f" says: {type(error).__name__}: {str(error).strip() or 'no reason given'}"
-        ) from error
+        raise _unreadable(str(path), error) from error
     if not frames:
         raise StructureError(f"{path}: contains no structures.")
     return frames
+
+
+def _unreadable(where: str, error: Exception) -> StructureError:
+    return StructureError(
+        f"{where}: cannot be read as structures, the file is damaged, truncated or of a foreign format. The reader"
+        f" says: {type(error).__name__}: {str(error).strip() or 'no reason given'}"
+    )
 
 
 def _frames(path: Path, file_format: str) -> Iterable[Atoms]:
@@ -108,9 +113,36 @@ def _extxyz(path: Path) -> list[Atoms]:
     # the reader seeks back after every frame, which in a compressed file means unpacking it from the start each time
     with open_with_compression(str(path), "r") as file:
         text = file.read()
-    frames = list(iread(StringIO(text), index=":", format="extxyz", parallel=False))
+    frames: list[Atoms] = []
+    # readers raise anything, see _read_file
+    try:
+        frames.extend(iread(StringIO(text), index=":", format="extxyz", parallel=False))
+    except Exception as error:
+        headers = _count_headers(text)
+        # ASE looks for all headers before it reads a frame; without a single one this is no extxyz file at all
+        bad_header = not frames and headers.bad
+        number = headers.count if bad_header else len(frames)
+        raise _unreadable(f"{path}#{number}" if headers.count else str(path), error) from error
     _require_read_to_end(path, text, frames)
     return frames
+
+
+class _Headers(NamedTuple):
+    count: int
+    bad: bool
+
+
+def _count_headers(text: str) -> _Headers:
+    """Number of frames that start with a number of atoms where ASE looks for it, and whether a wrong one follows."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("VEC")]
+    count = at = 0
+    while at < len(lines) and lines[at].strip():
+        try:
+            at += int(lines[at]) + 2
+        except ValueError:
+            return _Headers(count, bad=True)
+        count += 1
+    return _Headers(count, bad=False)
 
 
 def _require_read_to_end(path: Path, text: str, frames: list[Atoms]) -> None:

@@ -151,3 +151,15 @@ def test_require_any_energy(crystal):
     require_any_energy(label_structures([molecule("H2O"), crystal]))
     with pytest.raises(StructureError, match=r"none of the 1 structures .* has an energy"):
         require_any_energy(label_structures([crystal], energies=[None]))
+
+
+def test_energies_under_another_name_are_told(crystal):
+    first, second = crystal.copy(), crystal.copy()
+    first.info |= {"Energy_cutoff": 500.0, "REF_energy": -1.0}
+    second.info["REF_energy"] = -2.0
+    with pytest.raises(StructureError, match='energy_key="REF_energy"') as error:
+        require_any_energy(label_structures([first, second]))
+    assert "hold 'REF_energy' (2 of 2), 'Energy_cutoff' (1 of 2) in info" in str(error.value)
+    del first.info["REF_energy"], second.info["REF_energy"]
+    with pytest.raises(StructureError, match='energy_key="Energy_cutoff"'):
+        require_any_energy(label_structures([first, second]))

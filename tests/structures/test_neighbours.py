@@ -12,6 +12,7 @@ from ase.neighborlist import neighbor_list
 
 from kernpot.errors import StructureError
 from kernpot.structures import NeighbourList, Pairs, find_pairs
+from kernpot.structures.checks import check_atoms
 
 PBC = [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)]
 
@@ -143,6 +144,60 @@ def test_bad_cutoff_and_geometry_are_refused():
         find_pairs(atoms, 5.0)
     with pytest.raises(StructureError, match="atom 0 has position"):
         NeighbourList(5.0).update(atoms)
+
+
+APART = [
+    (Atoms("Cu3", [[0, 0, 0], [0, 0, 2], [0, 0, 1e7]]), "atom 2 at"),
+    (Atoms("Cu3", [[0, 0, 0], [0, 0, 2], [-1e300, 0, 0]]), "atom 2 at"),
+    (Atoms("Cu3", [[0, -2e5, 0], [0, 0, 2], [0, 0, 4]], cell=[9, 0, 0], pbc=(1, 0, 0)), "atom 0 at"),
+    (Atoms("Cu3", [[0, 0, 0], [0, 0, 1e9], [0, 0, 2]], cell=[9] * 3, pbc=(1, 1, 0)), "atom 1 at"),
+    (Atoms("Cu3", [[0, 0, 0], [0, 0, 1e9], [0, 0, 2]], cell=[9] * 3, pbc=True), "atom 1 at"),
+    (Atoms("Cu3", [[0, 0, 0], [0, 0, -1e9], [0, 0, 2]], cell=[9] * 3, pbc=True), "atom 1 at"),
+]
+
+
+@pytest.mark.parametrize(("atoms", "message"), APART)
+def test_structures_that_came_apart_are_refused(atoms, message):
+    """Inside vesin these end the process, or give wrong shifts."""
+    for search in (
+        lambda a: find_pairs(a, 5.0),
+        NeighbourList(5.0).update,
+        lambda a: check_atoms(a, "neighbour search"),
+    ):
+        with pytest.raises(StructureError, match=f"neighbour search: {message} .*come apart"):
+            search(atoms)
+
+
+@pytest.mark.parametrize("cutoff", [0.1, 2.5, 5.0])
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+@pytest.mark.parametrize(
+    ("cell", "pbc"),
+    [
+        ([9, 11, 99999], (1, 1, 0)),
+        ([9, 11, 1e6], (1, 1, 1)),
+        ([9, 2000, 3e5], (1, 1, 1)),
+        ([1e6, 1e6, 1e6], (1, 1, 1)),
+        ([9, 99999, 99999], (1, 0, 0)),
+        ([3, 99999, 99999], (0, 0, 0)),
+        ([1, 1, 99999], (0, 0, 0)),
+    ],
+)
+def test_long_and_flat_boxes_are_searched(cell, pbc, order, cutoff):
+    """Without a larger search radius several of these end the process inside vesin."""
+    cell, pbc = np.array(cell, dtype=float)[order], np.array(pbc, dtype=bool)[order]
+    near = np.array([0.5 * min(cutoff, 1.0), 0, 0])[order]
+    atoms = Atoms("Cu3", [np.zeros(3), near, np.where(pbc, cell / 2, cell)], cell=cell, pbc=pbc)
+    pairs = find_pairs(atoms, cutoff)
+    assert _rows(pairs) == [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+
+
+def test_unwrapped_positions_far_outside_the_cell_are_found(rng):
+    atoms = random_atoms(rng, (True, True, True), "open vectors zero")
+    far = atoms.copy()
+    far.positions[0] += 9_000 * far.cell.array[0]
+    pairs, moved = find_pairs(atoms, 4.0), find_pairs(far, 4.0)
+    assert len(pairs) == len(moved)
+    np.testing.assert_allclose(np.sort(np.abs(moved.vectors).sum(1)), np.sort(np.abs(pairs.vectors).sum(1)), atol=1e-6)
 
 
 def assert_same_pairs(a: Pairs, b: Pairs) -> None:

@@ -195,12 +195,25 @@ def test_stress_wins_over_virial(tmp_path, frames):
     np.testing.assert_allclose(read.calc.results["stress"], frames[0].calc.results["stress"], atol=1e-7)
 
 
-def test_virial_of_a_molecule_is_refused(tmp_path):
-    atoms = molecule("H2O")
-    atoms.info["virial"] = np.eye(3)
-    write(tmp_path / "a.xyz", atoms)
-    with pytest.raises(StructureError, match=r"a\.xyz#0: has 'virial', but its cell has zero volume"):
-        read_structures(tmp_path / "a.xyz")
+def test_virial_of_a_molecule_is_ignored_with_one_warning(tmp_path, frames):
+    for atoms in frames:
+        atoms.info["virial"] = np.eye(3)
+    del frames[0].calc.results["stress"]
+    write(tmp_path / "a.xyz", frames[:2])
+    write(tmp_path / "b.xyz", frames[2:])
+    with pytest.warns(KernpotWarning) as caught:
+        read = read_structures([tmp_path / "a.xyz", tmp_path / "b.xyz"])
+    (message,) = (str(entry.message) for entry in caught)
+    assert message.startswith("3 of 4 structures (from a.xyz#1 on) have a virial but no cell")
+    kinds = [entry.kinds for entry in label_structures(read)]
+    assert kinds == [("energy", "forces", "stress"), ("energy", "forces"), ("energy", "forces"), ()]
+
+
+def test_virial_of_a_molecule_that_was_asked_for_is_refused(tmp_path, frames):
+    frames[0].info["virial"] = frames[1].info["virial"] = np.eye(3)
+    write(tmp_path / "a.xyz", frames)
+    with pytest.raises(StructureError, match=r"a\.xyz#1: has 'virial', but its cell has zero volume"):
+        read_structures(tmp_path / "a.xyz", stress_key="virial")
 
 
 def test_bad_labels_name_file_and_frame(tmp_path, frames):
@@ -230,7 +243,7 @@ def test_truncated_files(tmp_path, frames, name):
     path = tmp_path / name
     write(path, frames)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
-    with pytest.raises(StructureError, match=rf"{name}: cannot be read .*The reader says: \w+"):
+    with pytest.raises(StructureError, match=rf"{name}(#\d)?: cannot be read .*The reader says: \w+"):
         read_structures(path)
 
 
@@ -239,8 +252,24 @@ def test_truncated_in_the_last_frame(tmp_path, frames, missing_lines):
     path = tmp_path / "a.xyz"
     write(path, frames[:2])
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-missing_lines]))
-    with pytest.raises(StructureError, match=r"a\.xyz: cannot be read"):
+    with pytest.raises(StructureError, match=r"a\.xyz#1: cannot be read"):
         read_structures(path)
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.xyz.gz"])
+def test_damaged_frame_is_named(tmp_path, frames, name):
+    write(tmp_path / "whole.xyz", [frames[0], frames[1], frames[1], frames[1]])
+    lines = (tmp_path / "whole.xyz").read_text().splitlines(keepends=True)
+    number, header, third = lines.copy(), lines.copy(), 4 + 2 + 2 * 5
+    first = lines.copy()
+    number[third - 1] = number[third - 1].replace(".", "?")
+    header[third] = "three\n"
+    first[2] = first[2].replace(".", "?")
+    for damaged, index in ((number, 1), (header, 2), (lines[:-1], 3), (first, 0)):
+        text = "".join(damaged).encode()
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        with pytest.raises(StructureError, match=rf"{name}#{index}: cannot be read"):
+            read_structures(tmp_path / name)
 
 
 def test_blank_line_between_frames_does_not_lose_the_rest(tmp_path, frames):
