@@ -17,9 +17,12 @@ _MARGIN = 1e-9
 # Below this radius, in Angstrom, vesin's time grows again: it sorts the atoms into very many, nearly all empty, boxes.
 _MIN_SEARCH_RADIUS = 2.0
 
-# vesin sorts atoms into at most this many boxes. To keep to it, it scales the numbers of boxes along the three directions
+# vesin sorts atoms into at most this many boxes. To keep to it, it scales the numbers of boxes along all directions
 # down together, and the process dies of a division by zero where one of them becomes less than one.
 _MAX_BOXES = 1e5
+
+# Pairs of boxes that are searched in a slab or wire of few atoms, well below a second.
+_MAX_BOX_PAIRS = 1e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +154,10 @@ def _search_radius(atoms: Atoms, cell: np.ndarray, cutoff: float) -> float:
         n_boxes = np.maximum(np.floor(lengths / radius), 1)
         total = n_boxes.prod()
         # half the limit allows for rounding here and there; four boxes survive three truncations in a row
-        if total <= _MAX_BOXES / 2 or n_boxes.min() * np.cbrt(_MAX_BOXES / total) >= 4:
+        safe = total <= _MAX_BOXES / 2 or n_boxes.min() * np.cbrt(_MAX_BOXES / total) >= 4
+        # in slabs and wires vesin pairs every box with all others along the open directions
+        quick = pbc.all() or not pbc.any() or total * n_boxes[~pbc].prod() <= _MAX_BOX_PAIRS + 100 * len(atoms)
+        if safe and quick:
             return float(radius)
         radius *= 1.2
 

@@ -121,14 +121,14 @@ def _extxyz(path: Path) -> list[Atoms]:
         headers = _count_headers(text)
         # ASE looks for all headers before it reads a frame; without a single one this is no extxyz file at all
         bad_header = not frames and headers.bad
-        number = headers.count if bad_header else len(frames)
-        raise _unreadable(f"{path}#{number}" if headers.count else str(path), error) from error
+        number = headers.n_frames if bad_header else len(frames)
+        raise _unreadable(f"{path}#{number}" if headers.n_frames else str(path), error) from error
     _require_read_to_end(path, text, frames)
     return frames
 
 
 class _Headers(NamedTuple):
-    count: int
+    n_frames: int
     bad: bool
 
 

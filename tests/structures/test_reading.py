@@ -265,7 +265,7 @@ def test_damaged_frame_is_named(tmp_path, frames, name):
     number[third - 1] = number[third - 1].replace(".", "?")
     header[third] = "three\n"
     first[2] = first[2].replace(".", "?")
-    for damaged, index in ((number, 1), (header, 2), (lines[:-1], 3), (first, 0)):
+    for damaged, index in ((number, 2), (header, 3), (lines[:-1], 3), (first, 0)):
         text = "".join(damaged).encode()
         (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
         with pytest.raises(StructureError, match=rf"{name}#{index}: cannot be read"):
