@@ -16,20 +16,18 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from kernpot.errors import KernpotError
 from kernpot.gp import model_file
 from kernpot.gp.compress import RowMaker, compress
 from kernpot.gp.environments import choose, given
 from kernpot.gp.evidence import Evidence, EvidenceResult, maximize_evidence
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of, misfit_of, starting_noise, warn_unseen
-from kernpot.gp.inducing import METHODS
 from kernpot.gp.leave_one_out import MIN_STRUCTURES, KeptRows, balance_energies, choose_kept, leave_one_out
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import Misfit
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
 from kernpot.gp.search import search_hyperparameters
-from kernpot.gp.setup import descriptors_for, kernels_for, require_described, require_fitted
+from kernpot.gp.setup import check_settings, descriptors_for, kernels_for, require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
@@ -163,12 +161,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         require_any_energy(labelled)
         noise = NoiseModel.from_user(self.noise)
         noise.require_known(labelled)
-        self._check_settings()
-        for group, level in noise.fixed.items():
-            if not 1e-8 <= level <= 1e8:
-                raise KernpotError(
-                    f"noise of {group} must lie between 1e-8 and 1e8, got {level:g}; units are eV/atom, eV/A, eV/A^3."
-                )
+        check_settings(self.get_params(deep=False), noise)
         atoms = [s.atoms for s in labelled]
         elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
         features = descriptors_for(self.descriptor, elements)
@@ -330,31 +323,6 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         return estimator
 
     # ------------------------------------------------------------------ parts
-
-    def _check_settings(self) -> None:
-        whole = isinstance(self.n_inducing, int | np.integer) and not isinstance(self.n_inducing, bool)
-        if not whole or self.n_inducing < 1:
-            raise KernpotError(f"n_inducing must be a positive integer, got {self.n_inducing!r}.")
-        if self.n_jobs is not None and (not isinstance(self.n_jobs, int | np.integer) or self.n_jobs == 0):
-            raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {self.n_jobs!r}.")
-        if self.progress is not None and not isinstance(self.progress, bool) and not callable(self.progress):
-            raise KernpotError(f"progress must be True, False or a callable, got {self.progress!r}.")
-        if not isinstance(self.inducing, str) and (
-            isinstance(self.inducing, Atoms) or not isinstance(self.inducing, Sequence) or len(self.inducing) == 0
-        ):
-            raise KernpotError(
-                f"inducing must be one of {', '.join(METHODS)}, or a non-empty list of structures such as [atoms], "
-                f"got {self.inducing!r}."
-            )
-        if self.isolated_atoms is not None and not (
-            isinstance(self.isolated_atoms, Mapping)
-            and all(isinstance(e, int | float | np.number) for e in self.isolated_atoms.values())
-        ):
-            raise KernpotError(
-                f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {self.isolated_atoms!r}."
-            )
-        if isinstance(self.inducing, str) and self.inducing not in METHODS:
-            raise KernpotError(f"inducing must be one of {', '.join(METHODS)}, or structures, got {self.inducing!r}.")
 
     def _learn_hyperparameters(self, noise: NoiseModel, kept: Sequence[KeptRows]) -> None:
         """Amplitudes and noise by evidence, the weight of energies and the misfit by leave-one-structure-out."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from dscribe.descriptors import SOAP
 
 from kernpot.descriptors import SOAPFeatures, default_descriptor
 from kernpot.errors import DescriptorError, KernpotError, StructureError
+from kernpot.gp.inducing import METHODS
 from kernpot.kernels import SOAPKernel
 from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.noise import NoiseModel
 
 
 def descriptors_for(descriptor: SOAP | Sequence[SOAP] | None, elements: Sequence[int]) -> list[SOAPFeatures]:
@@ -77,3 +81,36 @@ def require_fitted(atoms: Atoms, elements: Collection[int], source: str) -> None
             f"{source}: elements {[chemical_symbols[z] for z in unknown]} were not in the fit "
             f"({[chemical_symbols[z] for z in sorted(elements)]}); fit again with structures that hold them."
         )
+
+
+def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
+    """Refuse parameters of an estimator that have the wrong type or are out of range.
+
+    Raises
+    ------
+    KernpotError
+        Naming the parameter, what was expected and what was got.
+    """
+    n_inducing, inducing, n_jobs, progress, isolated = (
+        parameters[name] for name in ("n_inducing", "inducing", "n_jobs", "progress", "isolated_atoms")
+    )
+    if not isinstance(n_inducing, int | np.integer) or isinstance(n_inducing, bool) or n_inducing < 1:
+        raise KernpotError(f"n_inducing must be a positive integer, got {n_inducing!r}.")
+    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {n_jobs!r}.")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")
+    listed = isinstance(inducing, Sequence) and not isinstance(inducing, str | Atoms) and len(inducing) > 0
+    if inducing not in METHODS if isinstance(inducing, str) else not listed:
+        raise KernpotError(
+            f"inducing must be one of {', '.join(METHODS)}, or a non-empty list of structures such as [atoms], "
+            f"got {inducing!r}."
+        )
+    numbers = isinstance(isolated, Mapping) and all(isinstance(e, int | float | np.number) for e in isolated.values())
+    if isolated is not None and not numbers:
+        raise KernpotError(f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {isolated!r}.")
+    for group, level in noise.fixed.items():
+        if not 1e-8 <= level <= 1e8:
+            raise KernpotError(
+                f"noise of {group} must lie between 1e-8 and 1e8, got {level:g}; units are eV/atom, eV/A, eV/A^3."
+            )
