@@ -81,17 +81,18 @@ class Predictor:
             if covariance:
                 whitened.append(b)
         forces = Variances(*(torch.cat(v) for v in zip(*parts, strict=True)))
+        surroundings = Surroundings(structure)
         misfit = {
             "energy": self._energy_misfit(energy.parameter, n),
             "energies": self._misfit["energy"].variance(energies.parameter, energies.parameter),
-            "forces": self._pooled_misfit("forces", forces.parameter, structure),
+            "forces": self._pooled_misfit("forces", forces.parameter, surroundings),
         }
         stress = None
         if mean.stress is not None and structure.volume is not None:
             rows, prior = stress_rows(structure, blocks)
             whitened.append(self._whitening(rows))
             found = self._variances(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
-            misfit["stress"] = self._pooled_misfit("stress", found.parameter, structure)
+            misfit["stress"] = self._pooled_misfit("stress", found.parameter, surroundings)
             stress = _quantity(mean.stress, found, misfit["stress"], "eV/A^3")
         joint = None
         if covariance:
@@ -118,8 +119,8 @@ class Predictor:
         per_atom = parameter / n_atoms**2
         return n_atoms**2 * self._misfit["energy"].variance(per_atom, per_atom)
 
-    def _pooled_misfit(self, kind: str, parameter: Tensor, structure: Structure) -> Tensor:
-        return self._misfit[kind].variance(parameter, pooled_variance(kind, parameter, Surroundings(structure)))
+    def _pooled_misfit(self, kind: str, parameter: Tensor, surroundings: Surroundings) -> Tensor:
+        return self._misfit[kind].variance(parameter, pooled_variance(kind, parameter, surroundings))
 
     def _variances(self, whitened: Tensor, prior: Tensor, what: str, unit: float = 1.0) -> Variances:
         """Epistemic variances from whitened unit-amplitude rows (n, M) and prior variances (n, n_blocks)."""
