@@ -42,6 +42,13 @@ class PowerSpectrum:
     Parameters
     ----------
     soap : dscribe.descriptors.SOAP
+
+    Attributes
+    ----------
+    q1, q2, degree : Tensor of shape (n_features,), int64
+        The features; ``q2`` counts partners.
+    factor : Tensor of shape (n_features,)
+        ``pi sqrt(8 / (2 l + 1))`` of every feature.
     """
 
     def __init__(self, soap: SOAP) -> None:
@@ -54,7 +61,9 @@ class PowerSpectrum:
         triples = feature_triples(self.mode, self.n_slots, self.n_max, self.l_max)
         self.n_features = len(triples)
         q1, q2, degree = torch.tensor(triples).T
+        self.q1, self.q2, self.degree = q1, q2, degree
         self._prefactor = [math.pi * math.sqrt(8.0 / (2 * d + 1)) for d in range(self.l_max + 1)]
+        self.factor = torch.tensor(self._prefactor, dtype=torch.float64)[degree]
         self._by_degree: list[tuple[Tensor, Tensor, Tensor]] = []
         for d in range(self.l_max + 1):
             where = torch.nonzero(degree == d).squeeze(1)

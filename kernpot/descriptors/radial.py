@@ -15,8 +15,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from dscribe.descriptors import SOAP
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.errors import DescriptorError
@@ -136,6 +138,38 @@ class GTORadial:
         g = torch.bmm(primitive.view(shape).transpose(0, 1), self._mix)
         dg = torch.bmm(slope.view(shape).transpose(0, 1), self._mix)
         return w[None, :, None] * g, w[None, :, None] * dg + dw[None, :, None] * g
+
+    def extended(self, r: NDArray[np.longdouble]) -> tuple[NDArray[np.longdouble], NDArray[np.longdouble]]:
+        """``g_nl(r)`` without the weighting, and derivatives, in extended precision: the sums over primitives cancel.
+
+        Returns
+        -------
+        value, derivative : ndarray of shape (p, l_max + 1, n_max)
+        """
+        primitive = np.exp(-np.outer(r * r, self._exponent.numpy())).reshape(len(r), self.l_max + 1, -1)
+        slope = primitive * (-2.0 * self._exponent.numpy().reshape(self.l_max + 1, -1)) * r[:, None, None]
+        mix = self._mix.numpy().astype(np.longdouble)
+        g, dg = (np.einsum("plk,lkn->pln", f, mix) for f in (primitive, slope))
+        return g, dg
+
+    def taylor(self, r: NDArray[np.float64], degree: int, scale: float) -> NDArray[np.float64]:
+        """Taylor coefficients of ``g_nl(r + scale t)``, without the weighting, in powers of ``t``.
+
+        Of a primitive ``f = exp(-a r^2)`` they follow from ``f' = -2 a r f``.
+
+        Returns
+        -------
+        ndarray of shape (p, degree + 1, (l_max + 1) * n_max)
+        """
+        a, x = self._exponent.numpy().astype(np.longdouble), r.astype(np.longdouble)[:, None]
+        terms = [np.exp(-a * x * x)]
+        previous = np.zeros_like(terms[0])
+        for k in range(degree):
+            terms.append(-2 * a * scale * (x * terms[-1] + scale * previous) / (k + 1))
+            previous = terms[-2]
+        primitives = np.stack(terms, 1).reshape(len(r), degree + 1, self.l_max + 1, -1)
+        mixed = np.einsum("pdlk,lkn->pdln", primitives, self._mix.numpy().astype(np.longdouble))
+        return np.asarray(mixed.reshape(len(r), degree + 1, -1).astype(np.float64))
 
 
 def search_radius(soap: SOAP) -> float:

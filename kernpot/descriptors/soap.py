@@ -13,6 +13,10 @@ from dscribe.descriptors import SOAP
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernpot.descriptors.compiled import COMPILED
+from kernpot.descriptors.compiled.environments import Compiled, CompiledEnvironments
+from kernpot.descriptors.compiled.pairs import fold, nearest_and_farthest
+from kernpot.descriptors.compiled.table import RadialTable
 from kernpot.descriptors.expansion import CentrePairs, Environments
 from kernpot.descriptors.layout import PowerSpectrum
 from kernpot.descriptors.radial import GTORadial, effective_cutoff, smoothness
@@ -73,6 +77,9 @@ class SOAPFeatures:
         self.smoothness = smoothness(soap)
         self._radial = GTORadial(soap)
         self._spectrum = PowerSpectrum(soap)
+        table = RadialTable.of(self._radial, self.cutoff) if COMPILED else None
+        # Plain torch serves weightings that no table holds, and atoms exactly on a centre.
+        self._compiled = None if table is None else Compiled(table, self._spectrum)
         self.n_features = self._spectrum.n_features
         slot = torch.full((120,), -1, dtype=torch.int64)
         weight = torch.zeros(120, dtype=torch.float64)
@@ -146,8 +153,9 @@ class SOAPFeatures:
         lo, hi = np.searchsorted(pairs.centres, (first, last))
         vectors = torch.from_numpy(np.ascontiguousarray(pairs.vectors[lo:hi]))
         centres, neighbours = (torch.from_numpy(a[lo:hi].astype(np.int64)) for a in (pairs.centres, pairs.neighbours))
-        inside = torch.linalg.vector_norm(vectors, dim=1) < self.cutoff
-        if not bool(inside.all()):
+        nearest, farthest = nearest_and_farthest(vectors.numpy())
+        if not farthest < self.cutoff**2:
+            inside = torch.linalg.vector_norm(vectors, dim=1) < self.cutoff
             vectors, centres, neighbours = vectors[inside], centres[inside], neighbours[inside]
         slots = self._slot[numbers[neighbours]]
         if self._spectrum.n_slots > 1:
@@ -157,17 +165,24 @@ class SOAPFeatures:
         block = CentrePairs(
             centres - first, slots, vectors, self._weight[numbers[neighbours]], self._slot[own], self._weight[own]
         )
-        environments = Environments(self._radial, self._spectrum, block)
+        environments: Environments | CompiledEnvironments
+        if self._compiled is None or nearest == 0:
+            environments = Environments(self._radial, self._spectrum, block)
+        else:
+            environments = CompiledEnvironments(self._compiled, block)
         return Block(first, last, centres, neighbours, slots, vectors, environments)
 
     def blocks(self, numbers: Tensor, pairs: Pairs) -> Iterator[Block]:
         """Environments of a whole structure, a bounded number of pairs at a time."""
-        count = np.bincount(pairs.centres, minlength=len(numbers)) + 1
+        for first, last in self.bounds(len(numbers), pairs):
+            yield self.environments(numbers, pairs, first, last)
+
+    def bounds(self, n_atoms: int, pairs: Pairs) -> list[tuple[int, int]]:
+        """First and last (exclusive) centre of blocks with a bounded number of pairs."""
+        count = np.bincount(pairs.centres, minlength=n_atoms) + 1
         block = (np.cumsum(count) - 1) // _BLOCK_PAIRS
         edges = np.flatnonzero(np.diff(block)) + 1
-        bounds = [0, *edges.tolist(), len(numbers)]
-        for first, last in pairwise(bounds):
-            yield self.environments(numbers, pairs, first, last)
+        return list(pairwise([0, *edges.tolist(), n_atoms]))
 
     def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
         """Features of every atom.
@@ -243,7 +258,7 @@ class Block:
         neighbours: Tensor,
         slots: Tensor,
         vectors: Tensor,
-        environments: Environments,
+        environments: Environments | CompiledEnvironments,
     ) -> None:
         self.first, self.last = first, last
         self.centres, self.neighbours, self.slots, self.vectors = centres, neighbours, slots, vectors
@@ -251,6 +266,11 @@ class Block:
 
     def add_gradient(self, pair_gradient: Tensor, positions: Tensor, strain: Tensor) -> None:
         """Fold a gradient along pair vectors onto atoms and strain, in place."""
-        positions.index_add_(0, self.neighbours, pair_gradient)
-        positions.index_add_(0, self.centres, pair_gradient, alpha=-1.0)
-        strain += pair_gradient.T @ self.vectors
+        fold(
+            self.centres.numpy(),
+            self.neighbours.numpy(),
+            self.vectors.numpy(),
+            pair_gradient.numpy(),
+            positions.numpy(),
+            strain.numpy(),
+        )

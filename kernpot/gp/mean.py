@@ -9,15 +9,17 @@ for every environment: energies are then smooth to 1e-13 eV rather than 1e-9.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.descriptors.soap import Block, SOAPFeatures
 from kernpot.functionals.rows import power_slope
 from kernpot.functionals.state import VOIGT, InducingBlock, normalise
+from kernpot.gp.threads import in_threads
 from kernpot.prediction import MeanPrediction
 from kernpot.structures.neighbours import Pairs
 
@@ -33,28 +35,28 @@ class LocalEnergy:
     """
 
     def __init__(self, block: InducingBlock, weights: Tensor) -> None:
-        self._environments, self._zeta, self._weights = block.environments, block.zeta, weights
-        m, n_features = block.environments.shape
-        self._basis: Tensor | None = None
+        self._zeta, self._weights = block.zeta, weights
+        self._basis, self._environments = block.basis, block.environments
+        if self._basis is None and 2 * len(block.environments) < block.environments.shape[1]:
+            # Few environments span few directions.
+            self._basis, triangle = torch.linalg.qr(block.environments.T)
+            self._environments = triangle.T.contiguous()
         self._form: Tensor | None = None
         if block.zeta == 2:
-            factor = block.environments
-            if 2 * m < n_features:
-                # The form has rank m at most: it is kept in a basis of the inducing environments.
-                self._basis, triangle = torch.linalg.qr(block.environments.T)
-                factor = triangle.T
-            self._form = factor.T @ (weights[:, None] * factor)
+            self._form = self._environments.T @ (weights[:, None] * self._environments)
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n,) and gradients (n, n_features) at unit features ``u``."""
+        v = u if self._basis is None else u @ self._basis
         if self._form is not None:
-            v = u if self._basis is None else u @ self._basis
-            half = v @ self._form
-            slope = 2.0 * half
-            return (half * v).sum(1), slope if self._basis is None else slope @ self._basis.T
-        s = u @ self._environments.T
-        slope = power_slope(s, self._zeta) * self._weights
-        return s**self._zeta @ self._weights, slope @ self._environments
+            slope = 2.0 * (v @ self._form)
+            energies = 0.5 * (slope * v).sum(1)
+        else:
+            s = v @ self._environments.T
+            slope = power_slope(s, self._zeta) * self._weights
+            energies = (slope * s).sum(1) / self._zeta
+            slope = slope @ self._environments
+        return energies, slope if self._basis is None else slope @ self._basis.T
 
 
 class MeanPotential:
@@ -96,23 +98,30 @@ class MeanPotential:
         gradient = torch.zeros((len(numbers), 3), dtype=torch.float64)
         strain = torch.zeros((3, 3), dtype=torch.float64)
         for d, features in enumerate(self._descriptors):
-            terms = [(z, term) for k, z, term in self._terms if k == d]
             features.check(atoms)
-            for block in features.blocks(numbers, features.pairs(atoms) if pairs is None else pairs):
-                u, norm = normalise(block.environments.features())
-                own = numbers[block.first : block.last]
-                v = torch.zeros_like(u)
-                for z, term in terms:
-                    members = torch.nonzero(own == z).squeeze(1)
-                    if len(members):
-                        e, de = term(u[members])
-                        energies[block.first + members] += e
-                        v[members] += de
-                v -= (v * u).sum(1, keepdim=True) * u
-                v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None]
-                block.add_gradient(block.environments.pull(v), gradient, strain)
+            found = features.pairs(atoms) if pairs is None else pairs
+            evaluate = partial(self._evaluate, d, features, numbers, found)
+            for block, e, pair_gradient in in_threads(evaluate, features.bounds(len(numbers), found)):
+                energies[block.first : block.last] += e
+                block.add_gradient(pair_gradient, gradient, strain)
         stress = None
         if all(atoms.pbc):
             symmetric = 0.5 * (strain + strain.T) / atoms.get_volume()
             stress = np.array([float(symmetric[a, b]) for a, b in VOIGT])
         return MeanPrediction(float(energies.sum()), energies.numpy(), -gradient.numpy(), stress)
+
+    def _evaluate(
+        self, descriptor: int, features: SOAPFeatures, numbers: Tensor, pairs: Pairs, bounds: tuple[int, int]
+    ) -> tuple[Block, Tensor, Tensor]:
+        """Energies of a block of atoms and their gradient with respect to its pair vectors."""
+        block = features.environments(numbers, pairs, *bounds)
+        u, norm = normalise(block.environments.features())
+        own = numbers[block.first : block.last]
+        energies, v = torch.zeros(len(own), dtype=torch.float64), torch.zeros_like(u)
+        for k, z, term in self._terms:
+            members = torch.nonzero(own == z).squeeze(1)
+            if k == descriptor and len(members):
+                energies[members], v[members] = term(u[members])
+        v -= (v * u).sum(1, keepdim=True) * u
+        v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None]
+        return block, energies, block.environments.pull(v)
