@@ -5,6 +5,11 @@ For displacements ``a`` and ``b`` with ``g_i^a = du_i / da`` and ``s = u_i . u_j
     cov(E, E)         = sum_ij s^zeta
     cov(E, dE/db)     = sum_ij zeta s^(zeta-1) u_i . g_j^b
     cov(dE/da, dE/db) = sum_ij zeta s^(zeta-1) g_i^a . g_j^b + zeta (zeta-1) s^(zeta-2) (u_j . g_i^a) (u_i . g_j^b)
+
+For zeta = 1 and 2 the sums factorise over the environments, and large structures cost in proportion to their size:
+
+    zeta = 1:  |sum_i u_i|^2,         |sum_i g_i|^2
+    zeta = 2:  |U^T U|_F^2,      2 (|U^T G|_F^2 + tr (U^T G)^2)
 """
 
 from __future__ import annotations
@@ -13,10 +18,12 @@ import torch
 from torch import Tensor
 
 from kernpot.errors import NumericalError
+from kernpot.functionals.moved import Moved
 from kernpot.functionals.state import DescribedStructure
+from kernpot.functionals.sums import curvature_sum, power
 
-# Rows of the environments x environments matrix formed at once.
-_BLOCK = 2048
+# Rows and columns of the environments x environments matrices formed at once: they stay in the second-level cache.
+_BLOCK = 128
 # Entries of a strip of the (environment, moving atom) x (environment, moving atom) matrix: 32 MB per intermediate.
 _JOINT_ENTRIES = 1 << 22
 
@@ -58,15 +65,52 @@ def nonnegative(variance: Tensor, scale: Tensor | float, what: str, unit: float 
 
 def value_prior(u: Tensor, zeta: int) -> Tensor:
     """Variance of the sum of atomic energies of environments ``u`` (n, n_features)."""
-    return sum(((part @ u.T) ** zeta).sum() for part in u.split(_BLOCK)) if len(u) else u.new_zeros(())
+    if zeta == 1:
+        return u.sum(0).square().sum()
+    if zeta == 2:
+        # The smaller of the two matrices with the same norm.
+        return (u.T @ u if u.shape[0] > u.shape[1] else u @ u.T).square().sum()
+    parts = u.split(_BLOCK)
+    total = u.new_zeros(())
+    for a, left in enumerate(parts):
+        for b, right in enumerate(parts[: a + 1]):
+            total += (1 if a == b else 2) * power(left @ right.T, zeta).sum()
+    return total
 
 
 def derivative_prior(u: Tensor, g: Tensor, zeta: int) -> Tensor:
-    """Variance of the derivative of the summed energies when environments ``u`` (n, n_features) move with ``g``."""
-    total = u.new_zeros(())
-    for rows_u, rows_g in zip(u.split(_BLOCK), g.split(_BLOCK), strict=True):
-        total = total + _curvature(rows_u @ u.T, rows_g @ g.T, rows_u @ g.T, rows_g @ u.T, zeta).sum()
-    return nonnegative(total, 0.0, "a stress component", float((g * g).sum()) + 1.0)
+    """Variances of derivatives of the summed energies of environments.
+
+    Parameters
+    ----------
+    u : Tensor of shape (n, n_features)
+    g : Tensor of shape (n, x, n_features)
+        How the environments move for each of ``x`` derivatives.
+
+    Returns
+    -------
+    Tensor of shape (x,)
+    """
+    if zeta == 1:
+        total = g.sum(0).square().sum(1)
+    elif zeta == 2 and u.shape[0] > u.shape[1]:
+        crossed = torch.stack([u.T @ g[:, x] for x in range(g.shape[1])])
+        total = 2 * (crossed.square() + crossed * crossed.mT).sum((1, 2))
+    else:
+        total = _double_sum(u, g, zeta)
+    return nonnegative(total, 0.0, "a derivative of the energy", float(g.square().sum()) + 1.0)
+
+
+def _double_sum(u: Tensor, g: Tensor, zeta: int) -> Tensor:
+    """Sum over pairs of environments, half of them: the other half is the same."""
+    total = g.new_zeros(g.shape[1])
+    parts = list(zip(u.split(_BLOCK), g.transpose(0, 1).split(_BLOCK, 1), strict=True))
+    for a, (left, left_g) in enumerate(parts):
+        for b, (right, right_g) in enumerate(parts[: a + 1]):
+            ug = torch.stack([left @ gx.T for gx in right_g])
+            gu = ug.mT if a == b else torch.stack([gx @ right.T for gx in left_g])
+            total += (1 if a == b else 2) * curvature_sum(left @ right.T, left_g @ right_g.mT, ug, gu, zeta)
+    return total
 
 
 def _curvature(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, zeta: int) -> Tensor:
@@ -78,64 +122,20 @@ def _curvature(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, zeta: int) -> Tens
     return zeta * s ** (zeta - 2) * (s * gg + (zeta - 1) * ug * gu)
 
 
-def force_entries(described: DescribedStructure, element: int, atoms: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Environments (of one element) that move when single atoms move.
-
-    Returns
-    -------
-    target : Tensor of shape (e,)
-        The moving atom, counted from the first of the slice.
-    centre : Tensor of shape (e,)
-        The environment.
-    g : Tensor of shape (e, 3, n_features)
-        Derivative of its unit features.
-    """
-    block = described.block
-    pairs = described.targets(atoms.start, atoms.stop)
-    pairs = pairs[described.numbers[block.centres[pairs]] == element]
-    own = torch.nonzero(described.numbers[atoms] == element).squeeze(1)
-    n_features = described.unit.shape[1]
-    g = torch.zeros((len(pairs) + len(own), 3, n_features), dtype=torch.float64)
-    slots = block.slots[pairs]
-    for slot in torch.unique(slots).tolist():
-        here = torch.nonzero(slots == slot).squeeze(1)
-        moving = block.environments.slot_features(slot)
-        dp = block.environments.pair_tangent(pairs[here], slot)
-        if len(moving) == n_features:
-            g[here] = dp
-        else:
-            g[here[:, None, None], torch.arange(3)[None, :, None], moving] = dp
-    centre = block.centres[pairs]
+def force_prior(described: DescribedStructure, moved: Moved, zeta: int) -> Tensor:
+    """Prior variance of each force component of the atoms of a slice, shape (n, 3)."""
+    variance = torch.zeros((moved.atoms.stop - moved.atoms.start, 3), dtype=torch.float64)
+    target, centre, g = moved.unit_derivatives()
     u = described.unit[centre]
-    part = g[: len(pairs)]
-    part -= torch.einsum("exd,ed->ex", part, u)[:, :, None] * u[:, None, :]
-    part *= described.inverse_norm[centre][:, None, None]
-    g[len(pairs) :] = described.own_tangent[atoms][own]
-    target = torch.cat([block.neighbours[pairs] - atoms.start, own])
-    return target, torch.cat([centre, own + atoms.start]), g
-
-
-def force_prior(described: DescribedStructure, element: int, zeta: int, atoms: slice) -> Tensor:
-    """Prior variance of each force component of a slice of atoms, shape (n, 3)."""
-    n = atoms.stop - atoms.start
-    target, centre, g = force_entries(described, element, atoms)
-    if not len(target):
-        return torch.zeros((n, 3), dtype=torch.float64)
-    order = torch.argsort(target, stable=True)
-    target, centre, g = target[order], centre[order], g[order]
-    count = torch.bincount(target, minlength=n)
-    rank = torch.arange(len(target)) - (torch.cumsum(count, 0) - count)[target]
-    depth = int(count.max())
-    u_pad = described.unit.new_zeros((n, depth, described.unit.shape[1]))
-    g_pad = described.unit.new_zeros((3, n, depth, described.unit.shape[1]))
-    u_pad[target, rank] = described.unit[centre]
-    g_pad[:, target, rank] = g.transpose(0, 1)
-    s = u_pad @ u_pad.transpose(1, 2)
-    out = []
-    for gx in g_pad:
-        ug = u_pad @ gx.transpose(1, 2)
-        out.append(_curvature(s, gx @ gx.transpose(1, 2), ug, ug.transpose(1, 2), zeta).sum((1, 2)))
-    return nonnegative(torch.stack(out, 1), 0.0, "a force component", float(g.square().sum()) + 1.0)
+    count = torch.bincount(target, minlength=len(variance)).tolist()
+    size = 0.0
+    for atom, (u_a, g_a) in enumerate(zip(u.split(count), g.split(count), strict=True)):
+        directions = g_a.transpose(0, 1)
+        gg = directions @ directions.mT
+        ug = (u_a @ g_a.flatten(0, 1).T).unflatten(1, (-1, 3)).permute(2, 0, 1)
+        variance[atom] = curvature_sum(u_a @ u_a.T, gg, ug, ug.mT, zeta)
+        size += float(gg.diagonal(dim1=1, dim2=2).sum())
+    return nonnegative(variance, 0.0, "a force component", size + 1.0)
 
 
 def joint_prior(described: DescribedStructure, element: int, zeta: int, volume: float | None) -> Tensor:
@@ -147,7 +147,7 @@ def joint_prior(described: DescribedStructure, element: int, zeta: int, volume: 
         ``K = 1 + 3 n_atoms (+ 6)``; contribution of one element under one descriptor, for unit amplitude.
     """
     n = len(described.numbers)
-    target, centre, g = force_entries(described, element, slice(0, n))
+    target, centre, g = Moved(described, element, slice(0, n)).unit_derivatives()
     members = torch.nonzero(described.numbers == element).squeeze(1)
     g = g.flatten(0, 1)
     output = (1 + 3 * target[:, None] + torch.arange(3)).flatten()

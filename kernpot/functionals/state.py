@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from kernpot.structures.neighbours import Pairs
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InducingBlock:
     """Inducing environments of one (descriptor, element); its kernel has an amplitude of its own.
 
@@ -30,10 +30,14 @@ class InducingBlock:
         Atomic number.
     zeta : int
         Power of the kernel.
-    environments : Tensor of shape (m, n_features)
-        Unit-normalised features.
+    environments : Tensor of shape (m, r)
+        Unit features ``u_m``: themselves, or their coordinates in ``basis``.
     columns : slice
         Their place among all inducing environments.
+    basis : Tensor of shape (n_features, r), optional
+        Orthonormal directions. Inducing environments need not be environments of atoms: any unit features serve. In few
+        directions they cost less, while the kernel, and with it the prior variance of what they do not represent,
+        remains that of all features.
     """
 
     descriptor: int
@@ -41,6 +45,23 @@ class InducingBlock:
     zeta: int
     environments: Tensor
     columns: slice
+    basis: Tensor | None = None
+
+    def times(self, features: Tensor) -> Tensor:
+        """Inner products ``x . u_m`` (..., m) of feature vectors (..., n_features)."""
+        return (features if self.basis is None else features @ self.basis) @ self.environments.T
+
+    def combined(self, weights: Tensor) -> Tensor:
+        """Combinations ``sum_m w_m u_m`` (..., n_features) with weights (..., m)."""
+        found = weights @ self.environments
+        return found if self.basis is None else found @ self.basis.T
+
+    def restricted(self, features: Tensor) -> InducingBlock:
+        """The same for feature vectors of which only some components are given."""
+        if self.basis is None:
+            whole = len(features) == self.environments.shape[1]
+            return self if whole else replace(self, environments=self.environments[:, features])
+        return self if len(features) == len(self.basis) else replace(self, basis=self.basis[features])
 
 
 def normalise(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,30 +90,35 @@ class DescribedStructure:
     def __init__(self, features: SOAPFeatures, numbers: Tensor, pairs: Pairs) -> None:
         self.features = features
         self.numbers = numbers
+        self._pairs = pairs
         self.block: Block = features.environments(numbers, pairs)
         self.unit, norm = normalise(self.block.environments.features())
         self.inverse_norm = torch.where(norm > 0, 1.0 / norm, 0.0)
 
-    def _project(self, dp: Tensor) -> Tensor:
-        """Derivatives of unit features from derivatives of features: ``(dp - (dp . u) u) / |p|``."""
-        along = torch.einsum("nxd,nd->nx", dp, self.unit)
-        dp -= along[:, :, None] * self.unit[:, None, :]
-        return dp.mul_(self.inverse_norm[:, None, None])
+    def _pushed(self, velocities: Callable[[Block], Tensor], n_directions: int) -> Tensor:
+        """Derivatives of unit features, ``(dp - (dp . u) u) / |p|``, when pair vectors move; few pairs at a time."""
+        out = self.unit.new_empty((len(self.numbers), n_directions, self.unit.shape[1]))
+        bounds = self.features.bounds(len(self.numbers), self._pairs)
+        for first, last in bounds:
+            # Expanding anew costs less than what a push of all pairs at once would keep in memory.
+            block = (
+                self.block if len(bounds) == 1 else self.features.environments(self.numbers, self._pairs, first, last)
+            )
+            u, dp = self.unit[first:last], block.environments.push(velocities(block))
+            dp -= (dp @ u[:, :, None]) * u[:, None, :]
+            torch.mul(dp, self.inverse_norm[first:last, None, None], out=out[first:last])
+        return out
 
     @cached_property
     def own_tangent(self) -> Tensor:
         """Derivative of each atom's unit features with respect to its own position, shape (n_atoms, 3, n_features)."""
-        velocity = -torch.eye(3, dtype=torch.float64).expand(len(self.block.vectors), 3, 3)
-        return self._project(self.block.environments.push(velocity))
+        minus = -torch.eye(3, dtype=torch.float64)
+        return self._pushed(lambda block: minus.expand(len(block.vectors), 3, 3), 3)
 
     @cached_property
     def strain_tangent(self) -> Tensor:
         """Derivative of each atom's unit features with respect to Voigt strains, shape (n_atoms, 6, n_features)."""
-        velocity = self.block.vectors.new_zeros((len(self.block.vectors), 6, 3))
-        for k, (a, b) in enumerate(VOIGT):
-            velocity[:, k, a] += 0.5 * self.block.vectors[:, b]
-            velocity[:, k, b] += 0.5 * self.block.vectors[:, a]
-        return self._project(self.block.environments.push(velocity))
+        return self._pushed(_strain_velocities, 6)
 
     @cached_property
     def _by_target(self) -> tuple[Tensor, Tensor]:
@@ -110,6 +136,14 @@ class DescribedStructure:
         """Number of environments each atom takes part in."""
         _, start = self._by_target
         return start[1:] - start[:-1]
+
+
+def _strain_velocities(block: Block) -> Tensor:
+    velocity = block.vectors.new_zeros((len(block.vectors), 6, 3))
+    for k, (a, b) in enumerate(VOIGT):
+        velocity[:, k, a] += 0.5 * block.vectors[:, b]
+        velocity[:, k, b] += 0.5 * block.vectors[:, a]
+    return velocity
 
 
 class Structure:
@@ -144,7 +178,14 @@ class Structure:
         self.volume = float(atoms.get_volume()) if all(atoms.pbc) else None
         found = [f.pairs(atoms) for f in descriptors] if pairs is None else pairs
         self.described = [DescribedStructure(f, self.numbers, p) for f, p in zip(descriptors, found, strict=True)]
+        self._cosines: dict[InducingBlock, Tensor] = {}
 
     def members(self, block: InducingBlock) -> Tensor:
         """Indices of the atoms whose energies an inducing block carries."""
         return torch.nonzero(self.numbers == block.element).squeeze(1)
+
+    def cosines(self, block: InducingBlock) -> Tensor:
+        """``u_i . u_m`` of every atom with every inducing environment of a block, shape (n_atoms, m)."""
+        if block not in self._cosines:
+            self._cosines[block] = block.times(self.described[block.descriptor].unit)
+        return self._cosines[block]

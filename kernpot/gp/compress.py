@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from torch import Tensor
 
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import Structure
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.leave_one_out import KeptRows, LabelRows
+from kernpot.gp.leave_one_out import KeptRows, LabelRows, n_labels
 from kernpot.gp.misfit import Surroundings
 from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
+
+# Shares for several processes: rows of forces in one, in units of M, and how many there are at least.
+_ROWS_PER_SHARE = 4
+_FEWEST_SHARES = 8
 
 
 class RowMaker:
@@ -63,6 +68,12 @@ class RowMaker:
 class Compressor:
     """Folds structures into one factor per noise group, and keeps the rows of some.
 
+    Parameters
+    ----------
+    maker : RowMaker
+    n_kept : int
+        Number of rows that will be kept.
+
     Attributes
     ----------
     factors : dict of str to LabelFactor
@@ -70,21 +81,27 @@ class Compressor:
         Rows of the structures asked for, for leave-one-out.
     """
 
-    def __init__(self, maker: RowMaker) -> None:
+    def __init__(self, maker: RowMaker, n_kept: int = 0) -> None:
         self._maker = maker
+        # One piece of memory for what stays: pieces among what is freed again would leave holes as large as themselves.
+        self._room = torch.empty((n_kept, len(maker.whitening.block)), dtype=torch.float64)
         self.factors: dict[str, LabelFactor] = {}
         self.kept: list[KeptRows] = []
 
     def add(self, labelled: LabelledStructure, keep: bool = False) -> None:
         """Add the labels of one structure."""
-        structure = Structure(self._maker.descriptors, labelled.atoms)
+        self.add_described(labelled, Structure(self._maker.descriptors, labelled.atoms), keep)
+
+    def add_described(self, labelled: LabelledStructure, structure: Structure, keep: bool = False) -> None:
+        """Add the labels of a structure that is described already."""
         parts = []
         for part in self._maker(labelled, structure):
             if part.group not in self.factors:
                 self.factors[part.group] = LabelFactor.empty(part.rows.shape[1], part.prior.shape[1])
             self.factors[part.group].add(part.rows, part.targets, part.prior)
             if keep:
-                parts.append(part)
+                kept, self._room = self._room[: len(part.rows)], self._room[len(part.rows) :]
+                parts.append(replace(part, rows=kept.copy_(part.rows)))
         if keep:
             self.kept.append(KeptRows(parts, Surroundings(structure)))
 
@@ -107,26 +124,26 @@ def compress(
 ) -> Compressor:
     """Compress all structures.
 
+    With several processes the structures are dealt out in shares that depend on the structures alone and are merged in
+    their order: any number of processes, on any joblib backend, gives the same bits.
+
     Parameters
     ----------
     keep : collection of int
         Indices of structures whose rows are kept.
     n_jobs : int, optional
-        Processes (joblib); each compresses its share and the factors are merged.
+        Processes (joblib); each compresses its shares. None is one, or what ``joblib.parallel_config`` says.
     progress : callable, optional
         Called with (stage, done, total).
     """
-    total = Compressor(maker)
-    if n_jobs is None or n_jobs == 1:
+    total = Compressor(maker, sum(n_labels(structures[k]) for k in keep))
+    if effective_n_jobs(n_jobs) == 1:
         for k, labelled in enumerate(structures):
             total.add(labelled, k in keep)
             if progress:
                 progress("rows", k + 1, len(structures))
         return total
-    # Shares of similar cost: deal out the structures by size.
-    order = sorted(range(len(structures)), key=lambda k: -len(structures[k].atoms))
-    n_shares = min(len(structures), max(8, 4 * abs(n_jobs)))
-    shares = [order[first::n_shares] for first in range(n_shares)]
+    shares = deal([len(s.atoms) for s in structures], len(maker.whitening.block))
     jobs = (delayed(_share)([structures[k] for k in share], [k in keep for k in share], maker) for share in shares)
     done = 0
     for share, result in zip(shares, Parallel(n_jobs=n_jobs, return_as="generator")(jobs), strict=True):
@@ -137,11 +154,22 @@ def compress(
     return total
 
 
+def deal(sizes: Sequence[int], n_inducing: int) -> list[list[int]]:
+    """Shares of similar cost: structures of ``sizes`` atoms, dealt out by size.
+
+    A merge costs the QR of ``n_inducing`` rows, and every share is worth it: it has several times as many rows.
+    """
+    rows = 3 * sum(sizes)
+    n = min(len(sizes), max(_FEWEST_SHARES, rows // (_ROWS_PER_SHARE * n_inducing)))
+    order = sorted(range(len(sizes)), key=lambda k: -sizes[k])
+    return [order[first::n] for first in range(n)]
+
+
 def _share(
     structures: list[LabelledStructure], keep: list[bool], maker: RowMaker
 ) -> tuple[dict[str, LabelFactor], list[KeptRows]]:
     torch.set_num_threads(1)
-    compressor = Compressor(maker)
+    compressor = Compressor(maker, sum(n_labels(s) for s, kept in zip(structures, keep, strict=True) if kept))
     for labelled, kept in zip(structures, keep, strict=True):
         compressor.add(labelled, kept)
     return compressor.factors, compressor.kept

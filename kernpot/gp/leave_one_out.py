@@ -25,6 +25,7 @@ from kernpot.functionals.prior import nonnegative
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.misfit import FLOOR, Misfit, Surroundings, fit_misfit, pooled_variance
 from kernpot.gp.posterior import Posterior, leave_out
+from kernpot.gp.reweighting import Reweighting
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 from kernpot.structures.reference import is_isolated_atom
 
@@ -97,7 +98,7 @@ class LeaveOneOut:
 
     def score(self) -> float:
         """Sum over label kinds of the log of the mean absolute error."""
-        return float(sum(np.log(max(e, 1e-12)) for e in self.mae().values()))
+        return _score(self.mae())
 
     def misfit(self) -> dict[str, Misfit]:
         """Misfit of every label kind that enough structures have."""
@@ -106,6 +107,11 @@ class LeaveOneOut:
             for kind, r in self.residuals.items()
             if len(r) >= MIN_STRUCTURES
         }
+
+
+def n_labels(labelled: LabelledStructure) -> int:
+    """Number of labels of a structure, counting components."""
+    return sum(int(np.size(getattr(labelled, kind))) for kind in labelled.kinds)
 
 
 def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState) -> set[int]:
@@ -123,7 +129,7 @@ def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomStat
     rows = 0
     for k in sorted(place, key=lambda k: (place[k], k))[:_MAX_STRUCTURES]:
         s = labelled[k]
-        size = (s.energy is not None) + 6 * (s.stress is not None) + (0 if s.forces is None else s.forces.size)
+        size = n_labels(s)
         if size and rows + size <= _MAX_ROWS:
             kept.add(k)
             rows += size
@@ -171,14 +177,38 @@ def balance_energies(
     if not free or not others or len(kept) < MIN_STRUCTURES:
         return dict(noise)
 
+    bounds = (min(0.0, np.log(_FLOOR / min(noise[g] for g in free))), np.log(_HIGHEST))
+
     def scaled(log_factor: float) -> dict[str, float]:
         return dict(noise) | {g: float(noise[g] * np.exp(log_factor)) for g in free}
 
-    def objective(log_factor: float) -> float:
-        trial = scaled(log_factor)
-        posterior = Posterior(factors, block, trial, amplitudes)
-        return leave_one_out(kept, posterior, trial, block, amplitudes).score()
+    least = scaled(bounds[0])
+    posterior = Posterior(factors, block, least, amplitudes)
+    kinds_of = [np.array([part.kind for part in structure.parts for _ in part.targets]) for structure in kept]
+    moving = [torch.tensor([p.group in free for p in structure.parts for _ in p.targets]) for structure in kept]
+    sigmas = [torch.cat([torch.full_like(p.targets, least[p.group]) for p in structure.parts]) for structure in kept]
+    reweighting = Reweighting(
+        posterior, [factors[g] for g in free], [least[g] for g in free], [len(sigma) for sigma in sigmas]
+    )
+    projected = []
+    for structure, moves, sigma in zip(kept, moving, sigmas, strict=True):
+        rows = torch.cat([part.rows for part in structure.parts]) * posterior.scale / sigma[:, None]
+        y = torch.cat([part.targets for part in structure.parts]) / sigma
+        projected.append(reweighting.project(rows, y, moves))
 
-    bounds = (min(0.0, np.log(_FLOOR / min(noise[g] for g in free))), np.log(_HIGHEST))
+    def objective(log_factor: float) -> float:
+        factor = float(np.exp(log_factor - bounds[0]))
+        errors: dict[str, list[np.ndarray]] = {}
+        for kinds, moves, sigma, labels in zip(kinds_of, moving, sigmas, projected, strict=True):
+            found = (reweighting.residual(labels, factor) * sigma).abs()
+            found[moves] *= factor
+            for kind in np.unique(kinds):
+                errors.setdefault(str(kind), []).append(found.numpy()[kinds == kind])
+        return _score({kind: float(np.concatenate(e).mean()) for kind, e in errors.items()})
+
     found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 0.1, "maxiter": 12})
     return scaled(float(found.x))
+
+
+def _score(errors: Mapping[str, float]) -> float:
+    return float(sum(np.log(max(e, 1e-12)) for e in errors.values()))

@@ -149,9 +149,14 @@ def leave_out(posterior: Posterior, rows: Tensor, residual: Tensor) -> tuple[Ten
         If an eigenvalue of ``H`` exceeds one beyond rounding: the posterior was then not fitted with these rows.
     """
     half = posterior.half(rows)
-    leverage, basis = torch.linalg.eigh(half.mT @ half)
+    return left_out(half.mT @ half, residual, float(rows.norm()), rows.shape[1])
+
+
+def left_out(hat: Tensor, residual: Tensor, size: float, n_inducing: int) -> tuple[Tensor, Tensor]:
+    """As :func:`leave_out`, from ``H`` (n, n) and the Frobenius norm of the rows."""
+    leverage, basis = torch.linalg.eigh(hat)
     # QR is exact for rows changed by eps relative to their size, which moves |R^-T b| by as much since |R^-1| <= 1.
-    rounding = torch.finfo(rows.dtype).eps * (100 * max(rows.shape) + float(rows.norm()))
+    rounding = torch.finfo(hat.dtype).eps * (100 * max(len(hat), n_inducing) + size)
     largest = float(leverage[-1]) if leverage.numel() else 0.0
     if not largest <= 1 + rounding:
         raise NumericalError(

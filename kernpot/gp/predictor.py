@@ -12,13 +12,14 @@ from torch import Tensor
 
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.prior import joint_prior, nonnegative
-from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows, stress_rows
+from kernpot.functionals.rows import energy_prior, energy_rows, force_rows, local_energy_rows, stress_rows
 from kernpot.functionals.state import Structure
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import Misfit, Surroundings, pooled_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
 from kernpot.prediction import JointCovariance, Prediction, Quantity
+from kernpot.structures.neighbours import Pairs, find_pairs
 
 
 class Variances(NamedTuple):
@@ -64,23 +65,23 @@ class Predictor:
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Prediction for one structure; ``covariance`` adds the joint covariance of energy, forces and stress."""
         blocks = self._whitening.blocks
-        structure = Structure(self._descriptors, atoms)
-        mean = self._mean(atoms)
+        pairs = self._pairs(atoms)
+        structure = Structure(self._descriptors, atoms, pairs)
+        mean = self._mean(atoms, pairs[0])
         n = structure.n_atoms
-        whitened = []
 
-        row, prior = energy_rows(structure, blocks)
-        whitened.append(self._whitening(row))
-        energy = self._variances(whitened[0], prior, "the energy", n)
-        rows, prior = local_energy_rows(structure, blocks)
-        energies = self._variances(self._whitening(rows), prior, "an atomic energy")
-        parts = []
-        for _, rows, prior in force_rows(structure, blocks):
-            b = self._whitening(rows)
-            parts.append(self._variances(b, prior, "a force component"))
+        total = torch.zeros((1, len(self._whitening.block)), dtype=torch.float64)
+        local, parts, whitened = [], [], [total]
+        for atoms_, rows, prior in force_rows(structure, blocks):
+            own, own_prior = local_energy_rows(structure, blocks, atoms_)
+            b = self._whitening(torch.cat([rows, own]))
+            parts.append(self._variances(b[: len(rows)], prior, "a force component"))
+            local.append(self._variances(b[len(rows) :], own_prior, "an atomic energy"))
+            total += b[len(rows) :].sum(0)
             if covariance:
-                whitened.append(b)
-        forces = Variances(*(torch.cat(v) for v in zip(*parts, strict=True)))
+                whitened.append(b[: len(rows)])
+        energy = self._variances(total, energy_prior(structure, blocks), "the energy", n)
+        energies, forces = (Variances(*(torch.cat(v) for v in zip(*p, strict=True))) for p in (local, parts))
         surroundings = Surroundings(structure)
         misfit = {
             "energy": self._energy_misfit(energy.parameter, n),
@@ -108,11 +109,18 @@ class Predictor:
 
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
-        structure = Structure(self._descriptors, atoms)
+        pairs = self._pairs(atoms)
+        structure = Structure(self._descriptors, atoms, pairs)
         row, prior = energy_rows(structure, self._whitening.blocks)
         found = self._variances(self._whitening(row), prior, "the energy", structure.n_atoms)
         total = found.parameter + found.unrepresented + self._energy_misfit(found.parameter, structure.n_atoms)
-        return self._mean(atoms).energy, float(total[0].sqrt())
+        return self._mean(atoms, pairs[0]).energy, float(total[0].sqrt())
+
+    def _pairs(self, atoms: Atoms) -> list[Pairs]:
+        """One search serves every descriptor, and the mean."""
+        for f in self._descriptors:
+            f.check(atoms)
+        return [find_pairs(atoms, max(f.cutoff for f in self._descriptors))] * len(self._descriptors)
 
     def _energy_misfit(self, parameter: Tensor, n_atoms: int) -> Tensor:
         """Misfit variance of a total energy; the misfit is one of energies per atom."""

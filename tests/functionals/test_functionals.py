@@ -17,7 +17,7 @@ from ase.build import bulk, fcc111
 
 from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import NumericalError
-from kernpot.functionals import prior, rows
+from kernpot.functionals import moved, prior, rows
 from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows, n_columns, stress_rows
 from kernpot.functionals.state import VOIGT, InducingBlock, Structure, normalise
@@ -263,10 +263,12 @@ def test_chunks_change_nothing(rng, monkeypatch, entries, block):
         joint = [joint_prior(structure.described[b.descriptor], b.element, b.zeta, structure.volume) for b in blocks]
         return [got.rows, got.prior, *(j.numpy() for j in joint)]
 
-    monkeypatch.setattr(rows, "_ENTRIES", 10**9)
+    monkeypatch.setattr(moved, "_ENTRIES", 10**9)
     assert len(list(force_rows(structure, blocks))) == 1
     expected = everything()
-    monkeypatch.setattr(rows, "_ENTRIES", entries)
+    monkeypatch.setattr(moved, "_ENTRIES", entries)
+    monkeypatch.setattr(rows, "_PART", block)
+    monkeypatch.setattr(rows, "_ATOMS", block)
     monkeypatch.setattr(prior, "_BLOCK", block)
     monkeypatch.setattr(prior, "_JOINT_ENTRIES", 1000 * block)
     chunks = [c for c, _, _ in force_rows(structure, blocks)]

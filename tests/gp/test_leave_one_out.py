@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.leave_one_out import (
@@ -150,3 +151,18 @@ def test_variance_zero_everywhere_leaves_a_constant():
     zero = [np.zeros(4)] * 3
     found = fit_misfit([np.full(4, 0.2)] * 3, zero, zero, zero)
     assert (found.constant, found.factor) == (pytest.approx(0.2), 0.0)
+
+
+def test_balance_finds_what_posteriors_made_anew_would_find(rng):
+    factors, kept = synthetic(rng, n_structures=15, shared=0.5)
+    noise = {"energy": 0.5, "forces": 0.3}
+
+    def score(log_factor):
+        levels = noise | {"energy": 0.5 * np.exp(log_factor)}
+        return leave_one_out(kept, Posterior(factors, BLOCK, levels, AMPLITUDE), levels, BLOCK, AMPLITUDE).score()
+
+    bounds = (np.log(1e-4 / 0.5), np.log(3.0))
+    options = {"xatol": 0.1, "maxiter": 12}
+    expected = minimize_scalar(score, bounds=bounds, method="bounded", options=options).x
+    found = balance_energies(kept, factors, BLOCK, noise, set(), AMPLITUDE)
+    assert found["energy"] == pytest.approx(0.5 * np.exp(expected), rel=1e-6)
