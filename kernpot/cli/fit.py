@@ -58,6 +58,14 @@ def fit(
     inducing: Annotated[
         Inducing, typer.Option(help="How inducing environments are chosen.", rich_help_panel=_PANEL)
     ] = Inducing.fps,
+    n_components: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Directions that inducing environments lie in: fewer are faster. [dim]All[/]",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -92,6 +100,7 @@ def fit(
             n_inducing=n_inducing,
             kernel=SOAPKernel(zeta=zeta),
             inducing=inducing.value,
+            n_components=n_components,
             n_jobs=n_jobs,
             random_state=seed,
             progress=report,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.errors import InducingWarning, KernpotError, StructureError
 from kernpot.functionals.state import InducingBlock, normalise
-from kernpot.gp.inducing import select_environments
+from kernpot.gp.inducing import select_environments, select_new
+from kernpot.gp.projection import Bases, coordinates, widen
+from kernpot.gp.setup import require_fitted
 from kernpot.structures.checks import check_atoms
 
 # Candidates kept per inducing environment; beyond it structures are thinned at random, so that memory stays bounded.
@@ -60,8 +63,9 @@ def choose(
     n_inducing: int,
     method: str,
     rng: np.random.RandomState,
+    bases: Sequence[Bases],
 ) -> list[InducingBlock]:
-    """Inducing blocks chosen from the environments of the training structures."""
+    """Inducing blocks chosen from the environments of the training structures, seen in ``bases``."""
     elements = sorted({int(z) for atoms in structures for z in atoms.numbers})
     n_atoms = sum(len(a) for a in structures)
     pool = list(rng.permutation(len(structures)))
@@ -90,7 +94,7 @@ def choose(
             )
         u = torch.cat([unit_features(features, structures[k]) for k in pool])
         numbers = np.concatenate([structures[k].numbers for k in pool])
-        candidates_of = {z: _described(u, numbers, z) for z in elements}
+        candidates_of = {z: coordinates(_described(u, numbers, z), bases[d].get(z)) for z in elements}
         left = {z: len(c) for z, c in candidates_of.items()}
         chosen: dict[int, Tensor] = {}
         # The rarest element first: what it cannot use, its environments being alike, goes to the others.
@@ -101,7 +105,7 @@ def choose(
             chosen[z] = candidates_of[z][torch.from_numpy(order)].contiguous()
         for z in sorted(chosen):
             columns = slice(start, start + len(chosen[z]))
-            blocks.append(InducingBlock(d, z, zeta, chosen[z], columns))
+            blocks.append(InducingBlock(d, z, zeta, chosen[z], columns, bases[d].get(z)))
             start = columns.stop
     if start < wanted:
         warnings.warn(
@@ -114,7 +118,11 @@ def choose(
 
 
 def given(
-    inducing: Sequence[Atoms], descriptors: Sequence[SOAPFeatures], zetas: Sequence[int], elements: Sequence[int]
+    inducing: Sequence[Atoms],
+    descriptors: Sequence[SOAPFeatures],
+    zetas: Sequence[int],
+    elements: Sequence[int],
+    bases: Sequence[Bases],
 ) -> list[InducingBlock]:
     """Inducing blocks from structures whose environments the user picked (``arrays["inducing"]`` masks atoms).
 
@@ -138,9 +146,61 @@ def given(
         u = torch.cat([unit_features(features, a)[torch.from_numpy(m)] for a, m in zip(inducing, masks, strict=True)])
         numbers = np.concatenate([a.numbers[m] for a, m in zip(inducing, masks, strict=True)])
         for z in covered:
-            candidates = _described(u, numbers, z)
+            candidates = coordinates(_described(u, numbers, z), bases[d].get(z))
             order = select_environments(candidates, len(candidates), "fps", 0)
             distinct = candidates[torch.from_numpy(np.sort(order))]
-            blocks.append(InducingBlock(d, z, zeta, distinct.contiguous(), slice(start, start + len(distinct))))
+            columns = slice(start, start + len(distinct))
+            blocks.append(InducingBlock(d, z, zeta, distinct.contiguous(), columns, bases[d].get(z)))
             start += len(distinct)
     return blocks
+
+
+def enlarge(
+    blocks: Sequence[InducingBlock],
+    inducing: Sequence[Atoms],
+    descriptors: Sequence[SOAPFeatures],
+    elements: Sequence[int],
+) -> list[InducingBlock]:
+    """Inducing blocks with the environments of more structures (``arrays["inducing"]`` masks atoms) after their own.
+
+    Environments that a block holds already, or twice among the new ones, are left out with a warning.
+
+    Raises
+    ------
+    StructureError
+        When a structure cannot be used or holds other elements.
+    """
+    if isinstance(inducing, Atoms):
+        raise StructureError("inducing: expected a list of ase.Atoms, got a single one; write [atoms].")
+    for k, atoms in enumerate(inducing):
+        check_atoms(atoms, f"inducing[{k}]")
+        require_fitted(atoms, elements, f"inducing[{k}]")
+    if not len(inducing):
+        raise StructureError("inducing: expected at least one structure, got an empty list.")
+    masks = [np.asarray(a.arrays.get("inducing", np.ones(len(a))), dtype=bool) for a in inducing]
+    numbers = np.concatenate([a.numbers[m] for a, m in zip(inducing, masks, strict=True)])
+    out: list[InducingBlock] = []
+    repeated = 0
+    for d, features in enumerate(descriptors):
+        u = torch.cat([unit_features(features, a)[torch.from_numpy(m)] for a, m in zip(inducing, masks, strict=True)])
+        for block in (b for b in blocks if b.descriptor == d):
+            candidates = _described(u, numbers, block.element)
+            basis, known = block.basis, block.environments
+            if basis is not None:
+                # New environments are seen whole: the basis grows by what they have outside it.
+                basis = widen(basis, candidates)
+                known = torch.nn.functional.pad(known, (0, basis.shape[1] - known.shape[1]))
+                candidates = coordinates(candidates, basis)
+            new = candidates[torch.from_numpy(select_new(candidates, known))]
+            repeated += len(candidates) - len(new)
+            environments = torch.cat([known, new])
+            start = out[-1].columns.stop if out else 0
+            columns = slice(start, start + len(environments))
+            out.append(replace(block, environments=environments, columns=columns, basis=basis))
+    if repeated:
+        warnings.warn(
+            f"{repeated} of the environments given are inducing already (or given twice) and were left out.",
+            InducingWarning,
+            stacklevel=3,
+        )
+    return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,23 +19,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernpot.gp import model_file
 from kernpot.gp.compress import RowMaker, compress
-from kernpot.gp.environments import choose, given
-from kernpot.gp.evidence import Evidence, EvidenceResult, maximize_evidence
-from kernpot.gp.hyperparameters import Hyperparameters, kind_of, misfit_of, starting_noise, warn_unseen
-from kernpot.gp.leave_one_out import MIN_STRUCTURES, KeptRows, balance_energies, choose_kept, leave_one_out
+from kernpot.gp.environments import choose, enlarge, given
+from kernpot.gp.evidence import Evidence
+from kernpot.gp.extend import extend
+from kernpot.gp.hyperparameters import Hyperparameters, kind_of, starting_noise, warn_unseen
+from kernpot.gp.learning import learn_hyperparameters
+from kernpot.gp.leave_one_out import choose_kept
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import Misfit
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
-from kernpot.gp.search import search_hyperparameters
+from kernpot.gp.projection import learn_bases
 from kernpot.gp.setup import check_settings, descriptors_for, kernels_for, require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
+from kernpot.gp.training_data import require_training
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import check_atoms
-from kernpot.structures.labels import label_structures, require_any_energy, source_of
+from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import isolated_atom_energies
@@ -66,6 +70,10 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
         How inducing environments are chosen; or structures whose environments are used (``arrays["inducing"]`` masks
         atoms).
+    n_components : int, optional
+        Directions of the feature space that the inducing environments of an element lie in, learnt from the training
+        environments (:mod:`kernpot.gp.projection`); fewer if they span no more. Fits and predictions with error bars
+        cost that much less. None takes all.
     isolated_atoms : dict, optional
         Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
         precedence, and elements with neither are found by least squares over compositions.
@@ -112,6 +120,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         noise: Mapping[str, Any] | NoiseModel | None = None,
         optimize: bool = True,
         inducing: str | Sequence[Atoms] = "fps",
+        n_components: int | None = None,
         isolated_atoms: Mapping[int | str, float] | None = None,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -123,6 +132,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self.noise = noise
         self.optimize = optimize
         self.inducing = inducing
+        self.n_components = n_components
         self.isolated_atoms = isolated_atoms
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -174,26 +184,29 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             rng = check_random_state(self.random_state)
             # Drawn first, so that the structures left out are the same whatever the inducing environments.
             keep = choose_kept(labelled, rng) if self.optimize else set()
+            bases = learn_bases(features, atoms, self.n_components, rng)
             if isinstance(self.inducing, str):
-                blocks = choose(atoms, features, zetas, self.n_inducing, self.inducing, rng)
+                blocks = choose(atoms, features, zetas, self.n_inducing, self.inducing, rng, bases)
             else:
-                blocks = given(self.inducing, features, zetas, elements)
+                blocks = given(self.inducing, features, zetas, elements, bases)
             whitening = Whitening(blocks)
             maker = RowMaker(features, whitening, noise, isolated)
             compressed = compress(labelled, maker, keep, self.n_jobs, report)
         # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
         self._features, self._whitening, self._maker, self._factors = features, whitening, maker, compressed.factors
-        self.isolated_atoms_ = isolated
-        self.kernels_ = kernels
-        self.elements_ = elements
+        self.isolated_atoms_, self.kernels_, self.elements_ = isolated, kernels, elements
         self._hyperparameters = Hyperparameters(blocks, kernels)
-        self.noise_ = starting_noise(labelled, noise, self.isolated_atoms_)
+        start = starting_noise(labelled, noise, isolated)
         self.summary_: dict[str, Any] = {
             "data": describe_data(labelled),
             "data_hash": data_hash(labelled),
+            "n_components": [b.environments.shape[1] for b in blocks],
             "updates": [],
         }
-        self._learn_hyperparameters(noise, compressed.kept)
+        self.noise_, self.misfit_, self.summary_["hyperparameters"] = learn_hyperparameters(
+            self._factors, whitening.block, compressed.kept, self._hyperparameters, start, noise.fixed, self.optimize
+        )
+        self._training: list[LabelledStructure] | None = labelled
         self._condition()
         return self
 
@@ -228,7 +241,43 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
                 if kind_of(group) not in known:
                     self.misfit_[kind_of(group)] = Misfit(start[group])
         self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
+        self._training = None if self._training is None else [*self._training, *labelled]
         self._condition()
+        return self
+
+    def add_inducing(self, inducing: Sequence[Atoms]) -> Self:
+        """Describe more kinds of environments: the model a fit with them would give, without that fit.
+
+        Noise, amplitudes and misfit stay as they are. Each new environment costs about as much as the mean prediction
+        of all training structures, and at most as much as their rows (:mod:`kernpot.gp.extend`).
+
+        Parameters
+        ----------
+        inducing : list of ase.Atoms
+            Structures whose environments become inducing unless they are already (``arrays["inducing"]`` masks atoms).
+
+        Raises
+        ------
+        StructureError
+            When a structure cannot be used or holds elements that were not in the fit.
+        KernpotError
+            When the model was loaded from a file that does not hold its training structures.
+        """
+        check_is_fitted(self)
+        blocks = enlarge(self._whitening.blocks, inducing, self._features, self.elements_)
+        added = blocks[-1].columns.stop - self.n_inducing_
+        if not added:
+            return self
+        changed = copy(self)  # so that nothing is touched when anything fails
+        scale = {group: self._hyperparameters.amplitudes() / self.noise_[group] for group in self._factors}
+        with reporting(self.progress) as report:
+            changed._factors, changed._maker = extend(
+                self._factors, self._maker, blocks, require_training(self._training), scale, self.n_jobs, report
+            )
+        changed._whitening = changed._maker.whitening
+        changed.summary_ = self.summary_ | {"updates": [*self.summary_["updates"], {"inducing": added}]}
+        changed._condition()
+        self.__dict__.update(changed.__dict__)
         return self
 
     # ------------------------------------------------------------------ answering
@@ -323,47 +372,6 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         return estimator
 
     # ------------------------------------------------------------------ parts
-
-    def _learn_hyperparameters(self, noise: NoiseModel, kept: Sequence[KeptRows]) -> None:
-        """Amplitudes and noise by evidence, the weight of energies and the misfit by leave-one-structure-out."""
-        fixed = set(noise.fixed)
-        found: dict[str, Any] = {"optimized": bool(self.optimize)}
-        self.misfit_ = misfit_of(self.noise_, self._factors)
-        if self.optimize:
-            if len(kept) < MIN_STRUCTURES and len(self._factors) > 1:
-                # A handful of energies against many forces: the evidence would give them up as noise.
-                fixed |= {group for group in self._factors if kind_of(group) == "energy"}
-            block, prior = self._whitening.block, self._hyperparameters.log_prior()
-            amplitudes, held = self._hyperparameters.amplitudes(), self._hyperparameters.fixed()
-            result, held = search_hyperparameters(self._factors, block, self.noise_, fixed, amplitudes, held, prior)
-            self._adopt(result)
-            balanced = balance_energies(
-                kept, self._factors, self._whitening.block, self.noise_, fixed, self._hyperparameters.amplitudes()
-            )
-            moved = {g for g, sigma in balanced.items() if sigma != self.noise_[g]}
-            self.noise_ = balanced
-            if moved:
-                amplitudes = self._hyperparameters.amplitudes()
-                result = maximize_evidence(self._factors, block, self.noise_, fixed | moved, amplitudes, held, prior)
-                self._adopt(result)
-            found |= {
-                "log_evidence": result.log_evidence,
-                "converged": result.converged,
-                "message": result.message,
-                "at_bounds": list(result.at_bounds),
-            }
-            self.misfit_ = misfit_of(self.noise_, self._factors)
-            if len(kept) >= MIN_STRUCTURES:
-                amplitudes = self._hyperparameters.amplitudes()
-                posterior = Posterior(self._factors, self._whitening.block, self.noise_, amplitudes)
-                left_out = leave_one_out(kept, posterior, self.noise_, self._whitening.block, amplitudes)
-                self.misfit_ |= left_out.misfit()
-                found["leave_one_out"] = {"structures": len(kept), "mae": left_out.mae()}
-        self.summary_["hyperparameters"] = found
-
-    def _adopt(self, found: EvidenceResult) -> None:
-        self.noise_ = found.noise
-        self._hyperparameters.set_amplitudes(found.amplitudes)
 
     def _condition(self) -> None:
         """Posterior, mean and predictor from the factors and hyperparameters."""

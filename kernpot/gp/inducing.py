@@ -104,6 +104,20 @@ def _leverage(u: NDArray[np.float64], ridge: bool) -> NDArray[np.float64]:
     return scores
 
 
+def select_new(features: Tensor, existing: Tensor) -> NDArray[np.int64]:
+    """Indices of the rows of `features` (n, d) that duplicate none of `existing` (m, d) and no earlier row.
+
+    Rows of both are unit-normalised; duplicates are closer than `DUPLICATE_DISTANCE`.
+    """
+    kept = existing.numpy()
+    chosen: list[int] = []
+    for index, u in enumerate(features.numpy()):
+        if 2 - 2 * float((kept @ u).max()) >= DUPLICATE_DISTANCE**2:
+            kept = np.concatenate([kept, u[None]])
+            chosen.append(index)
+    return np.array(chosen, dtype=np.int64)
+
+
 def _distinct(u: NDArray[np.float64], order: NDArray[np.intp], n_select: int) -> NDArray[np.int64]:
     """First `n_select` of `order` that are no duplicates of an earlier one."""
     kept = np.empty((min(n_select, len(u)), u.shape[1]))

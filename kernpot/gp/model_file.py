@@ -21,6 +21,7 @@ from kernpot.gp.compress import RowMaker
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of
 from kernpot.gp.misfit import Misfit
+from kernpot.gp.training_data import pack, unpack
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.storage import write_model
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential
 
 _UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
-_PARAMETERS = {"n_inducing", "optimize", "inducing", "random_state"}
+# Rounding of products of orthonormal columns; a basis further off was not made by an orthogonalisation.
+_ORTHONORMAL = 1e-9
+_PARAMETERS = {"n_inducing", "n_components", "optimize", "inducing", "random_state"}
 
 
 def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
@@ -42,6 +45,11 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
     for g, group in enumerate(groups):
         for name, tensor in estimator._factors[group].as_tensors().items():
             tensors[f"factor.{g}.{name}"] = tensor.numpy()
+    tensors |= {f"basis.{b}": x.basis.numpy() for b, x in enumerate(blocks) if x.basis is not None}
+    training: dict[str, Any] | None = None
+    if estimator._training is not None:
+        training, arrays = pack(estimator._training)
+        tensors |= arrays
     header = {
         "kind": "SparseGPPotential",
         "units": _UNITS,
@@ -57,7 +65,10 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
             }
             for k in estimator.kernels_
         ],
-        "blocks": [{"descriptor": b.descriptor, "element": b.element, "zeta": b.zeta} for b in blocks],
+        "blocks": [
+            {"descriptor": b.descriptor, "element": b.element, "zeta": b.zeta, "in_basis": b.basis is not None}
+            for b in blocks
+        ],
         "groups": groups,
         "noise": dict(estimator.noise_),
         "misfit": {kind: asdict(misfit) for kind, misfit in estimator.misfit_.items()},
@@ -66,11 +77,13 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         "n_inducing": estimator.n_inducing_,
         "parameters": {
             "n_inducing": int(estimator.n_inducing),
+            "n_components": None if estimator.n_components is None else int(estimator.n_components),
             "optimize": bool(estimator.optimize),
             "inducing": estimator.inducing if isinstance(estimator.inducing, str) else "fps",
             "random_state": estimator.random_state if isinstance(estimator.random_state, int) else None,
         },
         "summary": estimator.summary_,
+        "training": training,
     }
     write_model(path, header, tensors)
 
@@ -85,8 +98,8 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
     """
     with _reading("descriptors"):
         soaps = [soap_from_dict(d) for d in header["descriptors"]]
-        estimator._features = [SOAPFeatures(s) for s in soaps]
         _require(len(soaps) > 0, "it has none")
+        estimator._features = [SOAPFeatures(s) for s in soaps]
     with _reading("kernels"):
         estimator.kernels_ = [_kernel(k) for k in header["kernels"]]
         _require(len(estimator.kernels_) == len(soaps), f"{len(soaps)} descriptors need as many")
@@ -100,7 +113,7 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
     blocks: list[InducingBlock] = []
     with _reading("blocks"):
         for b, data in enumerate(header["blocks"]):
-            blocks.append(_block(data, f"environments.{b}", tensors, estimator, blocks))
+            blocks.append(_block(data, b, tensors, estimator, blocks))
         _require(len(blocks) > 0, "it has none")
     with _reading("groups"):
         groups = [str(group) for group in header["groups"]]
@@ -126,14 +139,18 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
     with _reading("noise_model"):
         noise = NoiseModel(**header["noise_model"])
     with _reading("parameters"):
-        _require(set(header["parameters"]) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
+        parameters = {"n_components": None} | header["parameters"]
+        _require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
         estimator.set_params(
             descriptor=soaps if len(soaps) > 1 else soaps[0],
             kernel=list(estimator.kernels_) if len(soaps) > 1 else estimator.kernels_[0],
             noise=noise,
             isolated_atoms=dict(estimator.isolated_atoms_),
-            **header["parameters"],
+            **parameters,
         )
+    with _reading("training"):
+        training = header.get("training")  # absent until kernpot stored the structures
+        estimator._training = None if training is None else unpack(training, tensors)
     with _reading("environments"):
         estimator._whitening = Whitening(blocks)
     estimator._maker = RowMaker(estimator._features, estimator._whitening, noise, estimator.isolated_atoms_)
@@ -186,19 +203,25 @@ def _tensor(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...])
 
 def _block(
     data: dict[str, Any],
-    name: str,
+    index: int,
     tensors: dict[str, NDArray[Any]],
     estimator: SparseGPPotential,
     before: list[InducingBlock],
 ) -> InducingBlock:
+    name = f"environments.{index}"
     descriptor, element, zeta = (data[key] for key in ("descriptor", "element", "zeta"))
     _require(descriptor in range(len(estimator._features)), f"{name} is of the descriptor {descriptor!r}")
     kernel = estimator.kernels_[descriptor]
     _require(element in (kernel.elements or ()), f"{name} is of {element!r}, an element its kernel does not know")
     _require(zeta == kernel.zeta, f"{name} has the zeta {zeta!r}, its kernel {kernel.zeta}")
-    u = _tensor(tensors, name, (-1, estimator._features[descriptor].n_features))
+    n_features, basis = estimator._features[descriptor].n_features, None
+    if data.get("in_basis", False):  # absent until there were bases
+        basis = _tensor(tensors, f"basis.{index}", (n_features, -1))
+        off = float((basis.T @ basis - torch.eye(basis.shape[1], dtype=torch.float64)).abs().max())
+        _require(off < _ORTHONORMAL, f"basis.{index} is off orthonormal by {off:.1e}")
+    u = _tensor(tensors, name, (-1, n_features if basis is None else basis.shape[1]))
     start = before[-1].columns.stop if before else 0
-    return InducingBlock(int(descriptor), int(element), int(zeta), u, slice(start, start + len(u)))
+    return InducingBlock(int(descriptor), int(element), int(zeta), u, slice(start, start + len(u)), basis)
 
 
 def _factor(name: str, tensors: dict[str, NDArray[Any]], blocks: list[InducingBlock]) -> LabelFactor:

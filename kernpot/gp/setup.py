@@ -91,11 +91,13 @@ def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
     KernpotError
         Naming the parameter, what was expected and what was got.
     """
-    n_inducing, inducing, n_jobs, progress, isolated = (
-        parameters[name] for name in ("n_inducing", "inducing", "n_jobs", "progress", "isolated_atoms")
+    n_inducing, n_components, inducing, n_jobs, progress, isolated = (
+        parameters[name] for name in ("n_inducing", "n_components", "inducing", "n_jobs", "progress", "isolated_atoms")
     )
-    if not isinstance(n_inducing, int | np.integer) or isinstance(n_inducing, bool) or n_inducing < 1:
+    if not _positive_integer(n_inducing):
         raise KernpotError(f"n_inducing must be a positive integer, got {n_inducing!r}.")
+    if n_components is not None and not _positive_integer(n_components):
+        raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {n_jobs!r}.")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
@@ -114,3 +116,7 @@ def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
             raise KernpotError(
                 f"noise of {group} must lie between 1e-8 and 1e8, got {level:g}; units are eV/atom, eV/A, eV/A^3."
             )
+
+
+def _positive_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)

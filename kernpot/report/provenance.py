@@ -29,8 +29,17 @@ def _model(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Kind", str(header["kind"])),
         ("Elements", ", ".join(_symbol(z) for z in header["elements"])),
-        ("Inducing environments", str(header["n_inducing"])),
+        ("Inducing environments", _inducing(header)),
     ]
+
+
+def _inducing(header: Mapping[str, Any]) -> str:
+    bases = [
+        n
+        for n, block in zip(header["summary"].get("n_components", []), header["blocks"], strict=False)
+        if block.get("in_basis")
+    ]
+    return f"{header['n_inducing']} in {max(bases)} directions" if bases else str(header["n_inducing"])
 
 
 def _descriptors(header: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -89,8 +98,13 @@ def _data(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Config types", ", ".join(f"{name} {count}" for name, count in named.items())))
     rows.append(("SHA-256 of the data", summary["data_hash"]))
     for index, update in enumerate(summary.get("updates", []), 1):
-        rows.append((f"Update {index}", f"{update['data']['structures']} structures, SHA-256 {update['data_hash']}"))
+        told = f"{update['inducing']} inducing environments" if "inducing" in update else _structures(update)
+        rows.append((f"Update {index}", told))
     return rows
+
+
+def _structures(update: Mapping[str, Any]) -> str:
+    return f"{update['data']['structures']} structures, SHA-256 {update['data_hash']}"
 
 
 def _provenance(header: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -50,9 +50,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_fit_says_what_it_learnt_and_what_comes_next(folder: Path, tmp_path: Path) -> None:
-    output = run("fit", folder / "train.xyz", "-o", tmp_path / "m.kernpot", *SMALL, "--zeta", 3, "--inducing", "random")
+    output = run(
+        "fit",
+        folder / "train.xyz",
+        "-o",
+        tmp_path / "m.kernpot",
+        *SMALL,
+        "--zeta",
+        3,
+        "--inducing",
+        "random",
+        "--n-components",
+        9,
+    )
     assert "21 structures, 252 atoms" in output and "Noise forces" in output and "eV/Å" in output
     assert f"kernpot evaluate {tmp_path / 'm.kernpot'}" in output
+    assert "Inducing environments 40 in 9 directions" in run("info", tmp_path / "m.kernpot")
     potential = load(tmp_path / "m.kernpot")
     assert potential.cutoff == 4 and potential.kernels_[0].zeta == 3 and potential.n_inducing_ == 40
 
