@@ -25,13 +25,17 @@ RESULTS = HERE / "results"
 
 @dataclass(frozen=True)
 class Setting:
-    """A candidate: descriptors as (r_cut, n_max, l_max, sigma, m), power, inducing environments and their choice."""
+    """A candidate: descriptors as (r_cut, n_max, l_max, sigma, m), power, inducing environments and their choice.
+
+    ``n_components`` is the number of directions inducing environments lie in; None takes all.
+    """
 
     descriptors: tuple[tuple[float, int, int, float, int], ...]
     zeta: int
     n_inducing: int
     compression: str = "off"
     inducing: str = "fps"
+    n_components: int | None = None
 
     def estimator(self, species: list[str], **parameters: Any) -> SparseGPPotential:
         """An unfitted estimator with this setting."""
@@ -53,6 +57,7 @@ class Setting:
             n_inducing=self.n_inducing,
             kernel=SOAPKernel(self.zeta),
             inducing=self.inducing,
+            n_components=self.n_components,
             random_state=0,
             **parameters,
         )
@@ -107,11 +112,16 @@ _SOLID = (
     Setting(((5.0, 10, 6, 0.5, 1),), 4, 1000, inducing="leverage"),
     Setting(((5.0, 10, 6, 0.5, 1),), 4, 2000, inducing="leverage"),
     Setting(((5.5, 10, 6, 0.5, 1),), 4, 2000, inducing="leverage"),
+    Setting(((5.0, 10, 6, 0.5, 1),), 2, 1000, inducing="leverage", n_components=128),
+    Setting(((5.0, 10, 6, 0.5, 1),), 4, 1000, inducing="leverage", n_components=128),
+    Setting(((5.0, 10, 6, 0.5, 1),), 4, 2000, inducing="leverage", n_components=128),
 )
 
 _MOLECULE = (
     Setting(((4.5, 6, 5, 0.4, 1),), 2, 1200, inducing="leverage"),
     Setting(((4.5, 6, 5, 0.3, 1),), 2, 1200, inducing="leverage"),
+    Setting(((4.5, 6, 5, 0.4, 1),), 2, 1200, "mu1nu1", "leverage"),
+    Setting(((4.5, 6, 5, 0.3, 1),), 2, 1200, "mu1nu1", "leverage"),
 )
 
 DATASETS = {

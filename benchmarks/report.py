@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and the tables of README.md from the stored measurements.
+"""Write docs/benchmarks.md and the measured parts of README.md and docs/speed.md from the stored measurements.
 
     python benchmarks/report.py            # write
     python benchmarks/report.py --check    # exit 1 when a text disagrees with the JSON it comes from
@@ -8,14 +8,18 @@ No number is typed into a text by hand.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from common import DATASETS, HERE, RESULTS, read_result
+from learning_tables import SECTIONS as LEARNING
+from speed_tables import SECTIONS as SPEED
+from speed_tables import table
 
 ROOT = HERE.parent
-BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
+END = "<!-- end of measured -->"  # of a part that begins with <!-- measured: NAME -->
 NAMES = {
     "Si": "Si (Zuo et al. 2020)",
     "Mo": "Mo (Zuo et al. 2020)",
@@ -24,11 +28,6 @@ NAMES = {
     "ethanol": "ethanol (rMD17, relabelled)",
     "nbmotaw": "NbMoTaW, own split",
 }
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(r)} |" for r in [header, ["---"] * len(header), *rows])
 
 
 def measured(prefix: str) -> list[tuple[str, dict[str, Any]]]:
@@ -81,60 +80,6 @@ def groups() -> str:
     return table([*header, "energy coverage of 90 %", "force coverage of 90 %"], rows)
 
 
-def versus_gap() -> str:
-    """Fit and prediction beside GAP."""
-    r = read_result("versus_gap")
-    fit = r["fit"]
-    rows = [
-        [
-            code,
-            f"{fit[key]['cpu_s']:.0f}",
-            f"{fit[key]['wall_s']:.0f}",
-            f"{fit[key]['peak_memory_GB']:.2f}",
-            f"{r['test'][test]['energy_mae_meV']:.2f}",
-            f"{r['test'][test]['force_mae']:.3f}",
-        ]
-        for code, key, test in (("kernpot", "kernpot", "kernpot"), ("gap_fit (quippy-ase)", "gap_fit", "gap"))
-    ]
-    fits = table(
-        [
-            "fit of Si, M = 1000, one core",
-            "CPU s",
-            "wall s",
-            "peak memory, GB",
-            "test energy MAE, meV/atom",
-            "test force MAE, eV/A",
-        ],
-        rows,
-    )
-    speed = r["prediction_ms_per_atom"]
-    rows = [
-        [
-            size,
-            f"{v['kernpot_mean']:.3f}",
-            f"{v['kernpot_full_posterior']:.2f}",
-            f"{v['gap_mean']:.2f}",
-            f"{v['gap_mean'] / v['kernpot_mean']:.0f}x",
-        ]
-        for size, v in speed.items()
-    ]
-    times = table(
-        [
-            "energy + forces + stress, CPU ms/atom",
-            "kernpot mean",
-            "kernpot with every std",
-            "GAP mean",
-            "mean against mean",
-        ],
-        rows,
-    )
-    ratio = (
-        f"kernpot's fit takes {r['fit_cpu_ratio']:.2f} of gap_fit's CPU time and "
-        f"{r['fit_memory_ratio']:.2f} of its memory."
-    )
-    return f"{fits}\n\n{ratio}\n\n{times}"
-
-
 def physics() -> str:
     """Derivatives, conservation, smoothness."""
     r = read_result("physics")
@@ -150,24 +95,15 @@ def physics() -> str:
     return "\n".join(lines)
 
 
-def scaling() -> str:
-    """Features and their derivatives up to 10^5 atoms."""
-    rows = [
-        [f"{r['atoms']:,}", f"{r['cpu_ms_per_atom']:.3f}", f"{r['peak_memory_GB']:.2f}"]
-        for r in read_result("scaling")["rows"]
-    ]
-    return table(["atoms", "features and their pull-back, CPU ms/atom", "peak memory, GB"], rows)
-
-
 def page() -> str:
     """The whole of docs/benchmarks.md."""
-    machine = read_result("scaling")["machine"]
+    machine = read_result("accuracy_Si")["machine"]
     parts = [
         "# Benchmarks",
         "Every number on this page is written by `benchmarks/report.py` from the JSON files in `benchmarks/results/`, "
         "which the commands below produce. Measured on one core of a 2-core "
         f"{machine['machine']} machine, Python {machine['python']}, torch {machine['torch']}, "
-        f"DScribe {machine['dscribe']}.",
+        f"DScribe {machine['dscribe']}. Speed and memory have a page of their own: [How fast, and why](speed.md).",
         "## Accuracy on published splits",
         "`python benchmarks/settings.py SET` chooses descriptor, power and size on the training part by closed-form "
         "leave-one-structure-out errors; `python benchmarks/accuracy.py SET` fits once and opens the test part once.",
@@ -176,32 +112,43 @@ def page() -> str:
         "3BPA test frames are a subset cut from a published mixed-temperature file, not the published test set. The "
         "intervals were calibrated on leave-one-structure-out errors of the training part alone.",
         groups(),
-        "## Beside GAP, same machine, same run",
-        "`python benchmarks/versus_gap.py` (needs `pip install kernpot[bench]`). kernpot fits energies, forces and "
-        "stress and finds its hyperparameters; gap_fit fits energies and forces with those of the published model.",
-        versus_gap(),
         "## Derivatives, conservation, smoothness",
         "`python benchmarks/physics.py`",
         physics(),
-        "## Cost against size",
-        "`python benchmarks/scaling.py`",
-        scaling(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def readme(text: str) -> str:
-    """README.md with its measured part renewed."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n\n{accuracy()}\n\n{versus_gap()}\n\n{physics()}\n\n{END}{tail}"
+def summary() -> str:
+    """What the README says."""
+    tables = (SPEED[name]() for name in ("fit", "mean", "std"))
+    return "\n\n".join([accuracy(), *tables, physics()])
+
+
+def fill(text: str) -> str:
+    """A text with its measured parts renewed.
+
+    Raises
+    ------
+    SystemExit
+        For a part that nobody measures.
+    """
+    sections = SPEED | LEARNING | {"summary": summary}
+
+    def renewed(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in sections:
+            raise SystemExit(f"expected one of {', '.join(sections)} after 'measured:', got {name}")
+        return f"<!-- measured: {name} -->\n\n{sections[name]()}\n\n{END}"
+
+    return re.sub(rf"<!-- measured: (\w+) -->.*?{re.escape(END)}", renewed, text, flags=re.S)
 
 
 def main() -> int:
     """Write, or check."""
     targets: dict[Path, str] = {ROOT / "docs" / "benchmarks.md": page()}
-    path = ROOT / "README.md"
-    targets[path] = readme(path.read_text())
+    for path in (ROOT / "README.md", ROOT / "docs" / "speed.md"):
+        targets[path] = fill(path.read_text())
     if "--check" in sys.argv:
         stale = [str(p.relative_to(ROOT)) for p, text in targets.items() if p.read_text() != text]
         for name in stale:
