@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kernpot"
 ORDER = [
     "errors",
     "progress",
+    "compilation",
     "structures",
     "descriptors",
     "kernels",

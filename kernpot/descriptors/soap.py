@@ -13,7 +13,7 @@ from dscribe.descriptors import SOAP
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.descriptors.compiled import COMPILED
+from kernpot.compilation import COMPILED
 from kernpot.descriptors.compiled.environments import Compiled, CompiledEnvironments
 from kernpot.descriptors.compiled.pairs import fold, nearest_and_farthest
 from kernpot.descriptors.compiled.table import RadialTable
@@ -151,8 +151,8 @@ class SOAPFeatures:
         """
         last = len(numbers) if last is None else last
         lo, hi = np.searchsorted(pairs.centres, (first, last))
-        vectors = torch.from_numpy(np.ascontiguousarray(pairs.vectors[lo:hi]))
-        centres, neighbours = (torch.from_numpy(a[lo:hi].astype(np.int64)) for a in (pairs.centres, pairs.neighbours))
+        vectors = torch.from_numpy(pairs.vectors[lo:hi])
+        centres, neighbours = (torch.from_numpy(a[lo:hi]) for a in (pairs.centres, pairs.neighbours))
         nearest, farthest = nearest_and_farthest(vectors.numpy())
         if not farthest < self.cutoff**2:
             inside = torch.linalg.vector_norm(vectors, dim=1) < self.cutoff
@@ -178,11 +178,14 @@ class SOAPFeatures:
             yield self.environments(numbers, pairs, first, last)
 
     def bounds(self, n_atoms: int, pairs: Pairs) -> list[tuple[int, int]]:
-        """First and last (exclusive) centre of blocks with a bounded number of pairs."""
-        count = np.bincount(pairs.centres, minlength=n_atoms) + 1
-        block = (np.cumsum(count) - 1) // _BLOCK_PAIRS
-        edges = np.flatnonzero(np.diff(block)) + 1
-        return list(pairwise([0, *edges.tolist(), n_atoms]))
+        """First and last (exclusive) centre of blocks with equal, bounded numbers of pairs."""
+        work = np.cumsum(np.bincount(pairs.centres, minlength=n_atoms) + 1)
+        n_blocks = -(-int(work[-1]) // _BLOCK_PAIRS)
+        if n_blocks > 1:
+            # So that two or four threads finish together.
+            n_blocks += -n_blocks % 4
+        edges = np.searchsorted(work, np.arange(1, n_blocks) * (work[-1] / n_blocks))
+        return list(pairwise(np.unique([0, *edges, n_atoms]).tolist()))
 
     def __call__(self, atoms: Atoms) -> NDArray[np.float64]:
         """Features of every atom.

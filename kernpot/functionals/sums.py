@@ -11,8 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.descriptors.compiled import COMPILED
-from kernpot.descriptors.compiled.harmonics import FAST, Array
+from kernpot.compilation import COMPILED, FAST
+from kernpot.descriptors.compiled.harmonics import Array
 
 Index = NDArray[np.int64]
 

@@ -117,11 +117,19 @@ class MeanPotential:
         block = features.environments(numbers, pairs, *bounds)
         u, norm = normalise(block.environments.features())
         own = numbers[block.first : block.last]
-        energies, v = torch.zeros(len(own), dtype=torch.float64), torch.zeros_like(u)
-        for k, z, term in self._terms:
-            members = torch.nonzero(own == z).squeeze(1)
-            if k == descriptor and len(members):
-                energies[members], v[members] = term(u[members])
+        energies, v = self._local(descriptor, own, u)
         v -= (v * u).sum(1, keepdim=True) * u
         v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None]
         return block, energies, block.environments.pull(v)
+
+    def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n,) of unit features and their gradients (n, n_features)."""
+        terms = [(numbers == z, term) for k, z, term in self._terms if k == descriptor]
+        if len(terms) == 1 and bool(terms[0][0].all()):
+            return terms[0][1](u)
+        energies, v = torch.zeros(len(u), dtype=torch.float64), torch.zeros_like(u)
+        for here, term in terms:
+            members = torch.nonzero(here).squeeze(1)
+            if len(members):
+                energies[members], v[members] = term(u[members])
+        return energies, v

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -22,8 +24,15 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
     if n == 1 or len(items) == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(min(n, len(items)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            yield from pool.map(function, items)
-        finally:
-            torch.set_num_threads(n)
+    pool = _pool(n, os.getpid())
+    torch.set_num_threads(1)
+    try:
+        yield from pool.map(function, items)
+    finally:
+        torch.set_num_threads(n)
+
+
+@lru_cache(maxsize=1)
+def _pool(n: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001
+    """Threads that wait for work; a forked process has none of its parent's, and starts its own."""
+    return ThreadPoolExecutor(n, "kernpot", initializer=torch.set_num_threads, initargs=(1,))

@@ -8,7 +8,9 @@ import numpy as np
 import vesin
 from ase import Atoms
 from ase.geometry import complete_cell
+from numba import njit
 
+from kernpot.compilation import COMPILED
 from kernpot.structures.geometry import check_geometry, periodic_cell
 
 # The search reaches this much further (relative), so that rounding inside vesin cannot drop one of i-j and j-i.
@@ -163,9 +165,36 @@ def _search_radius(atoms: Atoms, cell: np.ndarray, cutoff: float) -> float:
 
 
 def _within(pairs: Pairs, positions: np.ndarray, cell: np.ndarray, cutoff: float) -> Pairs:
+    if COMPILED:
+        kept = (pairs.centres, pairs.neighbours, pairs.shifts)
+        return Pairs(*_near(*kept, np.ascontiguousarray(positions), cell, cutoff**2))
     vectors = _vectors(pairs.centres, pairs.neighbours, pairs.shifts, positions, cell)
-    near = np.einsum("pk,pk->p", vectors, vectors) < cutoff**2
+    near = np.flatnonzero((vectors * vectors).sum(1) < cutoff**2)
     return Pairs(pairs.centres[near], pairs.neighbours[near], pairs.shifts[near], vectors[near])
+
+
+# Without leave to reorder sums: see _vectors.
+@njit(cache=True, nogil=True)
+def _near(
+    i: np.ndarray, j: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray, square: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs that are closer than a distance, with their vectors, in one pass."""
+    centres, neighbours = np.empty_like(i), np.empty_like(j)
+    kept, vectors = np.empty_like(shifts), np.empty((len(i), 3))
+    n = 0
+    for p in range(len(i)):
+        length = 0.0
+        for a in range(3):
+            offset = shifts[p, 0] * cell[0, a] + shifts[p, 1] * cell[1, a] + shifts[p, 2] * cell[2, a]
+            d = (positions[j[p], a] - positions[i[p], a]) + offset
+            vectors[n, a] = d
+            length += d * d
+        if length < square:
+            centres[n], neighbours[n] = i[p], j[p]
+            for a in range(3):
+                kept[n, a] = shifts[p, a]
+            n += 1
+    return centres[:n], neighbours[:n], kept[:n], vectors[:n]
 
 
 def _vectors(i: np.ndarray, j: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:

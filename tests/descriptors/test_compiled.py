@@ -153,7 +153,7 @@ def test_without_compilation_everything_still_works(tmp_path):
         "import numpy as np\n"
         "from ase.build import molecule\n"
         "from kernpot.descriptors import SOAPFeatures\n"
-        "from kernpot.descriptors.compiled import COMPILED\n"
+        "from kernpot.compilation import COMPILED\n"
         "from tests.soaps import make_soap\n"
         "features = SOAPFeatures(make_soap(species=('H', 'O')))\n"
         "p = features(molecule('H2O'))\n"

@@ -12,10 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from kernpot.compilation import FAST
 
-# No flag that lets NaN or infinity go unnoticed.
-FAST = {"contract", "reassoc", "nsz", "arcp"}
+Array = NDArray[np.float64]
 
 
 def harmonic_prefactors(l_max: int) -> Array:

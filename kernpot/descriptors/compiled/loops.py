@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kernpot.descriptors.compiled.harmonics import FAST, Array, harmonic_gradients, harmonics, legendre
+from kernpot.compilation import FAST
+from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics, legendre
 from kernpot.descriptors.compiled.table import radial_slopes, radial_values
 
 Index = NDArray[np.int64]

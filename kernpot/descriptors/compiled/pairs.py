@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from kernpot.descriptors.compiled.harmonics import FAST, Array
+from kernpot.compilation import FAST
+from kernpot.descriptors.compiled.harmonics import Array
 from kernpot.descriptors.compiled.loops import Index
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kernpot.descriptors.compiled.harmonics import FAST, Array, harmonic_gradients, harmonics, legendre
+from kernpot.compilation import FAST
+from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics, legendre
 from kernpot.descriptors.compiled.loops import Index
 from kernpot.descriptors.compiled.table import radial_slopes
 

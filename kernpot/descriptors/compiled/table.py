@@ -9,7 +9,8 @@ import torch
 from numba import njit
 from numpy.polynomial.chebyshev import cheb2poly, poly2cheb
 
-from kernpot.descriptors.compiled.harmonics import FAST, Array
+from kernpot.compilation import FAST
+from kernpot.descriptors.compiled.harmonics import Array
 from kernpot.descriptors.radial import GTORadial
 
 # Degree kept, and degree of the exact expansion it is cut from.

@@ -1,0 +1,75 @@
+"""Several threads give the numbers of one, and leave torch as it was."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from kernpot import SparseGPPotential
+from kernpot.descriptors import soap as blocks
+from kernpot.gp.threads import in_threads
+from tests.systems import crystals, soap
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def gp() -> SparseGPPotential:
+    return SparseGPPotential(soap(), n_inducing=10, optimize=False, random_state=0).fit(crystals(6))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_same_bits(gp: SparseGPPotential, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_BLOCK_PAIRS", 100)
+    atoms = crystals(1)[0].repeat(2)
+    two = gp.mean(atoms)
+    torch.set_num_threads(1)
+    one = gp.mean(atoms)
+    assert len(gp._features[0].bounds(len(atoms), gp._features[0].pairs(atoms))) > 2
+    assert two.energy == one.energy
+    np.testing.assert_array_equal(two.forces, one.forces)
+    np.testing.assert_array_equal(two.stress, one.stress)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_order_and_errors() -> None:
+    def square(x: int) -> int:
+        if x == 13:
+            raise ValueError("thirteen")
+        return x * x
+
+    assert list(in_threads(square, range(10))) == [x * x for x in range(10)]
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ValueError, match="thirteen"):
+        list(in_threads(square, range(10, 20)))
+    assert torch.get_num_threads() == 2
+
+
+def energy(gp: SparseGPPotential) -> float:
+    torch.set_num_threads(2)
+    return gp.mean(crystals(1)[0].repeat(2)).energy
+
+
+def require(gp: SparseGPPotential, expected: float) -> None:
+    assert energy(gp) == expected
+
+
+def test_forked_processes(gp: SparseGPPotential, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child of fork has no threads of its parent; it must not wait for them."""
+    # The fit came first, on one thread: torch's own OpenMP does not survive a fork.
+    monkeypatch.setattr(blocks, "_BLOCK_PAIRS", 100)
+    expected = energy(gp)
+    child = multiprocessing.get_context("fork").Process(target=require, args=(gp, expected))
+    child.start()
+    child.join(timeout=60)
+    assert child.exitcode == 0
