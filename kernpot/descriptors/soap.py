@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -216,7 +217,7 @@ class SOAPFeatures:
         positions = torch.zeros((len(atoms), 3), dtype=torch.float64)
         strain = torch.zeros((3, 3), dtype=torch.float64)
         for block in self.blocks(numbers, pairs):
-            block.add_gradient(block.environments.pull(v[block.first : block.last]), positions, strain)
+            block.gradient(block.environments.pull(v[block.first : block.last])).add_to(positions, strain)
         return positions.numpy(), strain.numpy()
 
     def jvp(
@@ -250,6 +251,26 @@ def _tensor(values: NDArray[np.float64] | None, shape: tuple[int, int], what: st
     return torch.from_numpy(array)
 
 
+class PairGradient(NamedTuple):
+    """A gradient along pair vectors, with what it takes to fold it onto atoms: light, unlike the environments."""
+
+    centres: Tensor
+    neighbours: Tensor
+    vectors: Tensor
+    values: Tensor
+
+    def add_to(self, positions: Tensor, strain: Tensor) -> None:
+        """Add the gradients with respect to positions (n_atoms, 3) and strain (3, 3), in place."""
+        fold(
+            self.centres.numpy(),
+            self.neighbours.numpy(),
+            self.vectors.numpy(),
+            self.values.numpy(),
+            positions.numpy(),
+            strain.numpy(),
+        )
+
+
 class Block:
     """Consecutive centres of a structure with their pairs (global indices) and environments."""
 
@@ -267,13 +288,6 @@ class Block:
         self.centres, self.neighbours, self.slots, self.vectors = centres, neighbours, slots, vectors
         self.environments = environments
 
-    def add_gradient(self, pair_gradient: Tensor, positions: Tensor, strain: Tensor) -> None:
-        """Fold a gradient along pair vectors onto atoms and strain, in place."""
-        fold(
-            self.centres.numpy(),
-            self.neighbours.numpy(),
-            self.vectors.numpy(),
-            pair_gradient.numpy(),
-            positions.numpy(),
-            strain.numpy(),
-        )
+    def gradient(self, along_pairs: Tensor) -> PairGradient:
+        """A gradient (p, 3) with respect to the pair vectors of the block."""
+        return PairGradient(self.centres, self.neighbours, self.vectors, along_pairs)

@@ -16,7 +16,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.descriptors.soap import Block, SOAPFeatures
+from kernpot.descriptors.soap import PairGradient, SOAPFeatures
 from kernpot.functionals.rows import power_slope
 from kernpot.functionals.state import VOIGT, InducingBlock, normalise
 from kernpot.gp.threads import in_threads
@@ -101,9 +101,10 @@ class MeanPotential:
             features.check(atoms)
             found = features.pairs(atoms) if pairs is None else pairs
             evaluate = partial(self._evaluate, d, features, numbers, found)
-            for block, e, pair_gradient in in_threads(evaluate, features.bounds(len(numbers), found)):
-                energies[block.first : block.last] += e
-                block.add_gradient(pair_gradient, gradient, strain)
+            bounds = features.bounds(len(numbers), found)
+            for (first, last), (e, along_pairs) in zip(bounds, in_threads(evaluate, bounds), strict=True):
+                energies[first:last] += e
+                along_pairs.add_to(gradient, strain)
         stress = None
         if all(atoms.pbc):
             symmetric = 0.5 * (strain + strain.T) / atoms.get_volume()
@@ -112,15 +113,15 @@ class MeanPotential:
 
     def _evaluate(
         self, descriptor: int, features: SOAPFeatures, numbers: Tensor, pairs: Pairs, bounds: tuple[int, int]
-    ) -> tuple[Block, Tensor, Tensor]:
-        """Energies of a block of atoms and their gradient with respect to its pair vectors."""
+    ) -> tuple[Tensor, PairGradient]:
+        """Energies of a block of atoms and their gradient."""
         block = features.environments(numbers, pairs, *bounds)
         u, norm = normalise(block.environments.features())
         own = numbers[block.first : block.last]
         energies, v = self._local(descriptor, own, u)
         v -= (v * u).sum(1, keepdim=True) * u
         v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None]
-        return block, energies, block.environments.pull(v)
+        return energies, block.gradient(block.environments.pull(v))
 
     def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n,) of unit features and their gradients (n, n_features)."""
