@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.compilation import COMPILED, FAST
+from kernpot.compilation import COMPILED, compiled
 from kernpot.descriptors.compiled.harmonics import Array
 
 Index = NDArray[np.int64]
@@ -73,7 +72,7 @@ def add_rows(
         rows[:, :, columns].index_add_(0, target, terms)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def _add_rows(
     rows: Array,
     first: int,
@@ -115,7 +114,7 @@ def along_unit(dp: Tensor, unit: Tensor, moving: Tensor) -> Tensor:
     return (dp @ own[:, :, None]).squeeze(2)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def _along_unit(dp: Array, unit: Array) -> Array:
     out = np.empty(dp.shape[:2])
     for e in range(len(dp)):
@@ -155,7 +154,7 @@ def unit_derivatives(
         g[place] = part * scale[:, None, None]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def _unit_derivatives(
     g: Array, place: Index, dp: Array, along: Array, unit: Array, scale: Array, moving: Index
 ) -> None:
@@ -195,7 +194,7 @@ def curvature_sum(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, zeta: int) -> T
     return (zeta * power(s, zeta - 2) * (s * gg + (zeta - 1) * ug * gu)).sum((1, 2))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def _curvature_sum(s: Array, gg: Array, ug: Array, gu: Array, zeta: int) -> Array:
     total = np.zeros(len(gg))
     n = s.shape[1]

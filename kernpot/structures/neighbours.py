@@ -8,9 +8,8 @@ import numpy as np
 import vesin
 from ase import Atoms
 from ase.geometry import complete_cell
-from numba import njit
 
-from kernpot.compilation import COMPILED
+from kernpot.compilation import COMPILED, compiled_in_order
 from kernpot.structures.geometry import check_geometry, periodic_cell
 
 # The search reaches this much further (relative), so that rounding inside vesin cannot drop one of i-j and j-i.
@@ -174,7 +173,7 @@ def _within(pairs: Pairs, positions: np.ndarray, cell: np.ndarray, cutoff: float
 
 
 # Without leave to reorder sums: see _vectors.
-@njit(cache=True, nogil=True)
+@compiled_in_order
 def _near(
     i: np.ndarray, j: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray, square: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

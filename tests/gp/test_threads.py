@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from time import sleep
 
 import numpy as np
@@ -62,6 +64,25 @@ def test_order_and_errors() -> None:
         in_threads(slow, range(10, 60))
     assert torch.get_num_threads() == 2
     assert len(done) < 10  # whatever thread it happened in, none works on
+
+
+def test_sending_a_model_to_another_process_changes_neither(gp: SparseGPPotential) -> None:
+    """multiprocessing's pickler moves the memory of tensors; arrays that share it would be left dangling."""
+    atoms = crystals(1)[0]
+    expected = gp.predict_full(atoms)[0]
+    sent = pickle.loads(bytes(ForkingPickler.dumps(gp)))
+    np.random.default_rng(0).normal(size=1_000_000)  # other use of memory that was given back
+    for model in (sent, gp):
+        p = model.predict_full(atoms)[0]
+        np.testing.assert_array_equal(p.forces.mean, expected.forces.mean)
+        np.testing.assert_array_equal(p.forces.std, expected.forces.std)
+
+
+def test_no_array_shares_memory_with_a_tensor(gp: SparseGPPotential) -> None:
+    compiled = gp._features[0]._compiled
+    assert compiled is not None
+    assert compiled.factor.base is None
+    assert compiled.take.base is None
 
 
 def energy(gp: SparseGPPotential) -> float:

@@ -26,7 +26,8 @@ class Compiled:
         self.table, self.layout = table, layout
         self.prefactors = harmonic_prefactors(layout.l_max)
         q1, q2, degree = (a.numpy() for a in (layout.q1, layout.q2, layout.degree))
-        self.factor = layout.factor.numpy()
+        # A copy: torch moves its own memory when it is sent to another process.
+        self.factor = layout.factor.numpy().copy()
         self.take = (degree * layout.n_q + q1) * layout.n_partners + q2
         self.of_slot = [self._gathers(slot, q1, q2, degree) for slot in range(layout.n_slots)]
 

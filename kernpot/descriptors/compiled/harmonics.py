@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from kernpot.compilation import FAST
+from kernpot.compilation import compiled
 
 Array = NDArray[np.float64]
 
@@ -28,7 +27,7 @@ def harmonic_prefactors(l_max: int) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def legendre(n: int, v: Array, q: Array, c: Array, s: Array) -> None:
     """Modified Legendre functions ``q[l, m, p]`` and azimuthal ``c[m, p]``, ``s[m, p]`` of n vectors ``v[3, p]``."""
     l_max = q.shape[0] - 1
@@ -52,7 +51,7 @@ def legendre(n: int, v: Array, q: Array, c: Array, s: Array) -> None:
                 q[d, m, p] = a * v[2, p] * q[d - 1, m, p] - b * square * q[d - 2, m, p]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def harmonics(n: int, prefactor: Array, q: Array, c: Array, s: Array, y: Array) -> None:
     """Solid harmonics ``y[l m, p]``."""
     for d in range(len(prefactor)):
@@ -67,7 +66,7 @@ def harmonics(n: int, prefactor: Array, q: Array, c: Array, s: Array, y: Array) 
                 y[middle - m, p] = t * s[m, p]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def harmonic_gradients(n: int, v: Array, prefactor: Array, q: Array, c: Array, s: Array, dy: Array) -> None:
     """Gradients ``dy[3, l m, p]`` of the solid harmonics."""
     for a in range(3):

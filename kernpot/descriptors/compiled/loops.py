@@ -8,17 +8,16 @@ every loop instead of kept: reading them back from memory would take longer.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from kernpot.compilation import FAST
+from kernpot.compilation import compiled
 from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics, legendre
 from kernpot.descriptors.compiled.table import radial_slopes, radial_values
 
 Index = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def _largest(start: Index) -> int:
     largest = 0
     for i in range(len(start) - 1):
@@ -26,7 +25,7 @@ def _largest(start: Index) -> int:
     return largest
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def expand(
     vectors: Array,
     start: Index,
@@ -65,7 +64,7 @@ def expand(
                         c[i, k, slot, j] += f * value[degree, j]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def pull(
     vectors: Array,
     start: Index,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-from kernpot.compilation import FAST
+from kernpot.compilation import compiled
 from kernpot.descriptors.compiled.harmonics import Array
 from kernpot.descriptors.compiled.loops import Index
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def nearest_and_farthest(vectors: Array) -> tuple[float, float]:
     """Smallest and largest squared length of vectors (p, 3); (inf, 0) of none. NaN makes the largest NaN."""
     smallest, largest = float("inf"), 0.0
@@ -21,7 +19,7 @@ def nearest_and_farthest(vectors: Array) -> tuple[float, float]:
     return smallest, largest
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def fold(centres: Index, neighbours: Index, vectors: Array, gradient: Array, positions: Array, strain: Array) -> None:
     """Fold a gradient along pair vectors (p, 3) onto atoms (n, 3) and strain (3, 3), in place."""
     total = strain.copy()

@@ -7,9 +7,8 @@ coefficients themselves or their sum over slots (:mod:`kernpot.descriptors.layou
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from kernpot.compilation import FAST
+from kernpot.compilation import compiled
 from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics, legendre
 from kernpot.descriptors.compiled.loops import Index
 from kernpot.descriptors.compiled.table import radial_slopes
@@ -18,7 +17,7 @@ from kernpot.descriptors.compiled.table import radial_slopes
 _BATCH = 32
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def values(c: Array, partners: Array, take: Index, factor: Array, out: Array) -> None:
     """Features ``out[centre, f] = factor[f] * sum_m c[l m, q1] partners[l m, q2]``, ``take`` indexing (l, q1, q2)."""
     n_q, n_partners = c.shape[2], partners.shape[2]
@@ -37,7 +36,7 @@ def values(c: Array, partners: Array, take: Index, factor: Array, out: Array) ->
             out[i, j] = factor[j] * flat[take[j]]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def cotangent(c: Array, partners: Array, take: Index, factor: Array, v: Array, g: Array, back: Array) -> None:
     """Gradients of ``sum(v * features)``: ``g`` with respect to ``c`` and ``back`` with respect to ``partners``."""
     n_q, n_partners = c.shape[2], partners.shape[2]
@@ -67,7 +66,7 @@ def cotangent(c: Array, partners: Array, take: Index, factor: Array, v: Array, g
                         back[i, k, b] += f * matrix[degree, a, b]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def pair_tangents(
     vectors: Array,
     weights: Array,
@@ -150,7 +149,7 @@ def pair_tangents(
                     out[e, a, j] = factor[j] * (products[first[j]] + products[second[j]])
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def directional(
     vectors: Array,
     tangents: Array,

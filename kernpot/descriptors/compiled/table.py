@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.polynomial.chebyshev import cheb2poly, poly2cheb
 
-from kernpot.compilation import FAST
+from kernpot.compilation import compiled
 from kernpot.descriptors.compiled.harmonics import Array
 from kernpot.descriptors.radial import GTORadial
 
@@ -125,7 +124,7 @@ def _own(radial: GTORadial) -> Array:
     return np.asarray(value[0, 0].numpy() * 0.5 / np.sqrt(np.pi))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def radial_values(
     r: float, weight: float, inverse_step: float, functions: Array, weighting: Array, value: Array
 ) -> None:
@@ -148,7 +147,7 @@ def radial_values(
         value[j] = w * (f * t + a[0, j])
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled
 def radial_slopes(
     r: float, weight: float, inverse_step: float, functions: Array, weighting: Array, value: Array, slope: Array
 ) -> None:
