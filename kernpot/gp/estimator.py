@@ -248,8 +248,8 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     def add_inducing(self, inducing: Sequence[Atoms]) -> Self:
         """Describe more kinds of environments: the model a fit with them would give, without that fit.
 
-        Noise, amplitudes and misfit stay; directions that the new ones need join ``n_components``. Each costs about as much
-        as the mean prediction of all training structures, at most as much as their rows (:mod:`kernpot.gp.extend`).
+        Noise, amplitudes and misfit stay; directions that the new ones need join ``n_components``. Each costs about as
+        much as the mean of all training structures, and at most as much as their rows (:mod:`kernpot.gp.extend`).
 
         Parameters
         ----------
