@@ -68,7 +68,7 @@ SYSTEMS = {
         {"64": lambda: silicon(2), "512": lambda: silicon(4), "4096": lambda: silicon(8)},
         "l_max=8 n_max=8 atom_sigma=0.5 zeta=4 cutoff=5.4 cutoff_transition_width=0.5 delta=1.0",
         {"Si": 1000},
-        # As large as the published GAP; on structures left out hardly worse than the best of this size, and the fastest.
+        # As large as the published GAP; on structures left out hardly worse than the best of this size; fastest.
         changes={"zeta": 2, "n_inducing": 1000, "n_components": 128},
         e0={"Si": -0.79},  # as in the published potential
     ),
