@@ -94,3 +94,15 @@ def harmonic_gradients(n: int, v: Array, prefactor: Array, q: Array, c: Array, s
                 dy[0, middle - m, p] = v[0, p] * across * sin + dsin
                 dy[1, middle - m, p] = v[1, p] * across * sin + dcos
                 dy[2, middle - m, p] = along * sin
+
+
+@compiled
+def harmonics_of(
+    vectors: Array, first: int, n: int, prefactor: Array, v: Array, q: Array, c: Array, s: Array, y: Array
+) -> None:
+    """Solid harmonics ``y[l m, p]`` of ``n`` of the vectors (p, 3), with what their gradients need."""
+    for p in range(n):
+        for a in range(3):
+            v[a, p] = vectors[first + p, a]
+    legendre(n, v, q, c, s)
+    harmonics(n, prefactor, q, c, s, y)

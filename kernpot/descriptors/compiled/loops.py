@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernpot.compilation import compiled
-from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics, legendre
+from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics_of
 from kernpot.descriptors.compiled.table import radial_slopes, radial_values
 
 Index = NDArray[np.int64]
 
 
 @compiled
-def _largest(start: Index) -> int:
+def most_neighbours(start: Index) -> int:
+    """Neighbours of the centre that has the most."""
     largest = 0
     for i in range(len(start) - 1):
         largest = max(largest, start[i + 1] - start[i])
@@ -38,7 +39,7 @@ def expand(
     c: Array,
 ) -> None:
     """Add the neighbours ``start[i]`` to ``start[i + 1]`` to the coefficients ``c[i]``."""
-    degrees, most = prefactors.shape[0], _largest(start)
+    degrees, most = prefactors.shape[0], most_neighbours(start)
     n = functions.shape[2] // degrees
     lm = degrees * degrees
     v, value = np.empty((3, most)), np.empty((degrees, n))
@@ -48,11 +49,7 @@ def expand(
     y = np.empty((lm, most))
     for i in range(len(start) - 1):
         first, many = start[i], start[i + 1] - start[i]
-        for p in range(many):
-            for a in range(3):
-                v[a, p] = vectors[first + p, a]
-        legendre(many, v, q, cos, sin)
-        harmonics(many, prefactors, q, cos, sin, y)
+        harmonics_of(vectors, first, many, prefactors, v, q, cos, sin, y)
         for p in range(many):
             r = np.sqrt(v[0, p] * v[0, p] + v[1, p] * v[1, p] + v[2, p] * v[2, p])
             radial_values(r, weights[first + p], inverse_step, functions, weighting, flat_value)
@@ -78,7 +75,7 @@ def pull(
     out: Array,
 ) -> None:
     """Gradient ``out[p, 3]`` of ``sum(g * c)`` with respect to the pair vectors."""
-    degrees, most = prefactors.shape[0], _largest(start)
+    degrees, most = prefactors.shape[0], most_neighbours(start)
     n = functions.shape[2] // degrees
     lm = degrees * degrees
     v, value, slope = np.empty((3, most)), np.empty((degrees, n)), np.empty((degrees, n))
@@ -89,11 +86,7 @@ def pull(
     across, along, total = np.empty((lm, most)), np.empty((lm, most)), np.empty((3, most))
     for i in range(len(start) - 1):
         first, many = start[i], start[i + 1] - start[i]
-        for p in range(many):
-            for a in range(3):
-                v[a, p] = vectors[first + p, a]
-        legendre(many, v, q, cos, sin)
-        harmonics(many, prefactors, q, cos, sin, y)
+        harmonics_of(vectors, first, many, prefactors, v, q, cos, sin, y)
         harmonic_gradients(many, v, prefactors, q, cos, sin, dy)
         for p in range(many):
             r = np.sqrt(v[0, p] * v[0, p] + v[1, p] * v[1, p] + v[2, p] * v[2, p])

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from kernpot.compilation import compiled
-from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics, legendre
-from kernpot.descriptors.compiled.loops import Index
+from kernpot.descriptors.compiled.harmonics import Array, harmonic_gradients, harmonics_of
+from kernpot.descriptors.compiled.loops import Index, most_neighbours
 from kernpot.descriptors.compiled.table import radial_slopes
 
 # Pairs whose harmonics are made together.
@@ -103,11 +103,7 @@ def pair_tangents(
     products = np.zeros(degrees * n * n_columns + 1)
     for begin in range(0, vectors.shape[0], _BATCH):
         many = min(_BATCH, vectors.shape[0] - begin)
-        for p in range(many):
-            for a in range(3):
-                v[a, p] = vectors[begin + p, a]
-        legendre(many, v, q, cos, sin)
-        harmonics(many, prefactors, q, cos, sin, y)
+        harmonics_of(vectors, begin, many, prefactors, v, q, cos, sin, y)
         harmonic_gradients(many, v, prefactors, q, cos, sin, dy)
         for p in range(many):
             e = begin + p
@@ -171,9 +167,7 @@ def directional(
     n, lm, n_x = functions.shape[2] // degrees, degrees * degrees, tangents.shape[1]
     n_slots = n_q // n
     mixed = n_partners != n_q
-    most = 0
-    for i in range(len(start) - 1):
-        most = max(most, start[i + 1] - start[i])
+    most = most_neighbours(start)
     v, q = np.empty((3, most)), np.zeros((degrees, degrees, most))
     cos, sin = np.empty((degrees, most)), np.empty((degrees, most))
     y, dy = np.empty((lm, most)), np.empty((3, lm, most))
@@ -185,11 +179,7 @@ def directional(
     flat = products.reshape(-1)
     for i in range(len(start) - 1):
         begin, many = start[i], start[i + 1] - start[i]
-        for p in range(many):
-            for a in range(3):
-                v[a, p] = vectors[begin + p, a]
-        legendre(many, v, q, cos, sin)
-        harmonics(many, prefactors, q, cos, sin, y)
+        harmonics_of(vectors, begin, many, prefactors, v, q, cos, sin, y)
         harmonic_gradients(many, v, prefactors, q, cos, sin, dy)
         dc[:] = 0.0
         for p in range(many):
