@@ -1,0 +1,97 @@
+"""The data side of a fit: from labelled structures to inducing environments and compressed labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernpot.descriptors import SOAPFeatures
+from kernpot.gp.compress import RowMaker, compress
+from kernpot.gp.environments import choose, given
+from kernpot.gp.factor import LabelFactor
+from kernpot.gp.leave_one_out import KeptRows, choose_kept
+from kernpot.gp.projection import learn_bases
+from kernpot.gp.setup import check_settings, descriptors_for, kernels_for, require_described
+from kernpot.gp.whitening import Whitening
+from kernpot.kernels import SOAPKernel
+from kernpot.progress import Report
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.noise import NoiseModel
+from kernpot.structures.reference import isolated_atom_energies
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedTraining:
+    """What a fit knows before it learns hyperparameters.
+
+    Attributes
+    ----------
+    features : list of SOAPFeatures
+    kernels : list of SOAPKernel
+        With an amplitude for every element, as they start.
+    whitening : Whitening
+    maker : RowMaker
+    factors : dict of str to LabelFactor
+        Compressed labels per noise group.
+    kept : list of KeptRows
+        Rows of the structures to leave out.
+    noise : NoiseModel
+    isolated : dict of int to float
+        Isolated-atom energies, eV.
+    elements : tuple of int
+    """
+
+    features: list[SOAPFeatures]
+    kernels: list[SOAPKernel]
+    whitening: Whitening
+    maker: RowMaker
+    factors: dict[str, LabelFactor]
+    kept: list[KeptRows]
+    noise: NoiseModel
+    isolated: dict[int, float]
+    elements: tuple[int, ...]
+
+
+def describe_training(
+    labelled: Sequence[LabelledStructure],
+    parameters: Mapping[str, Any],
+    rng: np.random.RandomState,
+    report: Report | None,
+) -> DescribedTraining:
+    """Check everything, then choose inducing environments and compress the labels.
+
+    Parameters
+    ----------
+    labelled : sequence of LabelledStructure
+    parameters : mapping
+        Those of :class:`kernpot.gp.estimator.SparseGPPotential`.
+    rng : RandomState
+    report : callable, optional
+        Called with (stage, done, total).
+    """
+    noise = NoiseModel.from_user(parameters["noise"])
+    noise.require_known(labelled)
+    check_settings(parameters, noise)
+    atoms = [s.atoms for s in labelled]
+    elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
+    features = descriptors_for(parameters["descriptor"], elements)
+    require_described(labelled, features)
+    kernels = kernels_for(parameters["kernel"], len(features), elements)
+    isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
+    zetas = [k.zeta for k in kernels]
+    # Drawn first, so that the structures left out are the same whatever the inducing environments.
+    keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
+    bases = learn_bases(features, atoms, parameters["n_components"], rng)
+    if isinstance(parameters["inducing"], str):
+        blocks = choose(atoms, features, zetas, parameters["n_inducing"], parameters["inducing"], rng, bases)
+    else:
+        blocks = given(parameters["inducing"], features, zetas, elements, bases)
+    whitening = Whitening(blocks)
+    maker = RowMaker(features, whitening, noise, isolated)
+    compressed = compress(labelled, maker, keep, parameters["n_jobs"], report)
+    return DescribedTraining(
+        features, kernels, whitening, maker, compressed.factors, compressed.kept, noise, isolated, elements
+    )
