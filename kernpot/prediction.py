@@ -5,12 +5,13 @@ Units everywhere: eV, eV/Angstrom, eV/Angstrom^3; stress in ASE's sign and Voigt
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
+from kernpot import tails
 from kernpot.errors import NumericalError
 
 FloatArray = NDArray[np.float64]
@@ -18,6 +19,7 @@ FloatArray = NDArray[np.float64]
 ENERGY_UNIT = "eV"
 FORCE_UNIT = "eV/Å"
 STRESS_UNIT = "eV/Å³"
+UNITS = {"energy": ENERGY_UNIT, "forces": FORCE_UNIT, "stress": STRESS_UNIT}
 
 
 def _frozen(name: str, values: ArrayLike) -> FloatArray:
@@ -55,6 +57,35 @@ class MeanPrediction:
     stress: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class DrawPredictions:
+    """Energies, forces and stress of one structure under K potentials; ``predictions[k]`` are those of one.
+
+    Attributes
+    ----------
+    energies : ndarray of shape (K,)
+        Total energies, eV.
+    atomic_energies : ndarray of shape (K, n_atoms)
+        Energy of each atom, eV; their sums are `energies`.
+    forces : ndarray of shape (K, n_atoms, 3)
+        Forces, eV/Angstrom.
+    stress : ndarray of shape (K, 6) or None
+        Stress, eV/Angstrom^3; None unless the structure is periodic in three directions.
+    """
+
+    energies: FloatArray
+    atomic_energies: FloatArray
+    forces: FloatArray
+    stress: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.energies)
+
+    def __getitem__(self, k: int) -> MeanPrediction:
+        stress = None if self.stress is None else self.stress[k]
+        return MeanPrediction(float(self.energies[k]), self.atomic_energies[k], self.forces[k], stress)
+
+
 @dataclass(frozen=True, repr=False)
 class Quantity:
     """A predicted number or array with its standard deviations; all three arrays have one shape.
@@ -69,6 +100,8 @@ class Quantity:
         Standard deviation of a label about the mean: epistemic part and misfit of the labels together.
     unit : str
         Unit of all three.
+    degrees_of_freedom : float, default=inf
+        Of Student's t, whose tails labels have about the mean; infinite for Gaussian tails.
 
     Raises
     ------
@@ -82,8 +115,11 @@ class Quantity:
     epistemic_std: FloatArray
     std: FloatArray
     unit: str
+    degrees_of_freedom: float = math.inf
 
     def __post_init__(self) -> None:
+        if not self.degrees_of_freedom >= tails.LEAST:
+            raise ValueError(f"degrees_of_freedom must be at least {tails.LEAST:g}, got {self.degrees_of_freedom}")
         for name in ("mean", "epistemic_std", "std"):
             object.__setattr__(self, name, _frozen(name, getattr(self, name)))
         for name in ("epistemic_std", "std"):
@@ -99,7 +135,7 @@ class Quantity:
         return self.mean.shape
 
     def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Central Gaussian interval that holds a label with probability `level`.
+        """Central interval that holds a label with probability `level`.
 
         Parameters
         ----------
@@ -109,7 +145,8 @@ class Quantity:
         Returns
         -------
         low, high : ndarray of shape (...)
-            ``mean -+ q std`` with q the ``(1 + level) / 2`` quantile of the standard normal.
+            ``mean -+ q std`` with q the ``(1 + level) / 2`` quantile of Student's t of unit variance with
+            `degrees_of_freedom`: the standard normal's where they are infinite.
 
         Raises
         ------
@@ -118,7 +155,7 @@ class Quantity:
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must lie between 0 and 1 (0.9 means 90 %), got {level}")
-        half = norm.ppf(0.5 * (1.0 + level)) * self.std
+        half = tails.half_width(level, self.degrees_of_freedom) * self.std
         return self.mean - half, self.mean + half
 
     def __repr__(self) -> str:

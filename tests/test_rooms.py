@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kernpot"
 # Modules beside the rooms count as rooms of their own.
 ORDER = [
     "errors",
+    "tails",
     "progress",
     "compilation",
     "structures",
@@ -23,6 +24,7 @@ ORDER = [
     "calculator",
     "testing",
     "dynamics",
+    "properties",
     "report",
     "cli",
 ]

@@ -242,7 +242,7 @@ class Forgetful(Faulty):
         (WrongCovariance, "check_covariance", "variances of"),
         (Vandal, "check_input_is_kept", "input were changed"),
         (OrderMatters, "check_permutation", "epistemic_std squared of forces, another order"),
-        (OriginMatters, "check_translation", "epistemic_std squared of energy, all atoms translated"),
+        (OriginMatters, "check_translation", "std squared of energy, all atoms translated"),
         (ImageMatters, "check_images", "lattice vectors"),
         (DirectionMatters, "check_rotation", "epistemic covariance of forces"),
         (IndependentAtoms, "check_supercell", "epistemic_std squared of energy, cell doubled along a"),

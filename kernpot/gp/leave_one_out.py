@@ -14,7 +14,7 @@ a score without units in which a per cent of one kind weighs as much as a per ce
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.misfit import FLOOR, Misfit, Surroundings, fit_misfit, pooled_variance
+from kernpot.gp.misfit import FLOOR, Misfit, Surroundings, fit_misfit, mean_variance
 from kernpot.gp.posterior import Posterior, leave_out
 from kernpot.gp.reweighting import Reweighting
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
@@ -84,13 +84,16 @@ class LeaveOneOut:
     residuals : dict of str to list of ndarray
         eV/atom, eV/A, eV/A^3.
     own, pooled, unrepresented : dict of str to list of ndarray
-        Parameter variances, their averages over surroundings, and variances the inducing environments cannot represent.
+        Parameter variances, those of the surroundings, and variances the inducing environments cannot represent.
+    reach : float
+        See :class:`kernpot.gp.misfit.Misfit`.
     """
 
     residuals: dict[str, list[np.ndarray]]
     own: dict[str, list[np.ndarray]]
     pooled: dict[str, list[np.ndarray]]
     unrepresented: dict[str, list[np.ndarray]]
+    reach: float
 
     def mae(self) -> dict[str, float]:
         """Mean absolute error per label kind."""
@@ -102,11 +105,26 @@ class LeaveOneOut:
 
     def misfit(self) -> dict[str, Misfit]:
         """Misfit of every label kind that enough structures have."""
-        return {
+        found = {
             kind: fit_misfit(r, self.own[kind], self.pooled[kind], self.unrepresented[kind], FLOOR[kind])
             for kind, r in self.residuals.items()
             if len(r) >= MIN_STRUCTURES
         }
+        if "energy" in found:
+            forces = found.get("forces", Misfit(0.0))
+            found["energy"] = replace(_with_forces(found["energy"], forces.factor), reach=self.reach)
+        return found
+
+
+def _with_forces(energy: Misfit, factor: float) -> Misfit:
+    """Misfit of energies, its factor drawn half way (in its logarithm) to that of forces where that is larger.
+
+    Energies are few, and their noise was chosen to make these very errors small. Where the errors are below what labels
+    resolve they tell no factor.
+    """
+    if energy.factor == 0:
+        return replace(energy, factor=factor) if energy.constant <= FLOOR["energy"] else energy
+    return replace(energy, factor=float(np.sqrt(energy.factor * max(energy.factor, factor))))
 
 
 def n_labels(labelled: LabelledStructure) -> int:
@@ -140,7 +158,11 @@ def leave_one_out(
     kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float], block: Tensor, amplitudes: Tensor
 ) -> LeaveOneOut:
     """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments)."""
-    out = LeaveOneOut({}, {}, {}, {})
+    residuals: dict[str, list[np.ndarray]] = {}
+    own: dict[str, list[np.ndarray]] = {}
+    pooled: dict[str, list[np.ndarray]] = {}
+    unrepresented: dict[str, list[np.ndarray]] = {}
+    energies: list[tuple[float, float | None]] = []
     for structure in kept:
         y = torch.cat([part.targets for part in structure.parts])
         unit = torch.cat([part.rows for part in structure.parts])
@@ -148,19 +170,35 @@ def leave_one_out(
         sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in structure.parts])
         rows = unit * posterior.scale
         residual, covariance = leave_out(posterior, rows / sigma[:, None], (y - posterior.mean(rows)) / sigma)
-        residual, own = residual * sigma, covariance.diagonal() * sigma**2
+        residual, variance = residual * sigma, covariance.diagonal() * sigma**2
         represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
         missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
-        kinds = [part.kind for part in structure.parts for _ in part.targets]
+        kinds = np.array([part.kind for part in structure.parts for _ in part.targets])
         for kind in LABEL_KINDS:
-            here = torch.tensor([k == kind for k in kinds])
-            if bool(here.any()):
-                v = own[here]
-                out.residuals.setdefault(kind, []).append(residual[here].numpy())
-                out.own.setdefault(kind, []).append(v.numpy())
-                out.pooled.setdefault(kind, []).append(pooled_variance(kind, v, structure.surroundings).numpy())
-                out.unrepresented.setdefault(kind, []).append(missing[here].numpy())
-    return out
+            here = torch.from_numpy(kinds == kind)
+            if not bool(here.any()):
+                continue
+            v = variance[here]
+            residuals.setdefault(kind, []).append(residual[here].numpy())
+            own.setdefault(kind, []).append(v.numpy())
+            unrepresented.setdefault(kind, []).append(missing[here].numpy())
+            if kind == "energy":
+                of_forces = variance[torch.from_numpy(kinds == "forces")]
+                energies.append((float(v.mean()), float(of_forces.mean()) if len(of_forces) else None))
+            else:
+                around = structure.surroundings.pool(v) if kind == "forces" else mean_variance(v)
+                pooled.setdefault(kind, []).append(around.numpy())
+    reach = _reach(energies)
+    if energies:
+        pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
+    return LeaveOneOut(residuals, own, pooled, unrepresented, reach)
+
+
+def _reach(energies: Sequence[tuple[float, float | None]]) -> float:
+    """Length that makes the mean variances of forces and of energies per atom equal; 0 where there are no forces."""
+    both = [(v, f) for v, f in energies if f is not None]
+    of_forces = sum(f for _, f in both)
+    return float(np.sqrt(sum(v for v, _ in both) / of_forces)) if of_forces > 0 else 0.0
 
 
 def balance_energies(

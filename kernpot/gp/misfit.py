@@ -3,17 +3,30 @@
 One constant cannot serve: strained crystals are missed far less than a melt. The posterior's parameter variance is too
 small for either, but in proportion to them, so the misfit variance of a label is
 
-    c^2 + a^2 (v + v_pool) / 2,
+    c^2 + q,   q = a^2 (v + v_pool) / 2,
 
-``v`` its parameter variance and ``v_pool`` the mean parameter variance of its surroundings, which share the causes of
-misfit (for forces a smooth average over neighbours, for stress the mean over components; for energies ``v`` itself).
-The constant ``c`` and the factor ``a`` maximise the likelihood of leave-one-structure-out residuals.
+``v`` its parameter variance and ``v_pool`` that of its surroundings, which share the causes of misfit: for forces a
+smooth average over neighbours, for stress the mean over components, for an energy per atom the mean over the
+structure's force components times the square of a length, the ``reach``, that makes both equally large in training.
+
+Errors on structures left out hold everything that makes labels differ from predictions, so the part ``k`` of the prior
+that the inducing environments cannot represent is not in the likelihood they are fitted with: it would take the place
+of ``q`` and leave nothing where data end. In predictions ``q`` is added as far as it is not in ``k`` already,
+
+    variance of a label = v + k + c^2 + g q,   g = q / (q + k),
+
+which is ``q`` where ``k`` is small and never less than the epistemic ``v + k``. A constant is admitted when the
+residuals ask for it: it does not know the environment, and spoils what is far from the training data.
+
+Errors are a mixture of well and badly described environments: their tails are those of Student's t.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +35,20 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from kernpot.functionals.state import Structure
+from kernpot.tails import LEAST, negative_log_density
 
 # Least constant, in the unit of each label kind: no label is known better than quantum-mechanical codes converge.
 FLOOR = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
+# Components that a rotation mixes.
+TOGETHER = {"energy": 1, "forces": 3, "stress": 6}
 # Largest factor: beyond it the parameter variance is rounding.
 _LARGEST_FACTOR = 100.0
 # Parameter variances below this part of their surroundings' belong to components that vanish by symmetry: they tell
 # nothing of the misfit of others.
 _SYMMETRIC = 1e-9
+# Tails to choose from; fewer residuals than this cannot tell tails apart and are taken as Gaussian.
+_DEGREES_OF_FREEDOM = (math.inf, 20.0, 12.0, 8.0, 6.0, 5.0, 4.0, LEAST)
+_FEWEST_FOR_TAILS = 200
 
 
 @dataclass(frozen=True)
@@ -42,14 +61,73 @@ class Misfit:
         ``c``, in eV/atom, eV/A or eV/A^3.
     factor : float
         ``a``, without unit.
+    degrees_of_freedom : float
+        Of Student's t; infinite for Gaussian tails.
+    reach : float
+        For energies the length, in A, that turns the variance of force components into one of energies per atom.
     """
 
     constant: float
     factor: float = 0.0
+    degrees_of_freedom: float = math.inf
+    reach: float = 0.0
 
-    def variance(self, own: Tensor, pooled: Tensor) -> Tensor:
-        """Misfit variance of labels with these parameter variances."""
-        return self.constant**2 + self.factor**2 * 0.5 * (own + pooled)
+    def inflated(self, own: Tensor, pooled: Tensor) -> Tensor:
+        """Variances ``q`` from parameter variances and those of the surroundings."""
+        return self.factor**2 * 0.5 * (own + pooled)
+
+
+class LabelVariances(NamedTuple):
+    """What the variances of labels are made of.
+
+    Attributes
+    ----------
+    parameter, pooled, unrepresented : Tensor of shape (n,)
+        ``v``, ``v_pool`` and ``k``.
+    """
+
+    parameter: Tensor
+    pooled: Tensor
+    unrepresented: Tensor
+
+
+def misfit_variance(misfit: Misfit, found: LabelVariances, together: int = 1) -> tuple[Tensor, Tensor]:
+    """What misfit adds to the epistemic variances of labels of one kind.
+
+    Parameters
+    ----------
+    misfit : Misfit
+    found : LabelVariances
+    together : int
+        Components that a rotation mixes, adjacent: they have one ``g``, so that variances turn with the structure.
+
+    Returns
+    -------
+    variance : Tensor of shape (n,)
+        ``c^2 + g q``.
+    part : Tensor of shape (n,)
+        ``g``.
+    """
+    q = misfit.inflated(found.parameter, found.pooled)
+    mean_q, mean_k = (x.view(-1, together).mean(1) for x in (q, found.unrepresented))
+    part = torch.where(mean_q > 0, mean_q / (mean_q + mean_k), 0.0).repeat_interleave(together)
+    return misfit.constant**2 + part * q, part
+
+
+class DrawScales(NamedTuple):
+    """Factors on the deviations of draws from the mean, by part."""
+
+    parameter: float
+    unrepresented: float
+
+
+def draw_scales(misfit: Mapping[str, Misfit]) -> DrawScales:
+    """Scales with which draws reproduce errors on structures left out.
+
+    One potential has one scale: that of forces, which are the most; where there are none that of energies, or stress.
+    """
+    factors = [misfit[kind].factor for kind in ("forces", "energy", "stress") if misfit[kind].factor > 0]
+    return DrawScales(math.hypot(1.0, factors[0]) if factors else 1.0, 1.0)
 
 
 class Surroundings:
@@ -74,11 +152,15 @@ class Surroundings:
         return (total / self._total).repeat_interleave(3)
 
 
-def pooled_variance(kind: str, own: Tensor, surroundings: Surroundings) -> Tensor:
-    """Mean parameter variance of the surroundings of labels of one kind, all from one structure."""
-    if kind == "forces":
-        return surroundings.pool(own)
-    return own.mean().expand(own.shape) if kind == "stress" else own
+def mean_variance(own: Tensor) -> Tensor:
+    """The surroundings of stress components: all of them."""
+    return own.mean().expand(own.shape)
+
+
+def tells(own: NDArray[np.float64], pooled: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Components that do not vanish by symmetry."""
+    telling: NDArray[np.bool_] = own > _SYMMETRIC * np.maximum(pooled, own.mean())
+    return telling
 
 
 def fit_misfit(
@@ -88,7 +170,7 @@ def fit_misfit(
     unrepresented: Sequence[NDArray[np.float64]],
     floor: float = 0.0,
 ) -> Misfit:
-    """Misfit that maximises the Gaussian likelihood of leave-one-structure-out residuals.
+    """Misfit that maximises the likelihood of leave-one-structure-out residuals.
 
     Parameters
     ----------
@@ -102,26 +184,63 @@ def fit_misfit(
     e, v, p, k = (
         np.concatenate([np.ravel(part) for part in parts]) for parts in (residuals, own, pooled, unrepresented)
     )
-    telling = v > _SYMMETRIC * np.maximum(p, v.mean())
+    telling = tells(v, p)
     scale = float(np.mean(e[telling] ** 2)) if telling.any() else 0.0
     spread = 0.5 * (v + p)[telling]
     if scale <= floor**2 or _LARGEST_FACTOR**2 * float(spread.mean()) < 1e-6 * scale:
         return Misfit(max(float(np.sqrt(np.mean(e**2))), floor))
-    e, v, k = e[telling], v[telling], k[telling]
-    ratio = scale / float(spread.mean())
-    largest = min(100.0, _LARGEST_FACTOR**2 / ratio)
+    sample = _Sample(e[telling], v[telling], spread, scale, floor)
+    families = _DEGREES_OF_FREEDOM if telling.sum() >= _FEWEST_FOR_TAILS else (math.inf,)
+    without = min((sample.fit(nu, constant=False) for nu in families), key=lambda found: found[0])
+    free = min((sample.fit(nu, constant=True) for nu in families), key=lambda found: found[0])
+    # Schwarz's criterion for one more parameter; components of one structure are not independent, structures are.
+    n = len(residuals)
+    if (without[0] - free[0]) * n <= 0.5 * math.log(n):
+        return without[1]
+    # Predictions add what is unrepresented, which the constant has taken in.
+    added, _ = misfit_variance(free[1], LabelVariances(*(torch.from_numpy(x[telling]) for x in (v, p, k))))
+    taken = float(added.mean()) + float(np.mean(k[telling] - free[1].factor ** 2 * spread)) - free[1].constant ** 2
+    return replace(free[1], constant=max(math.sqrt(max(free[1].constant ** 2 - taken, 0.0)), floor))
 
-    def objective(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        c2, a2 = scale * x[0], ratio * x[1]
-        total = v + k + c2 + a2 * spread
-        slope = 0.5 * (1 / total - e**2 / total**2)
-        value = 0.5 * float(np.mean(np.log(total / scale) + e**2 / total))
-        return value, np.array([np.mean(slope) * scale, np.mean(slope * spread) * ratio])
 
-    # From a mostly constant and a mostly proportional misfit: the likelihood can have a maximum at either end.
-    starts = (np.array([0.9, min(0.1, largest)]), np.array([0.05, min(0.95, largest)]))
-    bounds = [(1e-6, 10.0), (0.0, largest)]
-    found = min(
-        (minimize(objective, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts), key=lambda r: r.fun
-    )
-    return Misfit(max(float(np.sqrt(scale * found.x[0])), floor), float(np.sqrt(ratio * found.x[1])))
+class _Sample:
+    """Residuals and what their variance is made of."""
+
+    def __init__(
+        self,
+        residuals: NDArray[np.float64],
+        own: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        scale: float,
+        floor: float,
+    ) -> None:
+        self._squares, self._own, self._spread, self._scale = residuals**2, own, spread, scale
+        self._ratio, self._least = scale / float(spread.mean()), max(floor**2 / scale, 1e-9)
+
+    def fit(self, nu: float, constant: bool) -> tuple[float, Misfit]:
+        """Least mean negative log likelihood with ``nu`` degrees of freedom, and where it is."""
+        largest = min(100.0, _LARGEST_FACTOR**2 / self._ratio)
+        # From a mostly constant and a mostly proportional misfit: the likelihood can have a maximum at either end.
+        starts = [(max(0.05, self._least), min(0.95, largest))]
+        if constant:
+            starts.append((max(0.9, self._least), min(0.1, largest)))
+        bounds = [(self._least, max(10.0, self._least) if constant else self._least), (0.0, largest)]
+        found = min(
+            (
+                minimize(self._objective, np.array(s), args=(nu,), jac=True, method="L-BFGS-B", bounds=bounds)
+                for s in starts
+            ),
+            key=lambda r: r.fun,
+        )
+        c, a = np.sqrt(self._scale * found.x[0]), np.sqrt(self._ratio * found.x[1])
+        return float(found.fun), Misfit(float(c), float(a), nu)
+
+    def _objective(self, x: NDArray[np.float64], nu: float) -> tuple[float, NDArray[np.float64]]:
+        total = self._own + self._scale * x[0] + self._ratio * x[1] * self._spread
+        if math.isinf(nu):
+            value = 0.5 * np.mean(np.log(2 * np.pi * total) + self._squares / total)
+            slope = 0.5 * (1 - self._squares / total) / total
+        else:
+            value = np.mean(negative_log_density(np.sqrt(self._squares / total), nu) + 0.5 * np.log(total))
+            slope = 0.5 * (1 - (nu + 1) * self._squares / (total * (nu - 2) + self._squares)) / total
+        return float(value), np.array([np.mean(slope) * self._scale, np.mean(slope * self._spread) * self._ratio])

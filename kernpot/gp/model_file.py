@@ -27,6 +27,7 @@ from kernpot.kernels import SOAPKernel
 from kernpot.storage import write_model
 from kernpot.structures.labels import LABEL_KINDS
 from kernpot.structures.noise import NoiseModel
+from kernpot.tails import LEAST
 
 if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential
@@ -71,7 +72,7 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         ],
         "groups": groups,
         "noise": dict(estimator.noise_),
-        "misfit": {kind: asdict(misfit) for kind, misfit in estimator.misfit_.items()},
+        "misfit": {kind: _misfit_data(misfit) for kind, misfit in estimator.misfit_.items()},
         "noise_model": asdict(estimator._maker.noise),
         "log_evidence": getattr(estimator, "log_evidence_", None),
         "n_inducing": estimator.n_inducing_,
@@ -129,8 +130,7 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
         _require(all(v > 0 for v in estimator.noise_.values()), "a level is not positive")
     with _reading("misfit"):
         _require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
-        estimator.misfit_ = {kind: Misfit(**_numbers(misfit)) for kind, misfit in header["misfit"].items()}
-        _require(all(min(m.constant, m.factor) >= 0 for m in estimator.misfit_.values()), "a number is negative")
+        estimator.misfit_ = {kind: _misfit(data) for kind, data in header["misfit"].items()}
     with _reading("summary"):
         estimator.summary_ = dict(header["summary"])
     with _reading("log_evidence"):
@@ -184,8 +184,20 @@ def _number(value: Any) -> float:
     return number
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    return {name: _number(value) for name, value in values.items()}
+def _misfit_data(misfit: Misfit) -> dict[str, Any]:
+    """JSON has no infinity: Gaussian tails are null."""
+    nu = misfit.degrees_of_freedom
+    return asdict(misfit) | {"degrees_of_freedom": nu if np.isfinite(nu) else None}
+
+
+def _misfit(data: dict[str, Any]) -> Misfit:
+    # Absent until labels had tails of their own.
+    nu = data.get("degrees_of_freedom")
+    numbers = {name: _number(value) for name, value in data.items() if name != "degrees_of_freedom"}
+    misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else _number(nu))
+    _require(min(misfit.constant, misfit.factor, misfit.reach) >= 0, "a number is negative")
+    _require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")
+    return misfit
 
 
 def _tensor(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:

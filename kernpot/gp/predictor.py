@@ -15,10 +15,17 @@ from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import energy_prior, energy_rows, force_rows, local_energy_rows, stress_rows
 from kernpot.functionals.state import Structure
 from kernpot.gp.mean import MeanPotential
-from kernpot.gp.misfit import Misfit, Surroundings, pooled_variance
+from kernpot.gp.misfit import (
+    TOGETHER,
+    LabelVariances,
+    Misfit,
+    Surroundings,
+    mean_variance,
+    misfit_variance,
+)
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
-from kernpot.prediction import JointCovariance, Prediction, Quantity
+from kernpot.prediction import UNITS, JointCovariance, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 
@@ -34,10 +41,10 @@ class Predictor:
 
     The variance of a functional with unit-amplitude row ``phi`` and prior variance ``k**`` is
 
-        |R^-T b|^2 + (k** - |b|^2) + misfit,   b = D L^-1 phi,
+        |R^-T b|^2 + (k** - |b|^2),   b = D L^-1 phi,
 
-    its parameter part, the part the inducing environments cannot represent (together the epistemic variance; Quinonero-
-    Candela and Rasmussen, JMLR 6, 1939 (2005), eq. 20) and the misfit of labels (:mod:`kernpot.gp.misfit`).
+    its parameter part and the part the inducing environments cannot represent (Quinonero-Candela and Rasmussen, JMLR 6,
+    1939 (2005), eq. 20); that of a label holds its misfit too (:mod:`kernpot.gp.misfit`).
 
     Parameters
     ----------
@@ -60,52 +67,33 @@ class Predictor:
         mean: MeanPotential,
     ) -> None:
         self._descriptors, self._whitening, self._posterior = list(descriptors), whitening, posterior
-        self._amplitudes, self._misfit, self._mean = amplitudes, dict(misfit), mean
+        self._amplitudes, self._misfit, self.mean = amplitudes, dict(misfit), mean
 
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Prediction for one structure; ``covariance`` adds the joint covariance of energy, forces and stress."""
-        blocks = self._whitening.blocks
         pairs = self._pairs(atoms)
         structure = Structure(self._descriptors, atoms, pairs)
-        mean = self._mean(atoms, pairs[0])
+        mean = self.mean(atoms, pairs[0])
         n = structure.n_atoms
-
-        total = torch.zeros((1, len(self._whitening.block)), dtype=torch.float64)
-        local, parts, whitened = [], [], [total]
-        for atoms_, rows, prior in force_rows(structure, blocks):
-            own, own_prior = local_energy_rows(structure, blocks, atoms_)
-            b = self._whitening(torch.cat([rows, own]))
-            parts.append(self._variances(b[: len(rows)], prior, "a force component"))
-            local.append(self._variances(b[len(rows) :], own_prior, "an atomic energy"))
-            total += b[len(rows) :].sum(0)
-            if covariance:
-                whitened.append(b[: len(rows)])
-        energy = self._variances(total, energy_prior(structure, blocks), "the energy", n)
-        energies, forces = (Variances(*(torch.cat(v) for v in zip(*p, strict=True))) for p in (local, parts))
-        surroundings = Surroundings(structure)
-        misfit = {
-            "energy": self._energy_misfit(energy.parameter, n),
-            "energies": self._misfit["energy"].variance(energies.parameter, energies.parameter),
-            "forces": self._pooled_misfit("forces", forces.parameter, surroundings),
-        }
-        stress = None
-        if mean.stress is not None and structure.volume is not None:
-            rows, prior = stress_rows(structure, blocks)
-            whitened.append(self._whitening(rows))
-            found = self._variances(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
-            misfit["stress"] = self._pooled_misfit("stress", found.parameter, surroundings)
-            stress = _quantity(mean.stress, found, misfit["stress"], "eV/A^3")
-        joint = None
-        if covariance:
-            kinds = ["energy", "forces"] + ["stress"] * (stress is not None)
-            joint = self._covariance(structure, torch.cat(whitened), torch.cat([misfit[kind] for kind in kinds]))
+        found, atomic, whitened = self._found(structure, mean.stress is not None, covariance)
+        misfit = {kind: self._misfit_of(kind, variances) for kind, variances in found.items()}
+        # Variances of energies are those per atom, as their misfit is.
+        energy = LabelVariances(*(n**2 * v for v in found["energy"]))
+        misfit["energy"] = n**2 * misfit["energy"][0], misfit["energy"][1]
         return Prediction(
-            energy=_quantity(mean.energy, Variances(*(v[0] for v in energy)), misfit["energy"][0], "eV"),
-            energies=_quantity(mean.energies, energies, misfit["energies"], "eV"),
-            forces=_quantity(mean.forces, forces, misfit["forces"], "eV/A"),
-            stress=stress,
-            covariance=joint,
+            energy=self._quantity("energy", mean.energy, energy, misfit["energy"]),
+            energies=self._quantity("energy", mean.energies, atomic, self._misfit_of("energy", atomic)),
+            forces=self._quantity("forces", mean.forces, found["forces"], misfit["forces"]),
+            stress=self._quantity("stress", mean.stress, found["stress"], misfit["stress"])
+            if mean.stress is not None
+            else None,
+            covariance=self._covariance(structure, torch.cat(whitened), misfit) if covariance else None,
         )
+
+    def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
+        """What the variances of a structure's labels are made of; those of energies per atom."""
+        structure = Structure(self._descriptors, atoms, self._pairs(atoms))
+        return self._found(structure, structure.volume is not None, keep=False)[0]
 
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
@@ -113,8 +101,50 @@ class Predictor:
         structure = Structure(self._descriptors, atoms, pairs)
         row, prior = energy_rows(structure, self._whitening.blocks)
         found = self._variances(self._whitening(row), prior, "the energy", structure.n_atoms)
-        total = found.parameter + found.unrepresented + self._energy_misfit(found.parameter, structure.n_atoms)
-        return self._mean(atoms, pairs[0]).energy, float(total[0].sqrt())
+        n = structure.n_atoms
+        misfit, _ = self._misfit_of("energy", self._per_atom(found, n, self._force_variance(structure)))
+        total = found.parameter + found.unrepresented + n**2 * misfit
+        return self.mean(atoms, pairs[0]).energy, float(total[0].sqrt())
+
+    def _found(
+        self, structure: Structure, with_stress: bool, keep: bool
+    ) -> tuple[dict[str, LabelVariances], LabelVariances, list[Tensor]]:
+        """Variances by label kind, those of atomic energies, and the whitened rows if they are to be kept."""
+        blocks, n = self._whitening.blocks, structure.n_atoms
+        total = torch.zeros((1, len(self._whitening.block)), dtype=torch.float64)
+        local, parts, whitened = [], [], [total]
+        for atoms, rows, prior in force_rows(structure, blocks):
+            own, own_prior = local_energy_rows(structure, blocks, atoms)
+            b = self._whitening(torch.cat([rows, own]))
+            parts.append(self._variances(b[: len(rows)], prior, "a force component"))
+            local.append(self._variances(b[len(rows) :], own_prior, "an atomic energy"))
+            total += b[len(rows) :].sum(0)
+            if keep:
+                whitened.append(b[: len(rows)])
+        energies, forces = (Variances(*(torch.cat(v) for v in zip(*p, strict=True))) for p in (local, parts))
+        energy = self._variances(total, energy_prior(structure, blocks), "the energy", n)
+        found = {
+            "energy": self._per_atom(energy, n, float(forces.parameter.mean())),
+            "forces": LabelVariances(
+                forces.parameter, Surroundings(structure).pool(forces.parameter), forces.unrepresented
+            ),
+        }
+        if with_stress and structure.volume is not None:
+            rows, prior = stress_rows(structure, blocks)
+            whitened.append(self._whitening(rows))
+            stress = self._variances(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
+            found["stress"] = LabelVariances(stress.parameter, mean_variance(stress.parameter), stress.unrepresented)
+        return found, LabelVariances(energies.parameter, energies.parameter, energies.unrepresented), whitened
+
+    def _force_variance(self, structure: Structure) -> float:
+        """Mean parameter variance of the force components, where the misfit of energies asks for it."""
+        if self._misfit["energy"].reach == 0:
+            return 0.0
+        parts = [
+            self._posterior.variance(self._whitening(rows) * self._posterior.scale)
+            for _, rows, _ in force_rows(structure, self._whitening.blocks, with_prior=False)
+        ]
+        return float(torch.cat(parts).mean())
 
     def _pairs(self, atoms: Atoms) -> list[Pairs]:
         """One search serves every descriptor, and the mean."""
@@ -122,13 +152,14 @@ class Predictor:
             f.check(atoms)
         return [find_pairs(atoms, max(f.cutoff for f in self._descriptors))] * len(self._descriptors)
 
-    def _energy_misfit(self, parameter: Tensor, n_atoms: int) -> Tensor:
-        """Misfit variance of a total energy; the misfit is one of energies per atom."""
-        per_atom = parameter / n_atoms**2
-        return n_atoms**2 * self._misfit["energy"].variance(per_atom, per_atom)
+    def _per_atom(self, energy: Variances, n_atoms: int, of_forces: float) -> LabelVariances:
+        """Variances of an energy per atom; that of the forces stands for its surroundings."""
+        own, unrepresented = (v / n_atoms**2 for v in energy)
+        reach = self._misfit["energy"].reach
+        return LabelVariances(own, torch.full_like(own, reach**2 * of_forces) if reach > 0 else own, unrepresented)
 
-    def _pooled_misfit(self, kind: str, parameter: Tensor, surroundings: Surroundings) -> Tensor:
-        return self._misfit[kind].variance(parameter, pooled_variance(kind, parameter, surroundings))
+    def _misfit_of(self, kind: str, found: LabelVariances) -> tuple[Tensor, Tensor]:
+        return misfit_variance(self._misfit[kind], found, TOGETHER[kind])
 
     def _variances(self, whitened: Tensor, prior: Tensor, what: str, unit: float = 1.0) -> Variances:
         """Epistemic variances from whitened unit-amplitude rows (n, M) and prior variances (n, n_blocks)."""
@@ -137,7 +168,9 @@ class Predictor:
         parameter = self._posterior.variance(whitened * self._posterior.scale)
         return Variances(parameter, unrepresented @ self._amplitudes.square())
 
-    def _covariance(self, structure: Structure, whitened: Tensor, misfit: Tensor) -> JointCovariance:
+    def _covariance(
+        self, structure: Structure, whitened: Tensor, misfit: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> JointCovariance:
         epistemic = self._posterior.covariance(whitened * self._posterior.scale)
         parameter = epistemic.clone()
         for b, block in enumerate(self._whitening.blocks):
@@ -145,17 +178,20 @@ class Predictor:
             prior = joint_prior(described, block.element, block.zeta, structure.volume)
             part = whitened[:, block.columns]
             epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
-        total = epistemic + torch.diag(misfit)
+        total = epistemic + torch.diag(torch.cat([variance for variance, _ in misfit.values()]))
         # The forces on an atom turn with it: their own part of the misfit is its 3 x 3 block, not a diagonal.
-        half = 0.5 * self._misfit["forces"].factor ** 2
+        half = 0.5 * self._misfit["forces"].factor ** 2 * misfit["forces"][1]
         for first in range(1, 1 + 3 * structure.n_atoms, 3):
             atom = slice(first, first + 3)
-            total[atom, atom] += half * (parameter[atom, atom] - torch.diag(parameter[atom, atom].diagonal()))
+            off_diagonal = parameter[atom, atom] - torch.diag(parameter[atom, atom].diagonal())
+            total[atom, atom] += half[first - 1] * off_diagonal
         return JointCovariance(epistemic.numpy(), total.numpy(), structure.n_atoms, structure.volume is not None)
 
-
-def _quantity(mean: np.ndarray | float, variances: Variances, misfit: Tensor, unit: str) -> Quantity:
-    epistemic = variances.parameter + variances.unrepresented
-    shape = np.shape(mean)
-    std = (epistemic + misfit).sqrt().numpy().reshape(shape)
-    return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, unit)
+    def _quantity(
+        self, kind: str, mean: np.ndarray | float, found: LabelVariances, misfit: tuple[Tensor, Tensor]
+    ) -> Quantity:
+        shape = np.shape(mean)
+        epistemic = found.parameter + found.unrepresented
+        std = (epistemic + misfit[0]).sqrt().numpy().reshape(shape)
+        nu = self._misfit[kind].degrees_of_freedom
+        return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, UNITS[kind], nu)

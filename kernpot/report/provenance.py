@@ -74,7 +74,10 @@ def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [(f"Noise {group}", _level(group, level)) for group, level in header["noise"].items()]
     for kind, misfit in header.get("misfit", {}).items():
         constant = _level(kind, misfit["constant"])
-        rows.append((f"Misfit of labels, {kind}", f"{constant} and {misfit['factor']:.3g} times the parameter std"))
+        nu = misfit.get("degrees_of_freedom")
+        tails = "Gaussian tails" if nu is None else f"tails of Student's t with {nu:g} degrees of freedom"
+        told = f"{constant} and {misfit['factor']:.3g} times the parameter std, {tails}"
+        rows.append((f"Misfit of labels, {kind}", told))
     if header.get("log_evidence") is not None:
         rows.append(("Log evidence", f"{header['log_evidence']:.2f}"))
     found = header["summary"].get("hyperparameters", {})
@@ -98,12 +101,16 @@ def _data(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Config types", ", ".join(f"{name} {count}" for name, count in named.items())))
     rows.append(("SHA-256 of the data", summary["data_hash"]))
     for index, update in enumerate(summary.get("updates", []), 1):
-        told = f"{update['inducing']} inducing environments" if "inducing" in update else _structures(update)
-        rows.append((f"Update {index}", told))
+        rows.append((f"Update {index}", _update(update)))
     return rows
 
 
-def _structures(update: Mapping[str, Any]) -> str:
+def _update(update: Mapping[str, Any]) -> str:
+    if "inducing" in update:
+        return f"{update['inducing']} inducing environments"
+    if "calibration" in update:
+        parts = [f"{kind} {c['factor']:.3g} on {c['structures']}" for kind, c in update["calibration"].items()]
+        return f"misfit times {', '.join(parts)} held-out structures, SHA-256 {update['data_hash']}"
     return f"{update['data']['structures']} structures, SHA-256 {update['data_hash']}"
 
 

@@ -17,6 +17,8 @@ VARIANCE_TOLERANCE = 1e-6
 """The same for variances, relative to the largest variance (misfit included)."""
 
 _FLOOR = 1e-9
+# Standard deviations below 1e-6 (eV, eV/A, eV/A^3) are rounding: symmetry makes them zero.
+_VARIANCE_FLOOR = 1e-12
 _QUANTITIES = ("energy", "energies", "forces", "stress")
 
 Change = Callable[[str, NDArray[np.float64]], NDArray[np.float64]]
@@ -73,7 +75,7 @@ def require_same_variance(new: Quantity, old: Quantity, what: str, name: str = "
     scale = float((old.std**2).max(initial=0.0))
     for part in ("epistemic_std", "std"):
         found, expected = getattr(new, part) ** 2, change(name, getattr(old, part)) ** 2
-        require_close(found, expected, f"{part} squared of {what}", VARIANCE_TOLERANCE, scale, floor=0.0)
+        require_close(found, expected, f"{part} squared of {what}", VARIANCE_TOLERANCE, scale, _VARIANCE_FLOOR)
 
 
 def require_same(new: Prediction, old: Prediction, what: str, change: Change = unchanged) -> None:

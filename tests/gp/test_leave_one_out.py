@@ -10,11 +10,12 @@ from kernpot.gp.leave_one_out import (
     MIN_STRUCTURES,
     KeptRows,
     LabelRows,
+    LeaveOneOut,
     balance_energies,
     choose_kept,
     leave_one_out,
 )
-from kernpot.gp.misfit import Misfit, fit_misfit
+from kernpot.gp.misfit import LabelVariances, Misfit, draw_scales, fit_misfit, misfit_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.structures.labels import label_structures
 
@@ -121,16 +122,106 @@ def test_kept_structures_keep_the_proportions_of_config_types_and_the_memory_bou
     assert sum(labelled[k].config_type == "rare" for k in kept) == 5
 
 
-@pytest.mark.parametrize(("constant", "factor"), [(0.2, 0.0), (1e-3, 12.0), (0.1, 6.0)])
-def test_misfit_finds_what_residuals_were_drawn_from(rng, constant, factor):
+def total(misfit, v, k=0.0):
+    v = torch.as_tensor(v, dtype=torch.float64).reshape(-1)
+    k = torch.full_like(v, k)
+    return (v + k + misfit_variance(misfit, LabelVariances(v, v, k))[0]).numpy()
+
+
+@pytest.mark.parametrize(("constant", "factor"), [(0.2, 0.0), (0.0, 12.0), (0.1, 6.0)])
+@pytest.mark.parametrize("nu", [np.inf, 5.0])
+def test_misfit_finds_what_residuals_were_drawn_from(rng, constant, factor, nu):
     own = [np.exp(rng.normal(size=60)) * 1e-4 * rng.choice([0.1, 1.0, 10.0]) for _ in range(80)]
     pooled = [np.full_like(v, v.mean()) for v in own]
-    missing = [1e-6 * np.ones_like(v) for v in own]
-    total = [constant**2 + factor**2 * 0.5 * (v + p) + v + k for v, p, k in zip(own, pooled, missing, strict=True)]
-    found = fit_misfit([rng.normal(size=len(t)) * np.sqrt(t) for t in total], own, pooled, missing)
-    v = torch.tensor([1e-5, 1e-4, 1e-3], dtype=torch.float64)
-    expected = Misfit(constant, factor).variance(v, v)
-    np.testing.assert_allclose(found.variance(v, v), expected, rtol=0.15)
+    drawn = rng.standard_normal if nu == np.inf else lambda n: rng.standard_t(nu, n) * np.sqrt((nu - 2) / nu)
+    residuals = [
+        drawn(len(v)) * np.sqrt(constant**2 + factor**2 * 0.5 * (v + p) + v) for v, p in zip(own, pooled, strict=True)
+    ]
+    found = fit_misfit(residuals, own, pooled, [np.zeros_like(v) for v in own])
+    v = [1e-5, 1e-4, 1e-3]
+    np.testing.assert_allclose(total(found, v), total(Misfit(constant, factor), v), rtol=0.15)
+    assert (found.constant > 1e-3) == (constant > 0)
+    assert found.degrees_of_freedom >= 12 if nu == np.inf else 4 <= found.degrees_of_freedom <= 6
+
+
+def test_unrepresented_parts_do_not_take_the_place_of_misfit(rng):
+    """They explain the residuals as well, but nothing else is left where they are small and the errors are not."""
+    own = [np.exp(rng.normal(size=60)) * 1e-6 for _ in range(80)]
+    residuals = [rng.normal(size=60) * 20 * np.sqrt(v) for v in own]
+    missing = [4e-4 * np.ones(60) for _ in own]
+    found = fit_misfit(residuals, own, own, missing)
+    assert found.factor == pytest.approx(20, rel=0.05)
+    assert total(found, [1e-2]) == pytest.approx(401 * 1e-2, rel=0.1)
+
+
+def test_what_is_unrepresented_is_not_counted_twice(rng):
+    """Labels of known noise about a prior that is partly unrepresented: the noise comes out."""
+    own = [np.exp(rng.normal(size=60)) * 1e-6 for _ in range(80)]
+    missing = [3e-4 * np.ones(60) for _ in own]
+    residuals = [rng.normal(size=60) * np.sqrt(0.02**2 + 3e-4) for _ in own]
+    assert fit_misfit(residuals, own, own, missing).constant == pytest.approx(0.02, rel=0.05)
+
+
+def test_few_residuals_have_gaussian_tails(rng):
+    own = [np.full(1, 1e-4) for _ in range(40)]
+    found = fit_misfit([rng.standard_t(3, 1) for _ in own], own, own, [np.zeros(1) for _ in own])
+    assert found.degrees_of_freedom == np.inf
+
+
+def test_variance_of_a_label(rng):
+    """Never less than its epistemic part; the misfit alone where that is small; the prior alone far from data."""
+    misfit = Misfit(0.0, 10.0)
+    v, p, k = (torch.from_numpy(np.exp(3 * rng.normal(size=300)) * 1e-4) for _ in range(3))
+    found = LabelVariances(v, p, k)
+    q = misfit.inflated(v, p)
+    added, part = misfit_variance(misfit, found, together=3)
+    assert bool((added >= 0).all())
+    for turned in part.view(-1, 3):
+        assert float(turned.max() - turned.min()) == 0
+    near, _ = misfit_variance(misfit, LabelVariances(v, p, torch.zeros_like(k)))
+    torch.testing.assert_close(near, q)
+    far, _ = misfit_variance(misfit, LabelVariances(v, p, 1e9 * k))
+    assert float(far.sum() / (1e9 * k).sum()) < 1e-3
+    assert float(misfit_variance(Misfit(0.2), found)[0].max()) == pytest.approx(0.04)
+
+
+def test_draws_have_the_scale_of_forces():
+    misfit = {"energy": Misfit(0.0, 3.0), "forces": Misfit(0.1, 4.0), "stress": Misfit(0.1)}
+    assert draw_scales(misfit) == (pytest.approx(np.sqrt(17)), 1.0)
+    assert draw_scales(misfit | {"forces": Misfit(0.1)}).parameter == pytest.approx(np.sqrt(10))
+    assert draw_scales({kind: Misfit(0.1) for kind in misfit}) == (1.0, 1.0)
+
+
+def test_energies_learn_from_forces_how_wrong_the_posterior_is():
+    """Few energies are drawn half way to forces, never below themselves, and follow them below the floor of labels."""
+    few = [np.array([1.0]) for _ in range(20)]
+    signs = [np.array([(-1.0) ** k]) for k in range(20)]
+
+    def found(size_of_energies, size_of_forces):
+        residuals = {
+            "energy": [size_of_energies * s for s in signs],
+            "forces": [size_of_forces * s * np.ones(30) for s in signs],
+        }
+        own = {"energy": [1e-6 * v for v in few], "forces": [np.full(30, 1e-4) for _ in few]}
+        none = {kind: [np.zeros_like(v) for v in variances] for kind, variances in own.items()}
+        return LeaveOneOut(residuals, own, own, none, 0.1).misfit()
+
+    told = found(2e-3, 0.08)
+    assert told["forces"].factor == pytest.approx(8, rel=0.02)
+    assert told["energy"].factor == pytest.approx(np.sqrt(told["forces"].factor * np.sqrt(3)), rel=0.02)
+    assert found(2e-2, 0.08)["energy"].factor == pytest.approx(20, rel=0.02)
+    below = found(5e-6, 0.08)["energy"]
+    assert (below.constant, below.factor) == (pytest.approx(1e-5), pytest.approx(8, rel=0.02))
+
+
+def test_energies_are_pooled_with_forces(rng):
+    factors, kept = synthetic(rng)
+    noise = {"energy": 0.02, "forces": 0.3}
+    out = leave_one_out(kept, Posterior(factors, BLOCK, noise, AMPLITUDE), noise, BLOCK, AMPLITUDE)
+    assert np.sum(out.pooled["energy"]) == pytest.approx(np.sum(out.own["energy"]), rel=1e-9)
+    for pooled, forces in zip(out.pooled["energy"], out.own["forces"], strict=True):
+        assert pooled[0] == pytest.approx(out.reach**2 * forces.mean(), rel=1e-12)
+    assert out.misfit()["energy"].reach == out.reach > 0
 
 
 def test_components_that_vanish_by_symmetry_do_not_count(rng):
@@ -142,9 +233,7 @@ def test_components_that_vanish_by_symmetry_do_not_count(rng):
     zeros = [np.concatenate([r, np.zeros(60)]) for r in residuals]
     pool = [np.full(90, 1e-4) for _ in own]
     none = [np.zeros(90) for _ in own]
-    found = fit_misfit(zeros, padded, pool, none)
-    v = torch.tensor([1e-4], dtype=torch.float64)
-    assert float(found.variance(v, v)) == pytest.approx(float(plain.variance(v, v)), rel=1e-3)
+    assert total(fit_misfit(zeros, padded, pool, none), 1e-4) == pytest.approx(total(plain, 1e-4), rel=1e-3)
 
 
 def test_variance_zero_everywhere_leaves_a_constant():
