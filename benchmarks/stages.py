@@ -22,7 +22,7 @@ from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals import moved, rows
 from kernpot.gp.compress import compress
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.mean import LocalEnergy
+from kernpot.gp.local_energy import PowerSums, QuadraticForms
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import label_structures
@@ -33,7 +33,7 @@ _MEAN: Hooks = {
     "neighbours": [(SOAPFeatures, "pairs")],
     "expansion": [(CompiledEnvironments, "__init__")],
     "power spectrum": [(CompiledEnvironments, "features")],
-    "kernel": [(LocalEnergy, "__call__")],
+    "kernel": [(QuadraticForms, "__call__"), (PowerSums, "__call__")],
     "pull-back": [(CompiledEnvironments, "pull")],
 }
 _ROWS: Hooks = {

@@ -14,7 +14,7 @@ from kernpot.errors import StructureError
 from kernpot.structures.neighbours import NeighbourList
 
 if TYPE_CHECKING:
-    from kernpot.potential import Potential
+    from kernpot.potential import Surface
     from kernpot.prediction import Prediction
 
 
@@ -25,8 +25,8 @@ class KernpotCalculator(Calculator):
 
     Parameters
     ----------
-    potential : Potential
-        A fitted potential.
+    potential : Surface
+        A fitted potential, or a draw from its posterior.
     skin : float, default=0.5
         Extra radius of the neighbour list, Angstrom: the list is rebuilt when an atom has moved by half of it.
 
@@ -42,7 +42,7 @@ class KernpotCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
-    def __init__(self, potential: Potential, skin: float = 0.5) -> None:
+    def __init__(self, potential: Surface, skin: float = 0.5) -> None:
         super().__init__()
         self.potential = potential
         self.neighbour_list = NeighbourList(potential.cutoff, skin=skin)

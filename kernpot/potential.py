@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator
 
 
+class Surface(Protocol):
+    """What the ASE calculator asks of a potential; a single draw of a posterior gives no more.
+
+    Attributes
+    ----------
+    elements_ : tuple of int
+        Atomic numbers the potential knows.
+    """
+
+    elements_: tuple[int, ...]
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance (Angstrom) at which atoms interact directly."""
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Energy, forces and stress."""
+
+    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+        """Distributions, or an error that says why there are none."""
+
+
 @runtime_checkable
 class Potential(Protocol):
     """A fitted (or yet unfitted) potential-energy surface whose predictions are distributions.

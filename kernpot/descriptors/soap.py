@@ -27,6 +27,10 @@ from kernpot.structures.neighbours import Pairs, find_pairs
 
 # Pairs expanded at a time: keeps the working set of a block near the size of a core's cache.
 _BLOCK_PAIRS = 4096
+# From this many gradients on, the derivatives of the features along every pair, made once, cost less than pulls.
+_MANY = 6
+# Pairs whose derivatives are kept at a time, for the same reason as above.
+_TANGENT_PAIRS = 128
 
 
 class SOAPFeatures:
@@ -287,6 +291,22 @@ class Block:
         self.first, self.last = first, last
         self.centres, self.neighbours, self.slots, self.vectors = centres, neighbours, slots, vectors
         self.environments = environments
+
+    def pull(self, cotangents: Tensor) -> list[PairGradient]:
+        """Gradients of k sums ``sum(cotangents[:, k] * features)``, for cotangents (n_centres, k, n_features)."""
+        if cotangents.shape[1] < _MANY:
+            return [self.gradient(self.environments.pull(v)) for v in cotangents.unbind(1)]
+        out = cotangents.new_empty((cotangents.shape[1], len(self.vectors), 3))
+        for slot in torch.unique(self.slots).tolist():
+            moving = self.environments.slot_features(slot)
+            v = cotangents if len(moving) == cotangents.shape[2] else cotangents[:, :, moving]
+            for pairs in torch.nonzero(self.slots == slot).squeeze(1).split(_TANGENT_PAIRS):
+                tangents = self.environments.pair_tangent(pairs, slot)
+                centres, count = torch.unique_consecutive(self.centres[pairs] - self.first, return_counts=True)
+                parts = zip(centres.tolist(), tangents.split(count.tolist()), strict=True)
+                along = torch.cat([v[centre] @ part.flatten(0, 1).T for centre, part in parts], dim=1)
+                out[:, pairs] = along.unflatten(1, (-1, 3))
+        return [self.gradient(along_pairs) for along_pairs in out]
 
     def gradient(self, along_pairs: Tensor) -> PairGradient:
         """A gradient (p, 3) with respect to the pair vectors of the block."""

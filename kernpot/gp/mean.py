@@ -1,15 +1,10 @@
-"""The posterior mean as a potential: energies, forces and stress in one pass, without rows.
-
-For ``zeta = 2`` the mean of an atomic energy is a quadratic form ``u^T A u``, ``A = sum_m w_m u_m u_m^T``, whatever the
-number of inducing environments. The weights of nearly dependent environments are large and of both signs (1e6 eV and
-more for energies of 1 eV); in the form they cancel once and for all, instead of anew, and with another rounding error,
-for every environment: energies are then smooth to 1e-13 eV rather than 1e-9.
-"""
+"""Potentials that are sums of atomic energies: energies, forces and stress in one pass, without rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,46 +12,102 @@ from ase import Atoms
 from torch import Tensor
 
 from kernpot.descriptors.soap import PairGradient, SOAPFeatures
-from kernpot.functionals.rows import power_slope
 from kernpot.functionals.state import VOIGT, InducingBlock, normalise
+from kernpot.gp.local_energy import LocalEnergies, weighted
 from kernpot.gp.threads import in_threads
-from kernpot.prediction import MeanPrediction
+from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.neighbours import Pairs
 
 
-class LocalEnergy:
-    """Mean energy of environments of one inducing block and its gradient with respect to their unit features.
+class Term(NamedTuple):
+    """Energies that the atoms of one element have under one descriptor."""
+
+    descriptor: int
+    element: int
+    energies: LocalEnergies
+
+
+class Potentials:
+    """K potentials of one form, evaluated together: neighbours, descriptors and their derivatives are shared.
 
     Parameters
     ----------
-    block : InducingBlock
-    weights : Tensor of shape (m,)
-        Weights of the block's (unwhitened, unit-amplitude) rows.
+    descriptors : sequence of SOAPFeatures
+    terms : sequence of Term
+        Of K functions each.
+    isolated : mapping of int to float
+        Isolated-atom energies in eV.
+    n : int
+        Number of potentials, ``K``.
     """
 
-    def __init__(self, block: InducingBlock, weights: Tensor) -> None:
-        self._zeta, self._weights = block.zeta, weights
-        self._basis, self._environments = block.basis, block.environments
-        if self._basis is None and 2 * len(block.environments) < block.environments.shape[1]:
-            # Few environments span few directions.
-            self._basis, triangle = torch.linalg.qr(block.environments.T)
-            self._environments = triangle.T.contiguous()
-        self._form: Tensor | None = None
-        if block.zeta == 2:
-            self._form = self._environments.T @ (weights[:, None] * self._environments)
+    def __init__(
+        self, descriptors: Sequence[SOAPFeatures], terms: Sequence[Term], isolated: Mapping[int, float], n: int
+    ) -> None:
+        self._descriptors, self._terms, self._isolated, self._n = list(descriptors), list(terms), dict(isolated), n
+        self._offsets = torch.zeros(120, dtype=torch.float64)
+        for z, energy in isolated.items():
+            self._offsets[z] = energy
 
-    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (n,) and gradients (n, n_features) at unit features ``u``."""
-        v = u if self._basis is None else u @ self._basis
-        if self._form is not None:
-            slope = 2.0 * (v @ self._form)
-            energies = 0.5 * (slope * v).sum(1)
-        else:
-            s = v @ self._environments.T
-            slope = power_slope(s, self._zeta) * self._weights
-            energies = (slope * s).sum(1) / self._zeta
-            slope = slope @ self._environments
-        return energies, slope if self._basis is None else slope @ self._basis.T
+    def chosen(self, which: slice) -> Potentials:
+        """Some of the potentials; shares memory."""
+        terms = [t._replace(energies=t.energies.chosen(which)) for t in self._terms]
+        return Potentials(self._descriptors, terms, self._isolated, len(range(*which.indices(self._n))))
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """Energies, atomic energies, forces and (for three periodic directions) stress of every potential.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within the largest cutoff; found when not given.
+        """
+        numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
+        energies = self._offsets[numbers].repeat(self._n, 1)
+        gradient = torch.zeros((self._n, len(numbers), 3), dtype=torch.float64)
+        strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
+        for d, features in enumerate(self._descriptors):
+            features.check(atoms)
+            found = features.pairs(atoms) if pairs is None else pairs
+            evaluate = partial(self._evaluate, d, features, numbers, found)
+            bounds = features.bounds(len(numbers), found)
+            for (first, last), (e, along_pairs) in zip(bounds, in_threads(evaluate, bounds), strict=True):
+                energies[:, first:last] += e.T
+                for k, along in enumerate(along_pairs):
+                    along.add_to(gradient[k], strain[k])
+        stress = None
+        if all(atoms.pbc):
+            symmetric = 0.5 * (strain + strain.mT) / atoms.get_volume()
+            stress = np.stack([symmetric[:, a, b].numpy() for a, b in VOIGT], axis=1)
+        return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
+
+    def _evaluate(
+        self, descriptor: int, features: SOAPFeatures, numbers: Tensor, pairs: Pairs, bounds: tuple[int, int]
+    ) -> tuple[Tensor, list[PairGradient]]:
+        """Energies (n, K) of a block of atoms and their gradients."""
+        block = features.environments(numbers, pairs, *bounds)
+        u, norm = normalise(block.environments.features())
+        own = numbers[block.first : block.last]
+        energies, v = self._local(descriptor, own, u)
+        v -= (v * u[:, None]).sum(2, keepdim=True) * u[:, None]
+        v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None, None]
+        return energies, block.pull(v)
+
+    def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) of unit features and their gradients (n, K, n_features)."""
+        terms = [(numbers == t.element, t.energies) for t in self._terms if t.descriptor == descriptor]
+        if len(terms) == 1 and bool(terms[0][0].all()):
+            return terms[0][1](u)
+        energies = torch.zeros((len(u), self._n), dtype=torch.float64)
+        v = torch.zeros((len(u), self._n, u.shape[1]), dtype=torch.float64)
+        for here, term in terms:
+            members = torch.nonzero(here).squeeze(1)
+            if len(members):
+                energies[members], v[members] = term(u[members])
+        return energies, v
 
 
 class MeanPotential:
@@ -79,11 +130,8 @@ class MeanPotential:
         weights: Tensor,
         isolated: dict[int, float],
     ) -> None:
-        self._descriptors = list(descriptors)
-        self._terms = [(b.descriptor, b.element, LocalEnergy(b, weights[b.columns])) for b in blocks]
-        self._isolated = torch.zeros(120, dtype=torch.float64)
-        for z, energy in isolated.items():
-            self._isolated[z] = energy
+        terms = [Term(b.descriptor, b.element, weighted(b, weights[None, b.columns])) for b in blocks]
+        self.potentials = Potentials(descriptors, terms, isolated, 1)
 
     def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, atomic energies, forces and (for three periodic directions) stress.
@@ -93,44 +141,4 @@ class MeanPotential:
         pairs : Pairs, optional
             All pairs within the largest cutoff; found when not given.
         """
-        numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
-        energies = self._isolated[numbers].clone()
-        gradient = torch.zeros((len(numbers), 3), dtype=torch.float64)
-        strain = torch.zeros((3, 3), dtype=torch.float64)
-        for d, features in enumerate(self._descriptors):
-            features.check(atoms)
-            found = features.pairs(atoms) if pairs is None else pairs
-            evaluate = partial(self._evaluate, d, features, numbers, found)
-            bounds = features.bounds(len(numbers), found)
-            for (first, last), (e, along_pairs) in zip(bounds, in_threads(evaluate, bounds), strict=True):
-                energies[first:last] += e
-                along_pairs.add_to(gradient, strain)
-        stress = None
-        if all(atoms.pbc):
-            symmetric = 0.5 * (strain + strain.T) / atoms.get_volume()
-            stress = np.array([float(symmetric[a, b]) for a, b in VOIGT])
-        return MeanPrediction(float(energies.sum()), energies.numpy(), -gradient.numpy(), stress)
-
-    def _evaluate(
-        self, descriptor: int, features: SOAPFeatures, numbers: Tensor, pairs: Pairs, bounds: tuple[int, int]
-    ) -> tuple[Tensor, PairGradient]:
-        """Energies of a block of atoms and their gradient."""
-        block = features.environments(numbers, pairs, *bounds)
-        u, norm = normalise(block.environments.features())
-        own = numbers[block.first : block.last]
-        energies, v = self._local(descriptor, own, u)
-        v -= (v * u).sum(1, keepdim=True) * u
-        v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None]
-        return energies, block.gradient(block.environments.pull(v))
-
-    def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (n,) of unit features and their gradients (n, n_features)."""
-        terms = [(numbers == z, term) for k, z, term in self._terms if k == descriptor]
-        if len(terms) == 1 and bool(terms[0][0].all()):
-            return terms[0][1](u)
-        energies, v = torch.zeros(len(u), dtype=torch.float64), torch.zeros_like(u)
-        for here, term in terms:
-            members = torch.nonzero(here).squeeze(1)
-            if len(members):
-                energies[members], v[members] = term(u[members])
-        return energies, v
+        return self.potentials(atoms, pairs)[0]

@@ -100,7 +100,7 @@ class Posterior:
         half_a = self.half(rows_a)
         return half_a.mT @ (half_a if rows_b is None else self.half(rows_b))
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None, scale: float = 1.0) -> Tensor:
         """Draw n weight vectors.
 
         Parameters
@@ -109,15 +109,18 @@ class Posterior:
             Number of draws.
         generator : torch.Generator, optional
             Source of the random numbers, on the device of the posterior.
+        scale : float
+            Factor on their deviations from the mean.
 
         Returns
         -------
         Tensor (n, M)
-            ``w + R^-1 xi`` with ``xi ~ N(0, I)``.
+            ``w + scale R^-1 xi`` with ``xi ~ N(0, I)``.
         """
         root = self.root
         noise = torch.randn((n, root.shape[0]), dtype=root.dtype, device=root.device, generator=generator)
-        draws: Tensor = self.whitened_weights + torch.linalg.solve_triangular(root, noise.mT, upper=True).mT
+        deviations = torch.linalg.solve_triangular(root, noise.mT, upper=True).mT
+        draws: Tensor = self.whitened_weights + scale * deviations
         return draws
 
 

@@ -16,12 +16,14 @@ from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 _PREFIX = "training."
 
 
-def require_training(labelled: Sequence[LabelledStructure] | None) -> Sequence[LabelledStructure]:
-    """Raise KernpotError when a model does not know its training structures."""
+def require_training(
+    labelled: Sequence[LabelledStructure] | None, what: str, instead: str
+) -> Sequence[LabelledStructure]:
+    """Raise KernpotError, saying what to do instead, when a model does not know its training structures."""
     if labelled is None:
         raise KernpotError(
-            "adding inducing environments needs the training structures, which this model's file does not hold: it was "
-            "written by an older kernpot. Fit again with inducing=[...], or add them before saving."
+            f"{what} needs the training structures, which this model's file does not hold: it was written by an older "
+            f"kernpot. {instead}"
         )
     return labelled
 
