@@ -1,0 +1,105 @@
+"""Structures that nobody has labelled yet: the rows of the labels they would have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from kernpot.functionals.state import Structure
+from kernpot.gp.compress import RowMaker
+from kernpot.gp.environments import choose, given
+from kernpot.gp.factor import triangle_of
+from kernpot.gp.hyperparameters import Hyperparameters, kind_of
+from kernpot.gp.projection import learn_bases
+from kernpot.gp.setup import check_settings, descriptors_for, kernels_for, require_described
+from kernpot.gp.whitening import Whitening
+from kernpot.structures.labels import LABEL_KINDS, LabelledStructure, label_structures
+from kernpot.structures.noise import NoiseModel
+
+# Noise of labels before there are any (eV/atom, eV/A, eV/A^3): what fits to solids and molecules commonly find.
+EXPECTED_NOISE = {"energy": 1e-3, "forces": 0.1, "stress": 1e-3}
+
+
+def unlabelled(structures: Sequence[Atoms]) -> list[LabelledStructure]:
+    """Structures, checked; whatever labels they hold are not looked at."""
+    frames = structures if isinstance(structures, Atoms) else list(structures)
+    return label_structures(frames, *[[None] * len(frames)] * len(LABEL_KINDS))
+
+
+class CandidateRows:
+    """Rows of the labels that structures would have, each divided by its noise.
+
+    Parameters
+    ----------
+    maker : RowMaker
+    amplitudes : Tensor of shape (n_blocks,), eV
+    noise : mapping of str to float
+        Noise per group; of other groups that of their kind, or `EXPECTED_NOISE`.
+    kinds : collection of str
+        Kinds of labels that will be computed; stress only where all three directions are periodic.
+    """
+
+    def __init__(self, maker: RowMaker, amplitudes: Tensor, noise: Mapping[str, float], kinds: Collection[str]) -> None:
+        self._maker, self._kinds = maker, set(kinds)
+        self._scale = amplitudes[maker.whitening.block]
+        self._noise = EXPECTED_NOISE | {kind_of(group): level for group, level in noise.items()} | dict(noise)
+
+    @classmethod
+    def of_fitted(
+        cls, maker: RowMaker, amplitudes: Tensor, noise: Mapping[str, float], groups: Collection[str]
+    ) -> CandidateRows:
+        """For a model that has learnt labels of these noise groups: those of the same kinds will be computed."""
+        return cls(maker, amplitudes, noise, {kind_of(group) for group in groups})
+
+    @classmethod
+    def of_pool(cls, pool: Sequence[LabelledStructure], parameters: Mapping[str, Any]) -> CandidateRows:
+        """For a model that has learnt nothing: inducing environments come from the pool, noise is what is expected.
+
+        Parameters
+        ----------
+        pool : sequence of LabelledStructure
+        parameters : mapping
+            Those of :class:`kernpot.gp.estimator.SparseGPPotential`.
+        """
+        noise = NoiseModel.from_user(parameters["noise"])
+        check_settings(parameters, noise)
+        atoms = [s.atoms for s in pool]
+        elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
+        features = descriptors_for(parameters["descriptor"], elements)
+        require_described(pool, features)
+        kernels = kernels_for(parameters["kernel"], len(features), elements)
+        zetas = [k.zeta for k in kernels]
+        rng = check_random_state(parameters["random_state"])
+        bases = learn_bases(features, atoms, parameters["n_components"], rng)
+        if isinstance(parameters["inducing"], str):
+            blocks = choose(atoms, features, zetas, parameters["n_inducing"], parameters["inducing"], rng, bases)
+        else:
+            blocks = given(parameters["inducing"], features, zetas, elements, bases)
+        # Energies of isolated atoms shift labels, which play no part.
+        maker = RowMaker(features, Whitening(blocks), noise, dict.fromkeys(elements, 0.0))
+        return cls(maker, Hyperparameters(blocks, kernels).amplitudes(), noise.fixed, LABEL_KINDS)
+
+    @property
+    def n_inducing(self) -> int:
+        """Length of a row."""
+        return len(self._scale)
+
+    def __call__(self, candidate: LabelledStructure) -> Tensor:
+        """Rows (n, M) of a structure; an equivalent triangle where it has more than M labels."""
+        n = len(candidate.atoms)
+        labels: dict[str, Any] = {"energy": 0.0, "forces": np.zeros((n, 3)), "stress": np.zeros(6)}
+        missing = set(LABEL_KINDS) - self._kinds | (set() if all(candidate.atoms.pbc) else {"stress"})
+        structure = Structure(self._maker.descriptors, candidate.atoms)
+        parts = self._maker(replace(candidate, **(labels | dict.fromkeys(missing))), structure)
+        rows = torch.cat([part.rows / self._level(part.group) for part in parts]) * self._scale
+        return rows if len(rows) <= self.n_inducing else triangle_of(rows)
+
+    def _level(self, group: str) -> float:
+        return self._noise[group] if group in self._noise else self._noise[kind_of(group)]
