@@ -18,22 +18,24 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.gp import model_file
-from kernpot.gp.compress import RowMaker, compress
-from kernpot.gp.environments import choose, enlarge, given
+from kernpot.gp.calibration import calibrate as rescale
+from kernpot.gp.compress import compress
+from kernpot.gp.described import describe_training
+from kernpot.gp.draws import PARTS, Draws, Part, PosteriorName, sample_draws
+from kernpot.gp.environments import enlarge
 from kernpot.gp.evidence import Evidence
 from kernpot.gp.extend import extend
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of, starting_noise, warn_unseen
 from kernpot.gp.learning import learn_hyperparameters
-from kernpot.gp.leave_one_out import choose_kept
 from kernpot.gp.mean import MeanPotential
-from kernpot.gp.misfit import Misfit
+from kernpot.gp.misfit import DrawScales, Misfit, draw_scales
+from kernpot.gp.novelty import Novelty, NoveltyMeter
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
-from kernpot.gp.projection import learn_bases
-from kernpot.gp.setup import check_settings, descriptors_for, kernels_for, require_described, require_fitted
+from kernpot.gp.selection import Selection, select
+from kernpot.gp.setup import require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.training_data import require_training
-from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.progress import Report, reporting
@@ -41,7 +43,6 @@ from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
-from kernpot.structures.reference import isolated_atom_energies
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator
@@ -95,9 +96,11 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
     noise_ : dict of str to float
         Noise per group, which weighs the labels.
     misfit_ : dict of str to Misfit
-        Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: a constant and
-        a factor on the parameter variance, from leave-one-structure-out errors (:mod:`kernpot.gp.misfit`); the noise
-        alone when ``optimize=False`` or structures are few.
+        Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: a factor on
+        the parameter variance, a constant where residuals ask for one, and their tails, from leave-one-structure-out
+        errors (:mod:`kernpot.gp.misfit`); the noise alone when ``optimize=False`` or structures are few.
+    draw_scales_ : DrawScales
+        Factors on the deviations of calibrated draws from the mean.
     log_evidence_ : float
         Variational lower bound of the log marginal likelihood of all labels learnt.
     n_inducing_ : int
@@ -169,42 +172,28 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         """
         labelled = label_structures(structures, energies, forces, stress)
         require_any_energy(labelled)
-        noise = NoiseModel.from_user(self.noise)
-        noise.require_known(labelled)
-        check_settings(self.get_params(deep=False), noise)
-        atoms = [s.atoms for s in labelled]
-        elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
-        features = descriptors_for(self.descriptor, elements)
-        require_described(labelled, features)
-        kernels = kernels_for(self.kernel, len(features), elements)
-        isolated = isolated_atom_energies(labelled, self.isolated_atoms)
         warn_unseen(labelled)
         with reporting(self.progress) as report:
-            zetas = [k.zeta for k in kernels]
             rng = check_random_state(self.random_state)
-            # Drawn first, so that the structures left out are the same whatever the inducing environments.
-            keep = choose_kept(labelled, rng) if self.optimize else set()
-            bases = learn_bases(features, atoms, self.n_components, rng)
-            if isinstance(self.inducing, str):
-                blocks = choose(atoms, features, zetas, self.n_inducing, self.inducing, rng, bases)
-            else:
-                blocks = given(self.inducing, features, zetas, elements, bases)
-            whitening = Whitening(blocks)
-            maker = RowMaker(features, whitening, noise, isolated)
-            compressed = compress(labelled, maker, keep, self.n_jobs, report)
+            data = describe_training(labelled, self.get_params(deep=False), rng, report)
         # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
-        self._features, self._whitening, self._maker, self._factors = features, whitening, maker, compressed.factors
-        self.isolated_atoms_, self.kernels_, self.elements_ = isolated, kernels, elements
-        self._hyperparameters = Hyperparameters(blocks, kernels)
-        start = starting_noise(labelled, noise, isolated)
+        self._features, self._whitening, self._maker, self._factors = (
+            data.features,
+            data.whitening,
+            data.maker,
+            data.factors,
+        )
+        self.isolated_atoms_, self.kernels_, self.elements_ = data.isolated, data.kernels, data.elements
+        self._hyperparameters = Hyperparameters(data.whitening.blocks, data.kernels)
+        start = starting_noise(labelled, data.noise, data.isolated)
         self.summary_: dict[str, Any] = {
             "data": describe_data(labelled),
             "data_hash": data_hash(labelled),
-            "n_components": [b.environments.shape[1] for b in blocks],
+            "n_components": [b.environments.shape[1] for b in data.whitening.blocks],
             "updates": [],
         }
         self.noise_, self.misfit_, self.summary_["hyperparameters"] = learn_hyperparameters(
-            self._factors, whitening.block, compressed.kept, self._hyperparameters, start, noise.fixed, self.optimize
+            data.factors, data.whitening.block, data.kept, self._hyperparameters, start, data.noise.fixed, self.optimize
         )
         self._training: list[LabelledStructure] | None = labelled
         self._condition()
@@ -270,14 +259,41 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             return self
         changed = copy(self)  # so that nothing is touched when anything fails
         scale = {group: self._hyperparameters.amplitudes() / self.noise_[group] for group in self._factors}
+        training = require_training(
+            self._training, "adding inducing environments", "Fit again with inducing=[...], or add them before saving."
+        )
         with reporting(self.progress) as report:
             changed._factors, changed._maker = extend(
-                self._factors, self._maker, blocks, require_training(self._training), scale, self.n_jobs, report
+                self._factors, self._maker, blocks, training, scale, self.n_jobs, report
             )
         changed._whitening = changed._maker.whitening
         changed.summary_ = self.summary_ | {"updates": [*self.summary_["updates"], {"inducing": added}]}
         changed._condition()
         self.__dict__.update(changed.__dict__)
+        return self
+
+    def calibrate(self, held_out: Sequence[Atoms]) -> Self:
+        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.gp.calibration`).
+
+        A fit is calibrated already, by structures left out of it; more data of the kind to be predicted make it
+        sharper. Means and epistemic standard deviations stay.
+
+        Parameters
+        ----------
+        held_out : list of ase.Atoms
+            Labelled structures, at least five, none of them seen in the fit.
+
+        Raises
+        ------
+        StructureError
+            When a structure or label cannot be used, or there are too few.
+        """
+        check_is_fitted(self)
+        labelled = label_structures(held_out)
+        self._frames([s.atoms for s in labelled])
+        self.misfit_, found = rescale(self._predictor, labelled, self.misfit_)
+        self.summary_["updates"].append({"calibration": found, "data_hash": data_hash(labelled)})
+        self._condition()
         return self
 
     # ------------------------------------------------------------------ answering
@@ -327,6 +343,65 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         require_fitted(atoms, self.elements_, "structure")
         return self._mean(atoms, pairs)
+
+    def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Novelty]:
+        """How new environments are to the model: leverage, distances and D-optimal gain, without unit.
+
+        Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.novelty`); for errors in eV and eV/A ask that.
+        """
+        return [self._novelty(a) for a in self._frames(structures)]
+
+    def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
+        """``k`` structures to label: those that would teach most together, and some at random.
+
+        Labels are not needed and not looked at (:mod:`kernpot.gp.selection`). A fitted model chooses what it does not
+        know yet; before any fit the parameters of the estimator decide, with inducing environments from the structures
+        themselves, and noise of 1 meV/atom, 0.1 eV/A and 1e-3 eV/A^3 where none is given. The estimator stays as it is.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+            To choose from.
+        k : int
+        random_part : float, default=0.5
+            Part of the choices that is drawn at random; 0 is the greedy D-optimal batch. Random structures keep the
+            model good where most structures are.
+
+        Returns
+        -------
+        Selection
+            ``indices`` in order of choice, and their ``gains``.
+        """
+        return select(self, structures, k, random_part)
+
+    def sample_potentials(
+        self,
+        n: int,
+        random_state: int | np.random.RandomState | None = None,
+        parts: Sequence[Part] = PARTS,
+        posterior: PosteriorName = "calibrated",
+    ) -> Draws:
+        """Draws from the posterior, each a potential with an ASE calculator (:mod:`kernpot.gp.draws`).
+
+        Parameters
+        ----------
+        n : int
+            Number of draws. Each holds ``n_features^2`` numbers per descriptor and element for ``zeta = 2``.
+        random_state : int, RandomState or None
+            Seed; the first draws of many are those of few.
+        parts : sequence of {"parameter", "unrepresented"}
+            What draws carry: the weights' uncertainty, and that of what the inducing environments cannot represent.
+        posterior : {"calibrated", "bayes", "pops"}
+            Scaled to reproduce errors on structures left out (``draw_scales_``); as inferred, its covariances being the
+            epistemic ones of :meth:`predict_full`; or from pointwise optimal corrections (:mod:`kernpot.gp.pops`).
+
+        Raises
+        ------
+        KernpotError
+            When an argument is out of range, or ``"pops"`` finds no training structures in the model's file.
+        """
+        check_is_fitted(self)
+        return sample_draws(self, n, random_state, parts, posterior)
 
     def score(
         self,
@@ -382,6 +457,8 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self._predictor = Predictor(
             self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
         )
+        self.draw_scales_: DrawScales = draw_scales(self.misfit_)
+        self._novelty = NoveltyMeter(self._features, self._whitening, self._posterior, self.noise_)
         self.n_inducing_ = len(self._whitening.block)
         evidence = Evidence(self._factors, self._whitening.block)
         noise = torch.tensor([self.noise_[group] for group in evidence.groups], dtype=torch.float64)
