@@ -58,7 +58,7 @@ def print_evaluation(result: EvaluationResult) -> None:
     for kind in result.comparisons:
         console.print(_metrics_table(kind, result.rows(kind)))
     for finding in findings(result):
-        if finding.verdict == "warning" or " of " not in finding.text.split(":")[0]:
+        if finding.verdict == "warning" or finding.config_type == ALL:
             print_finding(finding)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from kernpot.cli.console import console, print_evaluation, progress_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
-from kernpot.report import describe_model, write_html, write_plots
+from kernpot.report import describe_model, findings, write_html, write_plots
 from kernpot.storage import load, read_model
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import EvaluationResult
@@ -32,7 +33,11 @@ def evaluate(
     Prints a table for each kind of label, by config_type (a name in each
     structure's info): mean absolute and rms error, rms predicted std, the
     share of labels inside the predicted 50, 68, 90 and 95 % intervals, rms
-    error / std (1 is ideal), and the rank correlation of error and std.
+    error / std (1 is ideal), and the rank correlation of error and std. Then
+    says in words what that means, as far as the structures suffice to tell.
+
+    The report adds reliability diagrams, coverage by group and by std,
+    histograms, proper scores and sampling errors.
 
     [bold]Examples[/]
 
@@ -55,7 +60,8 @@ def evaluate(
 def write_report(folder: Path, title: str, result: EvaluationResult, header: dict[str, Any]) -> Path:
     """Write plots, metrics.json and report.html; return the page."""
     plots = write_plots(result, folder)
-    metrics = {"title": title, "model_sha256": header["sha256"], **result.to_dict()}
+    sentences = [asdict(finding) for finding in findings(result)]
+    metrics = {"title": title, "model_sha256": header["sha256"], "findings": sentences, **result.to_dict()}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     page = folder / "report.html"
     write_html(page, title, result, plots, describe_model(header))

@@ -1,4 +1,4 @@
-"""What an evaluation found, in sentences."""
+"""What an evaluation found, in sentences; small samples are described but not judged."""
 
 from __future__ import annotations
 
@@ -14,14 +14,28 @@ MIN_STRUCTURES = 10
 """Below this, coverage is reported without a verdict; nor is one given for widths wrong by less than 10 %."""
 
 NAMES = {"energy": "Energies", "forces": "Forces", "stress": "Stresses"}
+_COMPONENTS = {"energy": "energies", "forces": "force components", "stress": "stress components"}
+_DECILE_TOLERANCE = 0.05
+_SHARP_ENOUGH = 0.85
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and whether it is good news (``"good"``), bad (``"warning"``) or neither (``"note"``)."""
+    """One sentence about one kind of label.
+
+    Attributes
+    ----------
+    verdict : {"good", "warning", "note"}
+        Good news, bad news, or neither.
+    text : str
+        The sentence.
+    config_type : str
+        The group it is about; ``"all"`` for all structures.
+    """
 
     verdict: Literal["good", "warning", "note"]
     text: str
+    config_type: str
 
 
 def findings(result: EvaluationResult) -> list[Finding]:
@@ -29,41 +43,97 @@ def findings(result: EvaluationResult) -> list[Finding]:
     found = []
     for row in result.metrics:
         found.append(_coverage(row))
-        if row.config_type == ALL and row.kind == "forces" and row.spearman is not None and row.n_components >= 100:
-            found.append(_ranking(row))
+        if row.config_type == ALL:
+            more = (_deciles(row), _ranking(row), _vanishing(row))
+            found += [finding for finding in more if finding is not None]
     return found
 
 
 def _coverage(row: Metrics) -> Finding:
     who = NAMES[row.kind] + ("" if row.config_type == ALL else f" of {row.config_type}")
-    start = f"{who}: mean absolute error {row.mae:.3g} {row.unit}; 90 % intervals cover {100 * row.coverage[0.9]:.0f} %"
-    if row.coverage_range is None or row.n_structures < MIN_STRUCTURES:
-        count = "1 structure is" if row.n_structures == 1 else f"{row.n_structures} structures are"
-        return Finding("note", f"{start}, but {count} too few to judge that.")
+    error = f"mean absolute error {row.mae:.3g} {row.unit}"
+    if row.n_judged == 0:
+        return Finding("note", f"{who} vanish by symmetry: no interval could miss them ({error}).", row.config_type)
+    held = f"90 % intervals hold {100 * row.coverage[0.9]:.0f} % of labels"
+    if row.coverage_range is None or row.n_structures_judged < MIN_STRUCTURES:
+        count = "1 structure is" if row.n_structures_judged == 1 else f"{row.n_structures_judged} structures are"
+        return Finding("note", f"{who}: {count} too few to tell{_appearance(row)} ({held}; {error}).", row.config_type)
     low, high = row.coverage_range
-    margin = f"{100 * low:.0f} to {100 * high:.0f} % within sampling error"
+    tail = f"{held} ({100 * low:.0f} to {100 * high:.0f} % within sampling error); {error}."
     material = not 0.9 < row.width_factor < 1.1
     if high < 0.9 and material:
-        return Finding(
-            "warning", f"{start} ({margin}): over-confident, they should be {_times(row.width_factor)} wider."
-        )
+        text = f"{who} are over-confident by {_times(row.width_factor)}{_factor_range(row)}: {tail}"
+        return Finding("warning", text, row.config_type)
     # Where everything is covered, the size of the errors still tells cautious from right (as if one per structure).
-    too_small = float(chi2.cdf(row.n_structures * row.rms_z**2, row.n_structures)) < 0.05
+    too_small = float(chi2.cdf(row.n_structures_judged * row.rms_z**2, row.n_structures_judged)) < 0.05
     if (low > 0.9 or too_small) and material:
-        return Finding("note", f"{start} ({margin}): cautious, they could be {_times(1 / row.width_factor)} narrower.")
-    tail = ""
+        text = f"{who} are cautious, with stds {_times(1 / row.width_factor)} too wide: {tail}"
+        return Finding("note", text, row.config_type)
     if row.rms_z > 1.5:
-        tail = f" A few errors are far outside, though: rms error / std is {row.rms_z:.1f}."
-    return Finding("note" if tail else "good", f"{start} ({margin}): consistent.{tail}")
+        tail += f" A few errors are far outside, though: rms error / std is {row.rms_z:.1f}."
+        return Finding("note", f"{who} are mostly right about their errors: {tail}", row.config_type)
+    if low < _SHARP_ENOUGH:
+        text = f"{who} are consistent with their stds as far as {row.n_structures_judged} structures can tell: {tail}"
+        return Finding("note", text, row.config_type)
+    return Finding("good", f"{who} are consistent with their stds: {tail}", row.config_type)
 
 
-def _ranking(row: Metrics) -> Finding:
-    value = row.spearman or 0.0
-    text = f"rank correlation {value:.2f} between |error| and std of the {row.n_components} force components"
-    if value < 0.15:
-        return Finding("warning", f"Stds hardly tell where force errors are large ({text}).")
-    return Finding("note", f"Larger stds mean larger force errors ({text}; even perfect stds stay well below 1).")
+def _deciles(row: Metrics) -> Finding | None:
+    """Tenths of the predicted std in which 90 % intervals hold a clearly different share."""
+    wrong = [
+        decile
+        for decile in row.deciles
+        if decile.coverage_range is not None
+        and not decile.coverage_range[0] <= 0.9 <= decile.coverage_range[1]
+        and abs(decile.coverage - 0.9) > _DECILE_TOLERANCE
+    ]
+    if not wrong or row.n_structures_judged < MIN_STRUCTURES:
+        return None
+    worst = max(wrong, key=lambda decile: abs(decile.coverage - 0.9))
+    text = (
+        f"{NAMES[row.kind]} sorted by std: in {len(wrong)} of {len(row.deciles)} tenths 90 % intervals are off by more "
+        f"than 5 points; the worst hold {100 * worst.coverage:.0f} % (where stds are near {worst.std:.2g} {row.unit})."
+    )
+    return Finding("warning" if worst.coverage < 0.9 else "note", text, row.config_type)
+
+
+def _ranking(row: Metrics) -> Finding | None:
+    if row.kind != "forces" or row.n_judged < 100 or row.spearman is None or row.spearman_oracle is None:
+        return None
+    text = (
+        f"rank correlation {row.spearman:.2f} between |error| and std of the {row.n_judged} force components, where "
+        f"perfect stds of the same spread would reach {row.spearman_oracle:.2f}"
+    )
+    if row.spearman < 0.15 and row.spearman < 0.5 * row.spearman_oracle:
+        return Finding("warning", f"Stds hardly tell where force errors are large ({text}).", row.config_type)
+    return Finding("note", f"Larger stds mean larger force errors ({text}).", row.config_type)
+
+
+def _vanishing(row: Metrics) -> Finding | None:
+    if not 0 < row.n_vanishing < row.n_components:
+        return None
+    text = (
+        f"{row.n_vanishing} of {row.n_components} {_COMPONENTS[row.kind]} vanish by symmetry, in label, prediction and "
+        "std alike: they are left out of all numbers about intervals."
+    )
+    return Finding("note", text, row.config_type)
+
+
+def _appearance(row: Metrics) -> str:
+    """What a sample too small for a verdict looks like, where it is not near 1."""
+    if row.n_structures_judged < 2 or 0.7 < row.width_factor < 1.4:
+        return ""
+    if row.width_factor > 1:
+        return f", though these look over-confident by {_times(row.width_factor)}"
+    return f", though these look cautious by {_times(1 / row.width_factor)}"
+
+
+def _factor_range(row: Metrics) -> str:
+    if "width_factor" not in row.ranges:
+        return ""
+    low, high = row.ranges["width_factor"]
+    return f" ({low:.2g} to {high:.2g}x)" if high < 100 else ""
 
 
 def _times(factor: float) -> str:
-    return f"{factor:.2g} times" if factor < 100 else "very much"
+    return f"{factor:.2g}x" if factor < 100 else "more than 100x"

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
 
 from kernpot.report.findings import findings
-from kernpot.report.plots import TITLES
+from kernpot.report.panels import TITLES
 from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import EvaluationResult
 
 CAPTIONS = {
-    "reliability": "Reliability: a curve below the diagonal means over-confident intervals; the dot marks 90 %.",
+    "reliability": "Reliability: a curve below the diagonal means over-confident intervals; the dot marks 90 %. "
+    "The band is what sampling error leaves open for all structures together.",
+    "groups": "By config_type (number of structures): share of labels inside 90 % intervals, with its sampling error. "
+    "Open circles: too few structures to tell.",
+    "deciles": "From the surest tenth of the predictions to the least sure: do 90 % intervals hold 90 % in each? "
+    "Green: within 5 points.",
     "error_std": "Errors against predicted stds: binned rms errors (black) on the solid line mean right stds.",
     "z_histogram": "Errors in units of their std, beside the standard normal density they should follow.",
 }
@@ -57,11 +63,11 @@ def write_html(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": lambda value: f"{value:.3g}", "percent": lambda value: f"{100 * value:.0f} %"}
+    environment.filters |= {"number": _number, "percent": _percent, "numbers": _numbers, "percents": _percents}
     parity = [
         _picture(plots[f"parity_{kind}"], f"{TITLES[kind]}: predicted against label.") for kind in result.comparisons
     ]
-    others = [[_picture(plots[name], caption)] for name, caption in CAPTIONS.items()]
+    others = [[_picture(plots[name], caption)] for name, caption in CAPTIONS.items() if name in plots]
     page = environment.get_template("page.html.j2").render(
         title=title,
         lead=f"{result.n_structures} structures, {result.n_atoms} atoms, compared with their labels.",
@@ -73,6 +79,23 @@ def write_html(
         model=model,
     )
     Path(path).write_text(page, encoding="utf-8")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def _numbers(span: tuple[float, float] | Undefined) -> str:
+    """A range in brackets; nothing where there is none."""
+    return "" if isinstance(span, Undefined) else f" ({span[0]:.3g} to {span[1]:.3g})"
+
+
+def _percents(span: tuple[float, float] | None) -> str:
+    return "" if span is None else f" ({100 * span[0]:.0f} to {100 * span[1]:.0f})"
 
 
 def _picture(path: Path, caption: str) -> _Picture:

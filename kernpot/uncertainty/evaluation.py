@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from kernpot.errors import StructureError
 from kernpot.prediction import Prediction
 from kernpot.structures.labels import LabelledStructure, label_structures
-from kernpot.uncertainty.metrics import FloatArray, Metrics, compute_metrics
+from kernpot.tails import half_width, normal_score
+from kernpot.uncertainty.metrics import Metrics, compute_metrics
+from kernpot.uncertainty.scores import FloatArray, standardised, vanishing
 
 if TYPE_CHECKING:
     from kernpot.potential import Potential
@@ -39,6 +42,8 @@ class Comparison:
         Index of the structure in the evaluated list.
     config_type : ndarray of str of shape (n,)
         Its `config_type`.
+    degrees_of_freedom : float
+        Of the tails that were predicted; infinite for Gaussian ones.
     """
 
     kind: str
@@ -48,6 +53,7 @@ class Comparison:
     epistemic_std: FloatArray
     structure: NDArray[np.int64]
     config_type: NDArray[np.str_]
+    degrees_of_freedom: float = math.inf
 
     @property
     def unit(self) -> str:
@@ -64,11 +70,47 @@ class Comparison:
         """Names present, sorted."""
         return sorted(set(self.config_type.tolist()))
 
+    @cached_property
+    def vanishing(self) -> NDArray[np.bool_]:
+        """Components that vanish by symmetry: calibration is not judged by them."""
+        return vanishing(self.label, self.mean, self.epistemic_std)
+
+    @property
+    def judged(self) -> Comparison:
+        """The comparison without the components that vanish by symmetry."""
+        kept = ~self.vanishing
+        return Comparison(
+            self.kind,
+            self.label[kept],
+            self.mean[kept],
+            self.std[kept],
+            self.epistemic_std[kept],
+            self.structure[kept],
+            self.config_type[kept],
+            self.degrees_of_freedom,
+        )
+
+    @property
+    def score(self) -> FloatArray:
+        """Errors as quantiles of the standard normal: standard normal where the predicted distributions are right."""
+        return normal_score(standardised(self.error, self.std), self.degrees_of_freedom)
+
+    def half_width(self, level: float) -> FloatArray:
+        """Half the predicted central intervals of probability `level`."""
+        return half_width(level, self.degrees_of_freedom) * self.std
+
     def metrics(self, config_type: str = ALL) -> Metrics:
         """Metrics of all components, or of those of one `config_type`."""
         chosen = np.full(self.label.size, True) if config_type == ALL else self.config_type == config_type
         return compute_metrics(
-            self.kind, config_type, self.unit, self.error[chosen], self.std[chosen], self.structure[chosen]
+            self.kind,
+            config_type,
+            self.unit,
+            self.error[chosen],
+            self.std[chosen],
+            self.structure[chosen],
+            self.vanishing[chosen],
+            self.degrees_of_freedom,
         )
 
 
@@ -167,6 +209,7 @@ class _Piece:
     structure: int
     config_type: str
     values: FloatArray
+    degrees_of_freedom: float
 
 
 def _compare(index: int, item: LabelledStructure, prediction: Prediction) -> list[_Piece]:
@@ -182,7 +225,7 @@ def _compare(index: int, item: LabelledStructure, prediction: Prediction) -> lis
             continue
         parts = (label, quantity.mean, quantity.std, quantity.epistemic_std)
         values = factor * np.stack([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
-        pieces.append(_Piece(kind, index, item.config_type or NO_CONFIG_TYPE, values))
+        pieces.append(_Piece(kind, index, item.config_type or NO_CONFIG_TYPE, values, quantity.degrees_of_freedom))
     return pieces
 
 
@@ -191,7 +234,8 @@ def _join(kind: str, pieces: list[_Piece]) -> Comparison:
     label, mean, std, epistemic_std = np.concatenate([piece.values for piece in pieces], axis=1)
     structure = np.repeat(np.array([piece.structure for piece in pieces], dtype=np.int64), lengths)
     config_type = np.repeat(np.array([piece.config_type for piece in pieces]), lengths)
-    return Comparison(kind, label, mean, std, epistemic_std, structure, config_type)
+    tails = pieces[0].degrees_of_freedom  # a potential has one for each kind
+    return Comparison(kind, label, mean, std, epistemic_std, structure, config_type, tails)
 
 
 def _jsonable(value: Any) -> Any:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from kernpot.report.plots import error_std_plot, parity_plot, reliability_plot, write_plots, z_histogram
+from kernpot.report import (
+    decile_plot,
+    error_std_plot,
+    group_plot,
+    parity_plot,
+    reliability_plot,
+    write_plots,
+    z_histogram,
+)
 from kernpot.uncertainty import EvaluationResult, evaluate
 from tests.fakes import LennardJones, drawn_frames
 
@@ -64,6 +73,39 @@ def test_binned_errors_of_a_right_model_lie_on_the_diagonal(result: EvaluationRe
     assert np.mean(bins[:, 1] / bins[:, 0]) == pytest.approx(1, abs=0.1)
 
 
+def test_groups_are_shown_with_their_sampling_error(result: EvaluationResult) -> None:
+    axes = group_plot(result).axes[1]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["crystal (30)", "cluster (30)", "all (60)"]
+    row = result.rows("forces")[0]
+    lines = [np.array(line.get_xydata()) for line in axes.get_lines()]
+    assert any(line.shape == (2, 2) and (line[:, 0] == row.coverage_range).all() for line in lines)
+    assert any(line.shape == (1, 2) and line[0, 0] == row.coverage[0.9] for line in lines)
+
+
+def test_groups_too_small_for_a_verdict_are_drawn_open() -> None:
+    axes = group_plot(evaluate(LennardJones(), drawn_frames(26)[:-7])).axes[1]
+    faces = [line.get_markerfacecolor() for line in axes.get_lines() if line.get_marker() == "o"]
+    assert faces[0] != "#FFFFFF" and faces[1] == "#FFFFFF"  # ten crystals, nine clusters
+
+
+def test_tenths_of_the_std_are_shown(result: EvaluationResult) -> None:
+    figure = decile_plot(result)
+    assert figure is not None and [axes.get_title() for axes in figure.axes] == ["Force components"]
+    shares = next(np.array(line.get_ydata()) for line in figure.axes[0].get_lines() if line.get_marker() == "o")
+    assert shares == pytest.approx([decile.coverage for decile in result.rows("forces")[0].deciles])
+    assert decile_plot(evaluate(LennardJones(), drawn_frames(2))) is None
+
+
+def test_what_vanishes_by_symmetry_is_not_drawn(tmp_path: Path) -> None:
+    result = evaluate(LennardJones(), drawn_frames(2))
+    forces = result.comparisons["forces"]
+    nothing = np.zeros_like(forces.label)
+    gone = replace(forces, label=nothing, mean=nothing, epistemic_std=nothing)
+    figure = reliability_plot(EvaluationResult([gone.metrics()], {"forces": gone}, 2, 7))
+    assert "all components vanish by symmetry" in [text.get_text() for text in figure.axes[0].texts]
+
+
 def test_histogram_counts_what_lies_outside() -> None:
     wild = evaluate(LennardJones(), drawn_frames(20, std_factor=6))
     axes = z_histogram(wild).axes[1]
@@ -83,4 +125,5 @@ def test_zero_stds_and_single_labels_can_be_drawn(tmp_path: Path) -> None:
 def test_same_result_same_bytes(result: EvaluationResult, tmp_path: Path) -> None:
     first = {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}
     assert first == {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}
-    assert set(first) == {"parity_energy", "parity_forces", "parity_stress", "reliability", "error_std", "z_histogram"}
+    kinds = {"parity_energy", "parity_forces", "parity_stress"}
+    assert set(first) == kinds | {"reliability", "groups", "deciles", "error_std", "z_histogram"}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
-from kernpot.uncertainty.metrics import LEVELS, Metrics, compute_metrics, coverage_range, rank_correlation
+from kernpot.uncertainty.metrics import LEVELS, Metrics, compute_metrics
 
 N_STRUCTURES, SIZE = 200, 30
 
@@ -18,7 +17,7 @@ def sample(true_over_claimed: float = 1.0, seed: int = 0) -> tuple[np.ndarray, n
 
 
 def metrics(error: np.ndarray, std: np.ndarray, structure: np.ndarray) -> Metrics:
-    return compute_metrics("forces", "all", "eV/Å", error, std, structure)
+    return compute_metrics("stress", "all", "GPa", error, std, structure)
 
 
 def test_a_calibrated_sample_covers_what_it_claims() -> None:
@@ -28,6 +27,10 @@ def test_a_calibrated_sample_covers_what_it_claims() -> None:
     assert row.rms_z == pytest.approx(1, abs=0.05)
     assert row.width_factor == pytest.approx(1, abs=0.05)
     assert row.coverage_range is not None and row.coverage_range[0] < 0.9 < row.coverage_range[1]
+    assert row.miscalibration_area < 0.02 and row.ence is not None and row.ence < 0.1
+    assert row.spearman == pytest.approx(row.spearman_oracle, abs=0.03) and row.spearman < 0.75
+    assert row.dispersion == pytest.approx(np.sqrt(np.e - 1), rel=0.15)  # of a log-normal of unit width
+    assert row.norm_coverage is None
     assert row.n_structures == N_STRUCTURES and row.n_components == N_STRUCTURES * SIZE
 
 
@@ -51,44 +54,6 @@ def test_errors_of_a_hand_made_sample() -> None:
     assert row.spearman is None
 
 
-def test_range_counts_structures_where_components_repeat_each_other() -> None:
-    # Every component of a structure repeats one draw, so 6000 components are worth 200.
-    rng = np.random.default_rng(5)
-    z = np.repeat(rng.normal(size=N_STRUCTURES), SIZE)
-    grouped = coverage_range(z, np.repeat(np.arange(N_STRUCTURES), SIZE))
-    separate = coverage_range(z, np.arange(z.size))
-    assert grouped is not None and separate is not None
-    assert np.ptp(grouped) == pytest.approx(2 * 1.645 * np.sqrt(0.09 / N_STRUCTURES), rel=0.2)
-    assert np.ptp(grouped) / np.ptp(separate) == pytest.approx(np.sqrt(SIZE), rel=0.1)
-
-
-def test_range_holds_the_nominal_coverage_of_correlated_samples_nine_times_in_ten() -> None:
-    rng = np.random.default_rng(8)
-    structure = np.repeat(np.arange(40), 12)
-    held = 0
-    for _ in range(400):
-        z = np.sqrt(0.5) * (rng.normal(size=structure.size) + np.repeat(rng.normal(size=40), 12))
-        found = coverage_range(z, structure)
-        assert found is not None
-        held += found[0] <= 0.9 <= found[1]
-    assert held / 400 == pytest.approx(0.9, abs=0.05)
-
-
-def test_range_of_full_coverage_and_of_one_structure() -> None:
-    few, many = (coverage_range(np.zeros(n), np.arange(n)) for n in (5, 100))
-    assert few is not None and few[0] < 0.9 and few[1] == pytest.approx(1)  # five of five say nothing against 90 %
-    assert many is not None and many[0] > 0.95
-    assert coverage_range(np.zeros(30), np.zeros(30, dtype=int)) is None
-
-
-def test_rank_correlation() -> None:
-    rng = np.random.default_rng(1)
-    a, b = rng.integers(0, 8, 100).astype(float), rng.normal(size=100)
-    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
-    assert rank_correlation(a, a**3) == pytest.approx(1)
-    assert rank_correlation(a, np.ones(100)) is None
-
-
 def test_zero_std_is_infinitely_wrong_unless_the_error_is_zero() -> None:
     row = metrics(np.array([0.0, 0.0]), np.zeros(2), np.array([0, 1]))
     assert row.rms_z == 0 and row.coverage[0.5] == 1
@@ -97,5 +62,39 @@ def test_zero_std_is_infinitely_wrong_unless_the_error_is_zero() -> None:
 
 
 def test_empty_sample_is_refused() -> None:
-    with pytest.raises(ValueError, match="no forces labels in 'all'"):
+    with pytest.raises(ValueError, match="no stress labels in 'all'"):
         metrics(np.zeros(0), np.zeros(0), np.zeros(0, dtype=int))
+
+
+def test_every_tenth_of_the_stds_is_looked_at() -> None:
+    error, std, structure = sample()
+    right = metrics(error, std, structure).deciles
+    assert len(right) == 10 and right[9].coverage == pytest.approx(0.9, abs=0.04)
+    wrong = metrics(np.where(std > np.quantile(std, 0.9), 4 * error, error), std, structure).deciles
+    assert [decile.std for decile in wrong] == sorted(decile.std for decile in wrong)
+    assert all(decile.coverage == pytest.approx(0.9, abs=0.04) for decile in wrong[:9])
+    assert wrong[9].coverage < 0.5 and wrong[9].rms_z == pytest.approx(4, rel=0.1)
+    assert metrics(error[:199], std[:199], structure[:199]).deciles == ()
+
+
+def test_vanishing_components_count_in_errors_only() -> None:
+    error, std, structure = sample(2.0)
+    padded = [np.concatenate([part, filler]) for part, filler in ((error, np.zeros(6000)), (std, np.full(6000, 0.1)))]
+    gone = np.arange(12000) >= 6000
+    row = compute_metrics("forces", "all", "eV/Å", *padded, np.tile(structure, 2), gone)
+    plain = compute_metrics("forces", "all", "eV/Å", error, std, structure)
+    assert row.n_components == 12000 and row.n_vanishing == 6000 and row.n_judged == 6000
+    assert row.mae == pytest.approx(0.5 * plain.mae)
+    assert (row.coverage, row.rms_z, row.crps, row.ranges) == (plain.coverage, plain.rms_z, plain.crps, plain.ranges)
+    assert row.norm_coverage == plain.norm_coverage
+
+
+def test_where_everything_vanishes_there_is_nothing_to_judge() -> None:
+    row = compute_metrics("forces", "all", "eV/Å", np.zeros(3), np.ones(3), np.zeros(3, dtype=int), np.full(3, True))
+    assert row.mae == 0 and np.isnan(row.rms_z) and np.isnan(row.coverage[0.9])
+    assert row.n_structures_judged == 0 and row.norm_coverage is None and row.deciles == () and not row.ranges
+
+
+def test_forces_come_in_threes() -> None:
+    with pytest.raises(ValueError, match="must come in threes, atom by atom, got 4"):
+        compute_metrics("forces", "all", "eV/Å", np.zeros(4), np.ones(4), np.zeros(4, dtype=int))
