@@ -23,6 +23,10 @@ class NumericalError(KernpotError, ArithmeticError):
     """A computed quantity contradicts the mathematics beyond rounding, e.g. a negative variance."""
 
 
+class PropertyError(KernpotError, RuntimeError):
+    """A derived property found no value: a relaxation that does not converge, weights that rest on a few frames."""
+
+
 class ModelFileError(KernpotError, ValueError):
     """A model file is missing, foreign, truncated, tampered with, or of a newer schema."""
 

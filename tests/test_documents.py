@@ -15,7 +15,9 @@ def python_blocks(path: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.M | re.S)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/start.md", "docs/concepts.md", "docs/how-to.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/{name}.md" for name in ("start", "concepts", "which-uncertainty", "how-to"))]
+)
 def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatch):
     blocks = python_blocks(ROOT / name)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -33,3 +35,14 @@ def test_numbers_in_the_texts_are_those_measured():
     command = [sys.executable, str(ROOT / "benchmarks" / "report.py"), "--check"]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stdout + out.stderr
+
+
+@pytest.mark.slow
+def test_pictures_of_a_page_are_those_its_script_draws(tmp_path):
+    page = (ROOT / "docs" / "which-uncertainty.md").read_text()
+    script = ROOT / "docs" / "figures" / "which_uncertainty.py"
+    out = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == set(re.findall(r"\(figures/(\w+\.png)\)", page))
+    assert drawn == {path.name for path in script.parent.glob("*.png")}

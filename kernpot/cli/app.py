@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import kernpot
-from kernpot.cli import demo, evaluate, fit, info, md
+from kernpot.cli import demo, evaluate, fit, info, md, properties
 from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning
 
@@ -53,6 +53,7 @@ app = typer.Typer(
       kernpot fit train.xyz -o si.kernpot
       kernpot evaluate si.kernpot test.xyz --report report/
       kernpot md si.kernpot start.xyz --temperature 600
+      kernpot properties si.kernpot diamond.xyz
       kernpot info si.kernpot
 
     [dim]Exit codes: 0 done, 1 an error (one message says what), 2 wrong usage, 3 the gate stopped a simulation,
@@ -67,6 +68,7 @@ app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("md")(md.md)
+app.command("properties")(properties.properties)
 app.command("info")(info.info)
 
 

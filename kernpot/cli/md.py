@@ -56,7 +56,7 @@ def md(
     new_file(output, force, (model, start))
     around = new_file(output.with_name(f"{output.stem}_gate.xyz"), force=True, inputs=(model, start))
     potential = load(model)
-    atoms = _start(start, index)
+    atoms = read_start(start, index)
     atoms.calc = potential.calculator()
     thermalise(atoms, temperature, rng := np.random.default_rng(seed))
     dynamics = Langevin(
@@ -88,7 +88,8 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
     atoms.set_momenta(thermal[:, None] * rng.standard_normal((len(atoms), 3)))
 
 
-def _start(path: Path, index: int) -> Atoms:
+def read_start(path: Path, index: int) -> Atoms:
+    """One structure of a file, without what was said of it."""
     structures = read_structures(path)
     try:
         atoms = structures[index]

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.io import read, write
 from rich.console import Console
 from typer.testing import CliRunner
 
+from kernpot import SparseGPPotential
 from kernpot.cli import console as console_module
 from kernpot.cli import demo as demo_module
 from kernpot.cli import fit as fit_module
@@ -24,6 +26,7 @@ from kernpot.storage import load
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import UNITS
 from kernpot.uncertainty.metrics import compute_metrics
+from tests.systems import crystals, soap
 
 SMALL = ["--n-inducing", "40", "--n-max", "4", "--l-max", "3", "--cutoff", "4"]
 
@@ -90,7 +93,16 @@ def test_evaluate_prints_tables_and_writes_the_report(folder: Path, tmp_path: Pa
         "strain",
     ):
         assert text in output
-    plots = ["error_std", "parity_energy", "parity_forces", "parity_stress", "reliability", "z_histogram"]
+    plots = [
+        "deciles",
+        "error_std",
+        "groups",
+        "parity_energy",
+        "parity_forces",
+        "parity_stress",
+        "reliability",
+        "z_histogram",
+    ]
     assert sorted(path.name for path in report.iterdir()) == sorted(
         [*(f"{name}.png" for name in plots), "metrics.json", "report.html"]
     )
@@ -98,6 +110,8 @@ def test_evaluate_prints_tables_and_writes_the_report(folder: Path, tmp_path: Pa
     overall = next(row for row in metrics["metrics"] if row["kind"] == "forces" and row["config_type"] == "all")
     assert overall["n_components"] == 36 * metrics["n_structures"] == 36 * 12
     assert f"{overall['mae']:.3g}" in output
+    assert overall["unit"] == "eV/Å" and len(overall["deciles"]) == 10 and len(overall["ranges"]["crps"]) == 2
+    assert metrics["findings"][0]["text"] in output
 
 
 def test_info_shows_the_model(folder: Path) -> None:
@@ -181,7 +195,7 @@ def test_proc_cannot_be_written_to(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["energy", "forces", "stress"])
 def test_titles_of_tables_fit_80_columns(kind: str) -> None:
     """Even above the narrowest numbers: a title wraps at the width of its table."""
-    row = compute_metrics(kind, "all", UNITS[kind], np.zeros(4), np.ones(4), np.zeros(4, dtype=np.int64))
+    row = compute_metrics(kind, "all", UNITS[kind], np.zeros(6), np.ones(6), np.zeros(6, dtype=np.int64))
     out = StringIO()
     Console(file=out, width=80).print(console_module._metrics_table(kind, [row]))
     assert out.getvalue().splitlines()[0].rstrip().endswith("% intervals")
@@ -296,3 +310,33 @@ def test_demo_as_it_is_fires_the_gate_and_repeats_itself(tmp_path: Path) -> None
         assert first["metrics"] == second["metrics"]
     first, second = ((tmp_path / folder / "heating_gate.xyz").read_bytes() for folder in ("first", "second"))
     assert first == second
+
+
+@pytest.fixture(scope="module")
+def copper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of copper, a crystal near its minimum, and a slab."""
+    path = tmp_path_factory.mktemp("copper")
+    SparseGPPotential(soap(), n_inducing=30, random_state=0).fit(crystals(12)).save(path / "cu.kernpot")
+    write(path / "cu.xyz", bulk("Cu", a=3.7))
+    thin = bulk("Cu", cubic=True)
+    thin.pbc = [True, True, False]
+    write(path / "slab.xyz", thin)
+    return path
+
+
+def test_properties_come_with_intervals(copper: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cu.json"
+    output = run("properties", copper / "cu.kernpot", copper / "cu.xyz", "--draws", 8, "-o", out)
+    assert "C44" in output and "C45" not in output and "GPa" in output and "90% from" in output
+    found = json.loads(out.read_text())
+    assert set(found) == {"a", "b", "c", "V0", "E0", "B0", "B0'", "C11", "C12", "C44", "K (Hill)", "G (Hill)"}
+    assert abs(found["V0"]["value"] - 3.59**3 / 4) < 0.3
+    bulk_moduli = [found[name] for name in ("B0", "K (Hill)")]
+    assert all(q["interval"][0] < q["value"] < q["interval"][1] and q["std"] > 0 for q in bulk_moduli)
+    assert abs(bulk_moduli[0]["value"] - bulk_moduli[1]["value"]) < 0.05 * bulk_moduli[0]["value"]
+    assert "exists" in run("properties", copper / "cu.kernpot", copper / "cu.xyz", "-o", out, code=1)
+
+
+def test_properties_of_a_slab_are_refused(copper: Path) -> None:
+    output = run("properties", copper / "cu.kernpot", copper / "slab.xyz", code=1)
+    assert "periodic in three directions" in output
