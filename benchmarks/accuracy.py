@@ -7,45 +7,46 @@ Writes results/accuracy_<set>.json: errors and coverage of the intervals, overal
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from common import DATASETS, Clock, Setting, peak_memory, read_result, species_of, write_result
 
 from kernpot import SparseGPPotential
+from kernpot.uncertainty import evaluate
 
 
 def scores(gp: SparseGPPotential, frames: list[Atoms]) -> dict[str, Any]:
-    """Errors and 90 % coverage of energies per atom and force components."""
-    rows = []
-    for atoms, p in zip(frames, gp.predict_full(frames), strict=True):
-        n = len(atoms)
-        row: dict[str, Any] = {"group": str(atoms.info.get("config_type", ""))}
-        if "energy" in atoms.calc.results:
-            error = p.energy.mean - atoms.get_potential_energy()
-            row["energy"] = (np.array([error / n]), np.array([float(p.energy.std) / n]))
-        if "forces" in atoms.calc.results:
-            row["forces"] = ((p.forces.mean - atoms.get_forces()).ravel(), p.forces.std.ravel())
-        rows.append(row)
+    """Errors and calibration by kind of label, overall and per config_type; eV/atom, eV/A, eV/A^3."""
+    result = evaluate(gp, frames)
     out: dict[str, Any] = {}
-    for group in ["all", *sorted({r["group"] for r in rows if r["group"]})]:
-        chosen = [r for r in rows if group in ("all", r["group"])]
-        out[group] = {"structures": len(chosen)}
-        for kind in ("energy", "forces"):
-            if any(kind in r for r in chosen):
-                error, std = (np.concatenate([r[kind][k] for r in chosen if kind in r]) for k in (0, 1))
-                out[group][kind] = {
-                    "mae": float(np.abs(error).mean()),
-                    "rmse": float(np.sqrt(np.mean(error**2))),
-                    "coverage_90": float(np.mean(np.abs(error) <= 1.6448536 * std)),
-                    "mean_std": float(std.mean()),
-                    "n": len(error),
-                }
+    for m in result.metrics:
+        to_model_units = {"energy": 1e-3, "forces": 1.0, "stress": units.GPa}[m.kind]
+        row = out.setdefault(m.config_type, {"structures": m.n_structures})
+        row[m.kind] = {
+            "mae": to_model_units * m.mae,
+            "rmse": to_model_units * m.rmse,
+            "rms_std": to_model_units * m.sharpness,
+            "coverage": {str(level): share for level, share in m.coverage.items()},
+            "coverage_range": m.coverage_range,
+            "rms_z": m.rms_z,
+            "miscalibration_area": m.miscalibration_area,
+            "spearman": m.spearman,
+            "spearman_oracle": m.spearman_oracle,
+            "deciles": [d.coverage for d in m.deciles],
+            "n": m.n_components,
+            "vanishing": m.n_vanishing,
+        }
     return out
+
+
+def finite(numbers: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity (Gaussian tails): None."""
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def main(names: list[str]) -> None:
@@ -67,7 +68,7 @@ def main(names: list[str]) -> None:
                 "test": result,
                 "published": data.published,
                 "noise": gp.noise_,
-                "misfit": {kind: asdict(misfit) for kind, misfit in gp.misfit_.items()},
+                "misfit": {kind: finite(asdict(misfit)) for kind, misfit in gp.misfit_.items()},
                 "fit": fit,
                 "peak_memory_GB": peak_memory(),
                 "leave_one_out": gp.summary_["hyperparameters"]["leave_one_out"],
@@ -77,11 +78,16 @@ def main(names: list[str]) -> None:
             parts = [f"{name:8s} {group:12s} {row['structures']:4d} structures"]
             if "energy" in row:
                 e = row["energy"]
-                parts.append(f"energy MAE {1e3 * e['mae']:.2f} meV/atom, 90 % covers {100 * e['coverage_90']:.0f} %")
+                parts.append(
+                    f"energy MAE {1e3 * e['mae']:.2f} meV/atom, 90 % covers {100 * e['coverage']['0.9']:.0f} %"
+                )
             if "forces" in row:
                 f = row["forces"]
                 parts.append(
-                    f"forces MAE {f['mae']:.4f}, RMSE {f['rmse']:.4f} eV/A, 90 % covers {100 * f['coverage_90']:.1f} %"
+                    f"forces MAE {f['mae']:.4f}, RMSE {f['rmse']:.4f} eV/A, "
+                    f"90 % covers {100 * f['coverage']['0.9']:.1f} %,"
+                    f" 50 % {100 * f['coverage']['0.5']:.1f} %, deciles "
+                    + " ".join(f"{100 * d:.0f}" for d in f["deciles"])
                 )
             print("; ".join(parts), flush=True)
 

@@ -21,6 +21,7 @@ from kernpot import SOAPKernel, SparseGPPotential, read_structures
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"
 RESULTS = HERE / "results"
+FIGURES = HERE.parent / "docs" / "figures"  # those that pages show
 
 
 @dataclass(frozen=True)
