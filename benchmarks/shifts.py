@@ -7,7 +7,7 @@ EMT splits are computed on the fly: noise-free, with elements that no data set h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ class Split(NamedTuple):
     setting: Setting
     train: list[Atoms]
     test: dict[str, list[Atoms]]
+    familiar: Collection[str] = ()  # test groups that are like the training structures
 
 
 def groups(frames: list[Atoms]) -> dict[str, list[Atoms]]:
@@ -56,7 +57,7 @@ def solids() -> Iterator[Split]:
         train = DATASETS[element].train()
         by_type = groups(train)
         rest = [a for i, a in enumerate(train) if i % 5]
-        yield Split(f"{element}, every fifth", "none", SOLID, rest, groups(train[::5]))
+        yield Split(f"{element}, every fifth", "none", SOLID, rest, groups(train[::5]), by_type)
         for left_out in by_type:
             others = [a for name, frames in by_type.items() if name != left_out for a in frames]
             test = {left_out: thinned(by_type[left_out])}
@@ -118,7 +119,7 @@ def molecules() -> Iterator[Split]:
             frames.setdefault((atoms.info["config_type"], atoms.info["split"]), []).append(atoms)
         learnt = [a for kind in ["isolated_atom", *train] for a in frames[kind, "train"]]
         tests = {k: frames[k, "test"] + ([] if k in train else frames[k, "train"]) for k in test}
-        yield Split(name, "hotter", MOLECULE, learnt, {k: v[:40] for k, v in tests.items()})
+        yield Split(name, "hotter", MOLECULE, learnt, {k: v[:40] for k, v in tests.items()}, train)
     frames3 = DATASETS["3bpa"].train()
     free, bound = [a for a in frames3 if len(a) == 1], [a for a in frames3 if len(a) > 1]
     bound.sort(key=lambda a: float(np.mean(a.get_forces() ** 2)))
@@ -134,7 +135,7 @@ def emt() -> Iterator[Split]:
         test["-3 %"] = dynamics(symbol, cold, 5, seed=4, stretch=0.97)
         crystal = dynamics(symbol, cold, 5, seed=5)
         test["vacancy"] = [labelled(a[[k for k in range(len(a)) if k != 3]]) for a in crystal]
-        yield Split(f"{symbol} (EMT) at {cold} K", "hotter, strained, vacancy", SOLID, train, test)
+        yield Split(f"{symbol} (EMT) at {cold} K", "hotter, strained, vacancy", SOLID, train, test, [f"{cold} K"])
 
 
 def dynamics(symbol: str, kelvin: float, n: int, seed: int, stretch: float = 1.0) -> list[Atoms]:

@@ -1,4 +1,4 @@
-"""Tables of results/selection.json and results/detection.json for the texts."""
+"""Tables of what was measured of uncertainties, for the texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import RESULTS, read_result
+from common import DATASETS, RESULTS, read_result
 from speed_tables import table
 
 
@@ -69,4 +69,100 @@ def detection() -> str:
     return "\n\n".join(parts)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"selection": selection, "detection": detection}
+def percent(share: float | None) -> str:
+    """A share of one as per cent; a dash where there was nothing to judge."""
+    return "-" if share is None or np.isnan(share) else f"{100 * share:.0f} %"
+
+
+def coverage() -> str:
+    """Coverage on the published test parts, overall and per config_type."""
+    rows = []
+    for name in DATASETS:
+        if not (RESULTS / f"accuracy_{name}.json").exists():
+            continue
+        for group, row in read_result(f"accuracy_{name}")["test"].items():
+            for kind in ("energy", "forces"):
+                r = row.get(kind)
+                if r is None or (group != "all" and kind == "energy" and row["structures"] < 5):
+                    continue
+                deciles = r["deciles"]
+                rows.append(
+                    [
+                        name,
+                        group,
+                        kind,
+                        str(r["n"] - r["vanishing"]),
+                        *(percent(r["coverage"][level]) for level in ("0.5", "0.68", "0.9", "0.95")),
+                        f"{r['rms_z']:.2f}",
+                        f"{100 * min(deciles):.0f} to {100 * max(deciles):.0f} %" if deciles else "-",
+                        "-" if r["spearman"] is None else f"{r['spearman']:.2f} ({r['spearman_oracle']:.2f})",
+                    ]
+                )
+    header = ["data", "group", "labels", "judged", "50 %", "68 %", "90 %", "95 %", "rms(z)"]
+    return table([*header, "90 % in deciles of std", "Spearman (oracle)"], rows)
+
+
+def shifts() -> str:
+    """Coverage on data unlike the training data."""
+    if not (RESULTS / "coverage.json").exists():
+        return "Not measured yet: `python benchmarks/coverage.py`."
+    rows, unfamiliar = [], []
+    for r in read_result("coverage")["rows"]:
+        f, e = r["forces"], r["energy"]
+        if not r["familiar"] and f["n"] >= _MANY:
+            unfamiliar.append(f["coverage"]["0.9"])
+        rows.append(
+            [
+                r["split"],
+                r["group"] + (" (like the training data)" if r["familiar"] else ""),
+                str(f["n"]),
+                f"{f['rmse']:.3g}",
+                f"{f['sharpness']:.3g}",
+                percent(f["coverage"]["0.5"]),
+                percent(f["coverage"]["0.9"]),
+                f"{percent(e['coverage']['0.9'])} of {e['n']}",
+            ]
+        )
+    c = np.array(unfamiliar)
+    told = (
+        f"Of {len(c)} unfamiliar groups of at least {_MANY} force components, 90 % intervals hold 85 to 95 % in "
+        f"{np.sum((c >= 0.85) & (c <= 0.95))}, less in {np.sum(c < 0.85)} and more in {np.sum(c > 0.95)}; at least "
+        f"80 % in {np.sum(c >= 0.8)}."
+    )
+    header = ["trained on", "tested on", "force components", "rms error, eV/A", "rms std, eV/A", "in 50 %", "in 90 %"]
+    return "\n\n".join([told, table([*header, "energies in 90 %"], rows)])
+
+
+def draws() -> str:
+    """Cost of evaluating draws."""
+    if not (RESULTS / "draws.json").exists():
+        return "Not measured yet: `python benchmarks/draws.py`."
+    rows = []
+    for name, r in read_result("draws").items():
+        for size in (k for k in r if k.isdigit()) if isinstance(r, dict) else ():
+            both, one = (r[k][size]["ratio_to_mean"] for k in ("parameter+unrepresented", "parameter"))
+            mean = r[size]
+            rows.append(
+                [
+                    f"{name}, {size} atoms",
+                    f"{mean['mean_ms']:.1f}",
+                    f"{both['20']:.1f}",
+                    f"{one['20']:.1f}",
+                    f"{both['64']:.1f}",
+                    f"{mean['predict_full_ms'] / mean['mean_ms']:.0f}",
+                ]
+            )
+    header = ["system", "mean, ms", "20 draws", "20 draws, parameter part alone", "64 draws", "every std"]
+    return f"CPU time of one thread; all but the first as multiples of the mean.\n\n{table(header, rows)}"
+
+
+# Fewer force components say little of a coverage.
+_MANY = 100
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "coverage": coverage,
+    "shifts": shifts,
+    "draws": draws,
+    "selection": selection,
+    "detection": detection,
+}

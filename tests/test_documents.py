@@ -45,4 +45,9 @@ def test_pictures_of_a_page_are_those_its_script_draws(tmp_path):
     assert out.returncode == 0, out.stderr
     drawn = {path.name for path in tmp_path.glob("*.png")}
     assert drawn == set(re.findall(r"\(figures/(\w+\.png)\)", page))
-    assert drawn == {path.name for path in script.parent.glob("*.png")}
+
+
+def test_every_picture_is_shown_and_every_shown_one_is_there():
+    pages = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    shown = set(re.findall(r"\(figures/(\w+\.png)\)", pages))
+    assert shown == {path.name for path in (ROOT / "docs" / "figures").glob("*.png")}

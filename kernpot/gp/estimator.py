@@ -457,7 +457,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self._predictor = Predictor(
             self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
         )
-        self.draw_scales_: DrawScales = draw_scales(self.misfit_)
+        self.draw_scales_: DrawScales = draw_scales(self.misfit_, {kind_of(group) for group in self._factors})
         self._novelty = NoveltyMeter(self._features, self._whitening, self._posterior, self.noise_)
         self.n_inducing_ = len(self._whitening.block)
         evidence = Evidence(self._factors, self._whitening.block)

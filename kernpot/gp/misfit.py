@@ -24,7 +24,7 @@ Errors are a mixture of well and badly described environments: their tails are t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -121,13 +121,18 @@ class DrawScales(NamedTuple):
     unrepresented: float
 
 
-def draw_scales(misfit: Mapping[str, Misfit]) -> DrawScales:
+def draw_scales(misfit: Mapping[str, Misfit], learnt: Collection[str]) -> DrawScales:
     """Scales with which draws reproduce errors on structures left out.
 
-    One potential has one scale: that of forces, which are the most; where there are none that of energies, or stress.
+    One potential has one scale: that of forces, which are the most; where none were learnt that of energies.
+
+    Parameters
+    ----------
+    misfit : mapping of str to Misfit
+    learnt : collection of str
+        Kinds of labels in the fit.
     """
-    factors = [misfit[kind].factor for kind in ("forces", "energy", "stress") if misfit[kind].factor > 0]
-    return DrawScales(math.hypot(1.0, factors[0]) if factors else 1.0, 1.0)
+    return DrawScales(math.hypot(1.0, misfit["forces" if "forces" in learnt else "energy"].factor), 1.0)
 
 
 class Surroundings:

@@ -187,9 +187,9 @@ def test_variance_of_a_label(rng):
 
 def test_draws_have_the_scale_of_forces():
     misfit = {"energy": Misfit(0.0, 3.0), "forces": Misfit(0.1, 4.0), "stress": Misfit(0.1)}
-    assert draw_scales(misfit) == (pytest.approx(np.sqrt(17)), 1.0)
-    assert draw_scales(misfit | {"forces": Misfit(0.1)}).parameter == pytest.approx(np.sqrt(10))
-    assert draw_scales({kind: Misfit(0.1) for kind in misfit}) == (1.0, 1.0)
+    assert draw_scales(misfit, {"energy", "forces"}) == (pytest.approx(np.sqrt(17)), 1.0)
+    assert draw_scales(misfit, {"energy"}).parameter == pytest.approx(np.sqrt(10))
+    assert draw_scales(misfit | {"forces": Misfit(0.1)}, {"energy", "forces"}) == (1.0, 1.0)
 
 
 def test_energies_learn_from_forces_how_wrong_the_posterior_is():

@@ -1,0 +1,97 @@
+"""Held-out structures scale the misfit, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+import kernpot
+from kernpot import SparseGPPotential, tails
+from kernpot.errors import StructureError
+from tests.systems import crystals, labelled, soap
+
+
+def noisy(frames: list[Atoms], size: float, seed: int) -> list[Atoms]:
+    """The same with noise on forces (eV/A) and energies (a tenth of it, eV/atom)."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for atoms in frames:
+        new = atoms.copy()
+        results = dict(atoms.calc.results)
+        results["forces"] = results["forces"] + size * rng.normal(size=(len(atoms), 3))
+        results["energy"] = results["energy"] + 0.1 * size * len(atoms) * rng.normal()
+        new.calc = type(atoms.calc)(new, **results)
+        out.append(new)
+    return out
+
+
+@pytest.fixture
+def gp() -> SparseGPPotential:
+    return SparseGPPotential(soap(), n_inducing=30, random_state=0).fit(noisy(crystals(25, 1), 0.05, 1))
+
+
+def scores(gp: SparseGPPotential, frames: list[Atoms]) -> tuple[float, float]:
+    """CRPS and coverage at 90 % of forces."""
+    z, s = [], []
+    for atoms, p in zip(frames, gp.predict_full(frames), strict=True):
+        s.append(p.forces.std.ravel())
+        z.append((atoms.get_forces() - p.forces.mean).ravel() / s[-1])
+    nu = p.forces.degrees_of_freedom
+    z_, s_ = np.concatenate(z), np.concatenate(s)
+    return float(np.mean(s_ * tails.crps(z_, nu))), float(np.mean(np.abs(z_) < tails.half_width(0.9, nu)))
+
+
+def test_wider_errors_widen_the_intervals_and_nothing_else(gp: SparseGPPotential) -> None:
+    held_out, others = noisy(crystals(20, 2), 0.2, 2), noisy(crystals(20, 3), 0.2, 3)
+    before = gp.predict_full(others)
+    crps, coverage = scores(gp, others)
+    assert coverage < 0.6
+    assert gp.calibrate(held_out) is gp
+    better, honest = scores(gp, others)
+    assert better < crps
+    assert honest == pytest.approx(0.9, abs=0.04)
+    for old, new in zip(before, gp.predict_full(others), strict=True):
+        np.testing.assert_array_equal(new.forces.mean, old.forces.mean)
+        np.testing.assert_array_equal(new.forces.epistemic_std, old.forces.epistemic_std)
+        assert (new.forces.std >= old.forces.std).all()
+
+
+def test_it_says_what_it_changed_and_draws_follow(gp: SparseGPPotential) -> None:
+    forces = gp.misfit_["forces"]
+    gp.calibrate(noisy(crystals(20, 2), 0.2, 2))
+    told = gp.summary_["updates"][-1]["calibration"]["forces"]
+    assert told["structures"] == 20
+    assert told["crps_after"] < told["crps_before"]
+    assert gp.misfit_["forces"].factor == pytest.approx(told["factor"] * forces.factor)
+    assert gp.misfit_["forces"].constant == pytest.approx(told["factor"] * forces.constant)
+    assert gp.draw_scales_.parameter == pytest.approx(np.hypot(1, gp.misfit_["forces"].factor))
+
+
+def test_it_survives_the_file_and_partial_fit(gp: SparseGPPotential, tmp_path) -> None:
+    gp.calibrate(noisy(crystals(20, 2), 0.2, 2))
+    gp.save(tmp_path / "a.kernpot")
+    loaded = kernpot.load(tmp_path / "a.kernpot")
+    assert loaded.misfit_ == gp.misfit_
+    assert loaded.summary_["updates"] == gp.summary_["updates"]
+    misfit = dict(gp.misfit_)
+    assert gp.partial_fit(noisy(crystals(2, 5), 0.05, 5)).misfit_ == misfit
+
+
+def test_kinds_that_too_few_structures_have_stay(gp: SparseGPPotential) -> None:
+    frames = noisy(crystals(8, 2), 0.2, 2)
+    for atoms in frames[4:]:
+        del atoms.calc.results["energy"]
+    energy = gp.misfit_["energy"]
+    gp.calibrate(frames)
+    assert gp.misfit_["energy"] == energy
+    assert "energy" not in gp.summary_["updates"][-1]["calibration"]
+
+
+def test_too_few_structures_and_unknown_elements_are_refused(gp: SparseGPPotential) -> None:
+    misfit = dict(gp.misfit_)
+    with pytest.raises(StructureError, match="at least 5 structures"):
+        gp.calibrate(crystals(4, 2))
+    with pytest.raises(StructureError, match="Au"):
+        gp.calibrate([*crystals(5, 2), labelled(crystals(1, 3, symbols="Cu3Au")[0])])
+    assert gp.misfit_ == misfit
