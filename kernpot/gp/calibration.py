@@ -16,10 +16,11 @@ from kernpot.errors import StructureError
 from kernpot.gp.leave_one_out import MIN_STRUCTURES
 from kernpot.gp.misfit import FLOOR, TOGETHER, LabelVariances, Misfit, misfit_variance, tells
 from kernpot.gp.predictor import Predictor
+from kernpot.structures.identity import identity
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 
-# Factors on the misfit that may come out; a model further off is better fitted again.
-_BOUNDS = (-np.log(20.0), np.log(20.0))
+# Logarithms of factors that may come out.
+_BOUNDS = (-np.log(100.0), np.log(100.0))
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,16 @@ class Rescaled:
 
 
 def calibrate(
-    predictor: Predictor, held_out: Sequence[LabelledStructure], misfit: dict[str, Misfit]
+    predictor: Predictor,
+    held_out: Sequence[LabelledStructure],
+    misfit: dict[str, Misfit],
+    training: Sequence[LabelledStructure],
 ) -> tuple[dict[str, Misfit], dict[str, dict[str, Any]]]:
     """Misfit scaled, kind by kind, to the least mean continuous ranked probability score on held-out structures.
 
     One number per kind is what few structures can tell; how the misfit depends on the environment, and tails, stay as
-    the fit found them on many more residuals.
+    the fit found them on many more residuals. The score is flat where the epistemic part alone is wider than the
+    errors, so the logarithm of the factor has a normal prior of unit variance, worth one structure.
 
     Parameters
     ----------
@@ -56,6 +61,8 @@ def calibrate(
     held_out : sequence of LabelledStructure
     misfit : dict of str to Misfit
         As it is.
+    training : sequence of LabelledStructure
+        What the fit has seen, as far as it is known.
 
     Returns
     -------
@@ -66,8 +73,15 @@ def calibrate(
     Raises
     ------
     StructureError
-        When no kind of label is held by enough structures.
+        When no kind of label is held by enough structures, or one of them was in the fit.
     """
+    seen = {identity(s.atoms) for s in training}
+    for s in held_out:
+        if identity(s.atoms) in seen:
+            raise StructureError(
+                f"{s.source} was in the fit: its error says nothing of structures to come. Calibrate with structures "
+                "that the fit has not seen."
+            )
     errors: dict[str, list[NDArray[np.float64]]] = {}
     parts: dict[str, list[LabelVariances]] = {}
     for s in held_out:
@@ -110,5 +124,8 @@ def _rescale(
         std = (epistemic + added).sqrt().numpy()[telling]
         return float(np.mean(std * tails.crps(error[telling] / std, misfit.degrees_of_freedom)))
 
-    best = minimize_scalar(crps, bounds=_BOUNDS, method="bounded", options={"xatol": 1e-3})
-    return scaled(best.x), Rescaled(len(errors), float(np.exp(best.x)), crps(0.0), float(best.fun))
+    def objective(log_factor: float) -> float:
+        return float(np.log(crps(log_factor))) + 0.5 * log_factor**2 / len(errors)
+
+    best = float(minimize_scalar(objective, bounds=_BOUNDS, method="bounded", options={"xatol": 1e-3}).x)
+    return scaled(best), Rescaled(len(errors), float(np.exp(best)), crps(0.0), crps(best))

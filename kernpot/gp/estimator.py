@@ -43,6 +43,7 @@ from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
+from kernpot.structures.reference import by_least_squares
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator
@@ -189,6 +190,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self.summary_: dict[str, Any] = {
             "data": describe_data(labelled),
             "data_hash": data_hash(labelled),
+            "fitted_isolated_atoms": by_least_squares(labelled, self.isolated_atoms),
             "n_components": [b.environments.shape[1] for b in data.whitening.blocks],
             "updates": [],
         }
@@ -286,12 +288,12 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         Raises
         ------
         StructureError
-            When a structure or label cannot be used, or there are too few.
+            When a structure or label cannot be used or was in the fit, or there are too few.
         """
         check_is_fitted(self)
         labelled = label_structures(held_out)
         self._frames([s.atoms for s in labelled])
-        self.misfit_, found = rescale(self._predictor, labelled, self.misfit_)
+        self.misfit_, found = rescale(self._predictor, labelled, self.misfit_, self._training or [])
         self.summary_["updates"].append({"calibration": found, "data_hash": data_hash(labelled)})
         self._condition()
         return self

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.misfit import FLOOR, Misfit, Surroundings, fit_misfit, mean_variance
+from kernpot.gp.misfit import FLOOR, TOGETHER, Misfit, Surroundings, fit_misfit, mean_variance
 from kernpot.gp.posterior import Posterior, leave_out
 from kernpot.gp.reweighting import Reweighting
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
@@ -106,25 +106,28 @@ class LeaveOneOut:
     def misfit(self) -> dict[str, Misfit]:
         """Misfit of every label kind that enough structures have."""
         found = {
-            kind: fit_misfit(r, self.own[kind], self.pooled[kind], self.unrepresented[kind], FLOOR[kind])
+            kind: fit_misfit(
+                r, self.own[kind], self.pooled[kind], self.unrepresented[kind], FLOOR[kind], TOGETHER[kind]
+            )
             for kind, r in self.residuals.items()
             if len(r) >= MIN_STRUCTURES
         }
         if "energy" in found:
             forces = found.get("forces", Misfit(0.0))
-            found["energy"] = replace(_with_forces(found["energy"], forces.factor), reach=self.reach)
+            error = float(np.sqrt(np.mean(np.concatenate(self.residuals["energy"]) ** 2)))
+            found["energy"] = replace(_with_forces(found["energy"], forces, error), reach=self.reach)
         return found
 
 
-def _with_forces(energy: Misfit, factor: float) -> Misfit:
+def _with_forces(energy: Misfit, forces: Misfit, error: float) -> Misfit:
     """Misfit of energies, its factor drawn half way (in its logarithm) to that of forces where that is larger.
 
-    Energies are few, and their noise was chosen to make these very errors small. Where the errors are below what labels
-    resolve they tell no factor.
+    Energies are few, and their noise was chosen to make these very errors small. Where the rms error is below what
+    labels resolve, they tell no factor.
     """
-    if energy.factor == 0:
-        return replace(energy, factor=factor) if energy.constant <= FLOOR["energy"] else energy
-    return replace(energy, factor=float(np.sqrt(energy.factor * max(energy.factor, factor))))
+    if error <= FLOOR["energy"]:
+        return replace(energy, factor=forces.factor)
+    return replace(energy, factor=float(np.sqrt(energy.factor * max(energy.factor, forces.factor))))
 
 
 def n_labels(labelled: LabelledStructure) -> int:

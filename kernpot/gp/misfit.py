@@ -3,7 +3,7 @@
 One constant cannot serve: strained crystals are missed far less than a melt. The posterior's parameter variance is too
 small for either, but in proportion to them, so the misfit variance of a label is
 
-    c^2 + q,   q = a^2 (v + v_pool) / 2,
+    c^2 + q,   q = a^2 s (s / s_0)^(gamma - 1),   s = (v + v_pool) / 2,
 
 ``v`` its parameter variance and ``v_pool`` that of its surroundings, which share the causes of misfit: for forces a
 smooth average over neighbours, for stress the mean over components, for an energy per atom the mean over the
@@ -17,6 +17,9 @@ of ``q`` and leave nothing where data end. In predictions ``q`` is added as far 
 
 which is ``q`` where ``k`` is small and never less than the epistemic ``v + k``. A constant is admitted when the
 residuals ask for it: it does not know the environment, and spoils what is far from the training data.
+
+Outside the data misfit may grow faster than the posterior's variance, as terms come in that were invisible inside.
+Training residuals seldom tell, so the exponent ``gamma`` is the largest of a few that they do not speak against.
 
 Errors are a mixture of well and badly described environments: their tails are those of Student's t.
 """
@@ -49,6 +52,9 @@ _SYMMETRIC = 1e-9
 # Tails to choose from; fewer residuals than this cannot tell tails apart and are taken as Gaussian.
 _DEGREES_OF_FREEDOM = (math.inf, 20.0, 12.0, 8.0, 6.0, 5.0, 4.0, LEAST)
 _FEWEST_FOR_TAILS = 200
+# Exponents to choose from, and how much log likelihood (structures counted as independent) a larger one may cost.
+_EXPONENTS = (1.0, 1.15, 1.3)
+_EXPONENT_COST = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,23 @@ class Misfit:
         Of Student's t; infinite for Gaussian tails.
     reach : float
         For energies the length, in A, that turns the variance of force components into one of energies per atom.
+    exponent, reference : float
+        ``gamma``, and ``s_0`` in the unit of the label squared.
     """
 
     constant: float
     factor: float = 0.0
     degrees_of_freedom: float = math.inf
     reach: float = 0.0
+    exponent: float = 1.0
+    reference: float = 0.0
 
-    def inflated(self, own: Tensor, pooled: Tensor) -> Tensor:
-        """Variances ``q`` from parameter variances and those of the surroundings."""
-        return self.factor**2 * 0.5 * (own + pooled)
+    def inflation(self, spread: Tensor, together: int = 1) -> Tensor:
+        """What makes ``q`` of ``s``, from ``s`` (n,); one number for components that a rotation mixes."""
+        if self.exponent == 1:
+            return torch.full_like(spread, self.factor**2)
+        level = spread.view(-1, together).mean(1).repeat_interleave(together) / self.reference
+        return self.factor**2 * level ** (self.exponent - 1)
 
 
 class LabelVariances(NamedTuple):
@@ -99,19 +112,20 @@ def misfit_variance(misfit: Misfit, found: LabelVariances, together: int = 1) ->
     misfit : Misfit
     found : LabelVariances
     together : int
-        Components that a rotation mixes, adjacent: they have one ``g``, so that variances turn with the structure.
+        Components that a rotation mixes, adjacent: they have one weight, so that variances turn with the structure.
 
     Returns
     -------
     variance : Tensor of shape (n,)
         ``c^2 + g q``.
-    part : Tensor of shape (n,)
-        ``g``.
+    weight : Tensor of shape (n,)
+        ``g q / s``.
     """
-    q = misfit.inflated(found.parameter, found.pooled)
-    mean_q, mean_k = (x.view(-1, together).mean(1) for x in (q, found.unrepresented))
-    part = torch.where(mean_q > 0, mean_q / (mean_q + mean_k), 0.0).repeat_interleave(together)
-    return misfit.constant**2 + part * q, part
+    spread = 0.5 * (found.parameter + found.pooled)
+    inflation = misfit.inflation(spread, together)
+    q, k = ((x.view(-1, together).mean(1)) for x in (inflation * spread, found.unrepresented))
+    weight = inflation * torch.where(q > 0, q / (q + k), 0.0).repeat_interleave(together)
+    return misfit.constant**2 + weight * spread, weight
 
 
 class DrawScales(NamedTuple):
@@ -174,6 +188,7 @@ def fit_misfit(
     pooled: Sequence[NDArray[np.float64]],
     unrepresented: Sequence[NDArray[np.float64]],
     floor: float = 0.0,
+    together: int = 1,
 ) -> Misfit:
     """Misfit that maximises the likelihood of leave-one-structure-out residuals.
 
@@ -185,6 +200,8 @@ def fit_misfit(
         Parameter variances, those of the surroundings, and the parts the inducing environments cannot represent.
     floor : float
         Least constant.
+    together : int
+        Adjacent components that a rotation mixes.
     """
     e, v, p, k = (
         np.concatenate([np.ravel(part) for part in parts]) for parts in (residuals, own, pooled, unrepresented)
@@ -194,18 +211,26 @@ def fit_misfit(
     spread = 0.5 * (v + p)[telling]
     if scale <= floor**2 or _LARGEST_FACTOR**2 * float(spread.mean()) < 1e-6 * scale:
         return Misfit(max(float(np.sqrt(np.mean(e**2))), floor))
-    sample = _Sample(e[telling], v[telling], spread, scale, floor)
-    families = _DEGREES_OF_FREEDOM if telling.sum() >= _FEWEST_FOR_TAILS else (math.inf,)
-    without = min((sample.fit(nu, constant=False) for nu in families), key=lambda found: found[0])
-    free = min((sample.fit(nu, constant=True) for nu in families), key=lambda found: found[0])
-    # Schwarz's criterion for one more parameter; components of one structure are not independent, structures are.
+    level = np.repeat((0.5 * (v + p)).reshape(-1, together).mean(1), together)[telling] / spread.mean()
     n = len(residuals)
+    plain = _Sample(e[telling], v[telling], spread, scale, floor)
+    without, free = plain.best(constant=False), plain.best(constant=True)
+    # Schwarz's criterion for one more parameter; components of one structure are not independent, structures are.
     if (without[0] - free[0]) * n <= 0.5 * math.log(n):
-        return without[1]
+        fits = [without]
+        for gamma in _EXPONENTS[1:]:
+            sample = _Sample(e[telling], v[telling], spread * level ** (gamma - 1), scale, floor)
+            value, misfit = sample.best(constant=False)
+            fits.append((value, replace(misfit, exponent=gamma, reference=float(spread.mean()))))
+        allowed = min(value for value, _ in fits) + _EXPONENT_COST / n
+        return max((misfit for value, misfit in fits if value <= allowed), key=lambda misfit: misfit.exponent)
+    found = free[1]
     # Predictions add what is unrepresented, which the constant has taken in.
-    added, _ = misfit_variance(free[1], LabelVariances(*(torch.from_numpy(x[telling]) for x in (v, p, k))))
-    taken = float(added.mean()) + float(np.mean(k[telling] - free[1].factor ** 2 * spread)) - free[1].constant ** 2
-    return replace(free[1], constant=max(math.sqrt(max(free[1].constant ** 2 - taken, 0.0)), floor))
+    parts = LabelVariances(*(torch.from_numpy(x) for x in (v, p, k)))
+    added, _ = misfit_variance(found, parts, together)
+    in_fit = found.constant**2 + found.factor**2 * 0.5 * (parts.parameter + parts.pooled)
+    taken = float((added + parts.unrepresented - in_fit)[torch.from_numpy(telling)].mean())
+    return replace(found, constant=max(math.sqrt(max(found.constant**2 - taken, 0.0)), floor))
 
 
 class _Sample:
@@ -220,7 +245,12 @@ class _Sample:
         floor: float,
     ) -> None:
         self._squares, self._own, self._spread, self._scale = residuals**2, own, spread, scale
+        self._families = _DEGREES_OF_FREEDOM if len(residuals) >= _FEWEST_FOR_TAILS else (math.inf,)
         self._ratio, self._least = scale / float(spread.mean()), max(floor**2 / scale, 1e-9)
+
+    def best(self, constant: bool) -> tuple[float, Misfit]:
+        """Least mean negative log likelihood over tails, and where it is; with the least constant, or any."""
+        return min((self.fit(nu, constant) for nu in self._families), key=lambda found: found[0])
 
     def fit(self, nu: float, constant: bool) -> tuple[float, Misfit]:
         """Least mean negative log likelihood with ``nu`` degrees of freedom, and where it is."""

@@ -196,6 +196,7 @@ def _misfit(data: dict[str, Any]) -> Misfit:
     numbers = {name: _number(value) for name, value in data.items() if name != "degrees_of_freedom"}
     misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else _number(nu))
     _require(min(misfit.constant, misfit.factor, misfit.reach) >= 0, "a number is negative")
+    _require(misfit.exponent == 1 or (misfit.exponent > 1 and misfit.reference > 0), "an exponent has no reference")
     _require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")
     return misfit
 

@@ -180,7 +180,7 @@ class Predictor:
             epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
         total = epistemic + torch.diag(torch.cat([variance for variance, _ in misfit.values()]))
         # The forces on an atom turn with it: their own part of the misfit is its 3 x 3 block, not a diagonal.
-        half = 0.5 * self._misfit["forces"].factor ** 2 * misfit["forces"][1]
+        half = 0.5 * misfit["forces"][1]
         for first in range(1, 1 + 3 * structure.n_atoms, 3):
             atom = slice(first, first + 3)
             off_diagonal = parameter[atom, atom] - torch.diag(parameter[atom, atom].diagonal())

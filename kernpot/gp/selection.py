@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,7 @@ from kernpot.gp.candidates import CandidateRows, unlabelled
 from kernpot.gp.novelty import log_det
 from kernpot.gp.setup import require_described, require_fitted
 from kernpot.progress import Report, reporting
+from kernpot.structures.identity import identity
 
 if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential
@@ -74,8 +75,19 @@ class Selection:
 def select(estimator: SparseGPPotential, structures: Sequence[Atoms], k: int, random_part: float) -> Selection:
     """Structures that would teach an estimator most: what it has learnt counts; if it has not, nothing is known yet."""
     candidates = unlabelled(structures)
+    seen = {identity(s.atoms) for s in getattr(estimator, "_training", None) or ()}
+    # Labels of a copy are known: only what differs from the training structures, and from one another, can teach.
+    places: list[int] = []
+    for place, s in enumerate(candidates):
+        if (own := identity(s.atoms)) not in seen:
+            seen.add(own)
+            places.append(place)
+    candidates = [candidates[place] for place in places]
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= len(candidates):
-        raise KernpotError(f"k: expected a number of structures, 1 to {len(candidates)} of those given, got {k!r}.")
+        raise KernpotError(
+            f"k: expected a number of structures, 1 to {len(candidates)} (the {len(structures)} given, copies of one "
+            f"another and of training structures counted out), got {k!r}."
+        )
     if not 0 <= random_part <= 1:
         raise KernpotError(f"random_part: expected a part of the choices, 0 to 1, got {random_part!r}.")
     if estimator.__sklearn_is_fitted__():
@@ -98,7 +110,8 @@ def select(estimator: SparseGPPotential, structures: Sequence[Atoms], k: int, ra
             greedy.take(int(rng.choice(greedy.left())) if at_random else None)
             if report:
                 report("choice", number, int(k))
-    return greedy.selection()
+    found = greedy.selection()
+    return replace(found, indices=np.array(places, dtype=np.int64)[found.indices])
 
 
 class GreedyChoice:

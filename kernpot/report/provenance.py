@@ -19,7 +19,7 @@ def describe_model(header: Mapping[str, Any]) -> list[Section]:
         ("Model", _model(header)),
         ("Descriptor", _descriptors(header)),
         ("Hyperparameters", _hyperparameters(header)),
-        ("Isolated atoms", [(_symbol(z), f"{e:.6f} eV") for z, e in sorted(_by_number(header["isolated_atoms"]))]),
+        ("Isolated atoms", _isolated(header)),
         ("Training data", _data(header["summary"])),
         ("Provenance", _provenance(header)),
     ]
@@ -133,6 +133,15 @@ def _level(group: str, level: float) -> str:
 
 def _by_number(values: Mapping[str, float]) -> list[tuple[int, float]]:
     return [(int(number), energy) for number, energy in values.items()]
+
+
+def _isolated(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    fitted = header["summary"].get("fitted_isolated_atoms", [])
+    rows = []
+    for z, energy in sorted(_by_number(header["isolated_atoms"])):
+        found = " (least squares over compositions: no energy of an atom)" if _symbol(z) in fitted else ""
+        rows.append((_symbol(z), f"{energy:.6f} eV{found}"))
+    return rows
 
 
 def _symbol(number: int) -> str:

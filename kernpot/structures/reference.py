@@ -68,6 +68,13 @@ def isolated_atom_energies(
     return dict(sorted(known.items()))
 
 
+def by_least_squares(labelled: Sequence[LabelledStructure], given: Mapping[int | str, float] | None) -> list[str]:
+    """Symbols of elements whose energy is neither given nor that of a frame: it has no meaning of its own."""
+    known = _checked(given or {}).keys() | _frame_energies(labelled).keys()
+    present = {int(z) for structure in labelled for z in np.unique(structure.atoms.numbers)}
+    return [chemical_symbols[z] for z in sorted(present - known)]
+
+
 def is_isolated_atom(structure: LabelledStructure) -> bool:
     """Whether this is one atom without a periodic image within `ISOLATION_DISTANCE`."""
     return len(structure.atoms) == 1 and len(find_pairs(structure.atoms, ISOLATION_DISTANCE)) == 0

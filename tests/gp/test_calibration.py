@@ -61,6 +61,12 @@ def test_it_says_what_it_changed_and_draws_follow(gp: SparseGPPotential) -> None
     forces = gp.misfit_["forces"]
     gp.calibrate(noisy(crystals(20, 2), 0.2, 2))
     told = gp.summary_["updates"][-1]["calibration"]["forces"]
+    again = gp.misfit_["forces"]
+    gp.calibrate(noisy(crystals(20, 2), 0.2, 2))
+    drift = gp.summary_["updates"][-1]["calibration"]["forces"]["factor"]
+    assert abs(np.log(drift)) < 0.2 * np.log(told["factor"])
+    gp.misfit_ |= {"forces": again}
+    gp._condition()
     assert told["structures"] == 20
     assert told["crps_after"] < told["crps_before"]
     assert gp.misfit_["forces"].factor == pytest.approx(told["factor"] * forces.factor)
@@ -92,6 +98,8 @@ def test_too_few_structures_and_unknown_elements_are_refused(gp: SparseGPPotenti
     misfit = dict(gp.misfit_)
     with pytest.raises(StructureError, match="at least 5 structures"):
         gp.calibrate(crystals(4, 2))
+    with pytest.raises(StructureError, match="was in the fit"):
+        gp.calibrate([*crystals(5, 2), crystals(25, 1)[3]])
     with pytest.raises(StructureError, match="Au"):
         gp.calibrate([*crystals(5, 2), labelled(crystals(1, 3, symbols="Cu3Au")[0])])
     assert gp.misfit_ == misfit

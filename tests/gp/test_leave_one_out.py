@@ -131,7 +131,7 @@ def total(misfit, v, k=0.0):
 @pytest.mark.parametrize(("constant", "factor"), [(0.2, 0.0), (0.0, 12.0), (0.1, 6.0)])
 @pytest.mark.parametrize("nu", [np.inf, 5.0])
 def test_misfit_finds_what_residuals_were_drawn_from(rng, constant, factor, nu):
-    own = [np.exp(rng.normal(size=60)) * 1e-4 * rng.choice([0.1, 1.0, 10.0]) for _ in range(80)]
+    own = [np.exp(rng.normal(size=30)) * 1e-4 * rng.choice([0.01, 1.0, 100.0]) for _ in range(300)]
     pooled = [np.full_like(v, v.mean()) for v in own]
     drawn = rng.standard_normal if nu == np.inf else lambda n: rng.standard_t(nu, n) * np.sqrt((nu - 2) / nu)
     residuals = [
@@ -140,6 +140,7 @@ def test_misfit_finds_what_residuals_were_drawn_from(rng, constant, factor, nu):
     found = fit_misfit(residuals, own, pooled, [np.zeros_like(v) for v in own])
     v = [1e-5, 1e-4, 1e-3]
     np.testing.assert_allclose(total(found, v), total(Misfit(constant, factor), v), rtol=0.15)
+    assert found.exponent == 1 or factor == 0
     assert (found.constant > 1e-3) == (constant > 0)
     assert found.degrees_of_freedom >= 12 if nu == np.inf else 4 <= found.degrees_of_freedom <= 6
 
@@ -151,7 +152,28 @@ def test_unrepresented_parts_do_not_take_the_place_of_misfit(rng):
     missing = [4e-4 * np.ones(60) for _ in own]
     found = fit_misfit(residuals, own, own, missing)
     assert found.factor == pytest.approx(20, rel=0.05)
-    assert total(found, [1e-2]) == pytest.approx(401 * 1e-2, rel=0.1)
+    assert total(found, [found.reference]) == pytest.approx(401 * found.reference, rel=0.1)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_misfit_may_grow_faster_where_residuals_cannot_tell(rng, wide):
+    """Residuals in proportion to the parameter std: seen over decades they fix the exponent."""
+    decades = np.linspace(-4, 0, 60) if wide else np.linspace(-0.1, 0.1, 60)
+    own = [1e-4 * 10**d * np.ones(30) for d in decades]
+    residuals = [rng.normal(size=30) * 10 * np.sqrt(v) for v in own]
+    found = fit_misfit(residuals, own, own, [np.zeros(30) for _ in own], together=3)
+    assert found.exponent == (1.0 if wide else 1.3)
+    assert total(found, [found.reference]) == pytest.approx(101 * found.reference, rel=0.05)
+    if not wide:
+        assert total(found, [100 * found.reference]) > 3 * 100 * total(found, [found.reference])
+
+
+def test_the_level_of_misfit_is_one_for_components_that_turn_into_each_other():
+    misfit = Misfit(0.0, 2.0, exponent=1.3, reference=1e-4)
+    v = torch.tensor([1e-4, 4e-4, 1e-4, 3e-4, 3e-4, 3e-4], dtype=torch.float64)
+    q = misfit.inflation(v, together=3) / 4
+    expected = torch.tensor([2.0, 2.0, 2.0, 3.0, 3.0, 3.0], dtype=torch.float64) ** 0.3
+    torch.testing.assert_close(q, expected)
 
 
 def test_what_is_unrepresented_is_not_counted_twice(rng):
@@ -173,10 +195,10 @@ def test_variance_of_a_label(rng):
     misfit = Misfit(0.0, 10.0)
     v, p, k = (torch.from_numpy(np.exp(3 * rng.normal(size=300)) * 1e-4) for _ in range(3))
     found = LabelVariances(v, p, k)
-    q = misfit.inflated(v, p)
-    added, part = misfit_variance(misfit, found, together=3)
+    q = 100 * 0.5 * (v + p)
+    added, weight = misfit_variance(misfit, found, together=3)
     assert bool((added >= 0).all())
-    for turned in part.view(-1, 3):
+    for turned in weight.view(-1, 3):
         assert float(turned.max() - turned.min()) == 0
     near, _ = misfit_variance(misfit, LabelVariances(v, p, torch.zeros_like(k)))
     torch.testing.assert_close(near, q)
