@@ -8,7 +8,11 @@ import numpy as np
 from ase import units
 from scipy.stats import t as student
 
+from kernpot.errors import PropertyError
 from kernpot.uncertainty.propagated import Propagated
+
+# Beyond it means and intervals leave the range of floating-point numbers.
+_LARGEST_LOG_STD = 20.0
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,22 @@ def arrhenius(barrier: Propagated, temperature: float, prefactor: float = 1e13) 
     ------
     ValueError
         If the barrier is not one number in eV, or temperature or prefactor is not positive.
+    PropertyError
+        If the barrier is so uncertain at this temperature that the rate has no order of magnitude.
     """
-    if barrier.shape or barrier.unit != "eV":
-        raise ValueError(f"expected one barrier in eV, got shape {barrier.shape} in {barrier.unit!r}")
+    if barrier.shape:
+        raise ValueError(f"expected one barrier in eV, got values of shape {barrier.shape}")
+    if barrier.unit != "eV":
+        raise ValueError(f"expected a barrier in eV, got the unit {barrier.unit!r}; propagate(..., unit='eV') sets it")
     if temperature <= 0 or prefactor <= 0:
         raise ValueError(f"temperature and prefactor must be positive, got {temperature} K and {prefactor} 1/s")
     thermal = units.kB * temperature
     median = prefactor * float(np.exp(-barrier.mean / thermal))
-    return Rate(median, float(barrier.std) / thermal, len(barrier.values))
+    log_std = float(barrier.std) / thermal
+    if median == 0 or log_std > _LARGEST_LOG_STD:
+        raise PropertyError(
+            f"a barrier of {float(barrier.mean):.3g} eV with a std of {float(barrier.std):.2g} eV leaves the rate at "
+            f"{temperature:g} K open by a factor of exp({log_std:.0f}): report the barrier, or learn more near its "
+            "saddle"
+        )
+    return Rate(median, log_std, len(barrier.values))

@@ -102,7 +102,7 @@ def _ranking(row: Metrics) -> Finding | None:
         return None
     text = (
         f"rank correlation {row.spearman:.2f} between |error| and std of the {row.n_judged} force components, where "
-        f"perfect stds of the same spread would reach {row.spearman_oracle:.2f}"
+        f"perfect Gaussian errors with these stds reach {row.spearman_oracle:.2f}"
     )
     if row.spearman < 0.15 and row.spearman < 0.5 * row.spearman_oracle:
         return Finding("warning", f"Stds hardly tell where force errors are large ({text}).", row.config_type)

@@ -140,6 +140,10 @@ def propagate(
             f"{failures[0]}. Where draws fail in number the property is not known: train where they fail, or look at "
             "draws one by one (potential.sample_potentials) and raise max_failed"
         )
+    if any(value.shape != of_mean.shape for value in values):
+        raise PropertyError(
+            f"values must have one shape for all potentials, got {sorted({v.shape for v in [of_mean, *values]})}"
+        )
     unit = getattr(property_function, "unit", "") if unit is None else unit
     return Propagated(np.stack(values), of_mean, unit, tuple(failures))
 
@@ -162,7 +166,12 @@ def _attempts(
 
 
 def _finite(value: ArrayLike) -> FloatArray:
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PropertyError(f"expected a number or an array of numbers, got {value!r}: {error}") from None
+    if not array.size:
+        raise PropertyError("expected at least one number, got an empty array")
     if not np.isfinite(array).all():
         raise PropertyError(f"expected finite numbers, got {int((~np.isfinite(array)).sum())} that are not")
     return array

@@ -103,3 +103,9 @@ def test_bad_rates_are_refused():
         arrhenius(Propagated(np.zeros((3, 2)), np.zeros(2), "eV"), 300)
     with pytest.raises(ValueError, match="positive"):
         arrhenius(barriers(5), 0.0)
+
+
+def test_a_rate_without_order_of_magnitude_is_refused() -> None:
+    values = np.array([0.1, 0.5, 0.9])
+    with pytest.raises(PropertyError, match="leaves the rate at 30 K open by a factor of exp"):
+        arrhenius(Propagated(values, np.array(0.5), "eV", ()), 30.0)

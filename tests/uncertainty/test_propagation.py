@@ -141,3 +141,15 @@ def test_covariance_and_shapes(rng):
         Propagated(np.zeros((3, 2)), np.zeros(3), "eV")
     with pytest.raises(ValueError, match="level"):
         found.interval(90)
+
+
+@pytest.mark.parametrize("bad", ["text", [], [1.0, [2.0]]])
+def test_values_that_are_no_numbers_are_refused(bad: object) -> None:
+    with pytest.raises(PropertyError, match="expected"):
+        propagate(lambda _: bad, scaled_draws())  # type: ignore[arg-type, return-value]
+
+
+def test_values_of_different_shapes_are_refused() -> None:
+    sizes = iter([1, 2, 1, 1, 1])
+    with pytest.raises(PropertyError, match="one shape for all potentials"):
+        propagate(lambda _: np.ones(next(sizes)), scaled_draws())
