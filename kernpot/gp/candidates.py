@@ -14,14 +14,11 @@ from torch import Tensor
 
 from kernpot.functionals.state import Structure
 from kernpot.gp.compress import RowMaker
-from kernpot.gp.environments import choose, given
+from kernpot.gp.described import ingredients
 from kernpot.gp.factor import triangle_of
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of
-from kernpot.gp.projection import learn_bases
-from kernpot.gp.setup import check_settings, descriptors_for, kernels_for, require_described
 from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure, label_structures
-from kernpot.structures.noise import NoiseModel
 
 # Noise of labels before there are any (eV/atom, eV/A, eV/A^3): what fits to solids and molecules commonly find.
 EXPECTED_NOISE = {"energy": 1e-3, "forces": 0.1, "stress": 1e-3}
@@ -68,23 +65,12 @@ class CandidateRows:
         parameters : mapping
             Those of :class:`kernpot.gp.estimator.SparseGPPotential`.
         """
-        noise = NoiseModel.from_user(parameters["noise"])
-        check_settings(parameters, noise)
-        atoms = [s.atoms for s in pool]
-        elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
-        features = descriptors_for(parameters["descriptor"], elements)
-        require_described(pool, features)
-        kernels = kernels_for(parameters["kernel"], len(features), elements)
-        zetas = [k.zeta for k in kernels]
+        made = ingredients(pool, parameters)
         rng = check_random_state(parameters["random_state"])
-        bases = learn_bases(features, atoms, parameters["n_components"], rng)
-        if isinstance(parameters["inducing"], str):
-            blocks = choose(atoms, features, zetas, parameters["n_inducing"], parameters["inducing"], rng, bases)
-        else:
-            blocks = given(parameters["inducing"], features, zetas, elements, bases)
+        blocks = made.inducing_blocks([s.atoms for s in pool], parameters, rng)
         # Energies of isolated atoms shift labels, which play no part.
-        maker = RowMaker(features, Whitening(blocks), noise, dict.fromkeys(elements, 0.0))
-        return cls(maker, Hyperparameters(blocks, kernels).amplitudes(), noise.fixed, LABEL_KINDS)
+        maker = RowMaker(made.features, Whitening(blocks), made.noise, dict.fromkeys(made.elements, 0.0))
+        return cls(maker, Hyperparameters(blocks, made.kernels).amplitudes(), made.noise.fixed, LABEL_KINDS)
 
     @property
     def n_inducing(self) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from ase import Atoms
 
 from kernpot.descriptors import SOAPFeatures
+from kernpot.functionals.state import InducingBlock
 from kernpot.gp.compress import RowMaker, compress
 from kernpot.gp.environments import choose, given
 from kernpot.gp.factor import LabelFactor
@@ -55,6 +57,44 @@ class DescribedTraining:
     elements: tuple[int, ...]
 
 
+class Ingredients(NamedTuple):
+    """What an estimator's parameters come to for given structures, checked.
+
+    Attributes
+    ----------
+    features : list of SOAPFeatures
+    kernels : list of SOAPKernel
+    noise : NoiseModel
+    elements : tuple of int
+    """
+
+    features: list[SOAPFeatures]
+    kernels: list[SOAPKernel]
+    noise: NoiseModel
+    elements: tuple[int, ...]
+
+    def inducing_blocks(
+        self, atoms: Sequence[Atoms], parameters: Mapping[str, Any], rng: np.random.RandomState
+    ) -> list[InducingBlock]:
+        """Inducing environments from these structures, or those given in the parameters."""
+        zetas = [k.zeta for k in self.kernels]
+        bases = learn_bases(self.features, atoms, parameters["n_components"], rng)
+        inducing = parameters["inducing"]
+        if isinstance(inducing, str):
+            return choose(atoms, self.features, zetas, parameters["n_inducing"], inducing, rng, bases)
+        return given(inducing, self.features, zetas, self.elements, bases)
+
+
+def ingredients(structures: Sequence[LabelledStructure], parameters: Mapping[str, Any]) -> Ingredients:
+    """Check an estimator's parameters, and that its descriptors fit the structures."""
+    noise = NoiseModel.from_user(parameters["noise"])
+    check_settings(parameters, noise)
+    elements = tuple(sorted({int(z) for s in structures for z in s.atoms.numbers}))
+    features = descriptors_for(parameters["descriptor"], elements)
+    require_described(structures, features)
+    return Ingredients(features, kernels_for(parameters["kernel"], len(features), elements), noise, elements)
+
+
 def describe_training(
     labelled: Sequence[LabelledStructure],
     parameters: Mapping[str, Any],
@@ -72,26 +112,22 @@ def describe_training(
     report : callable, optional
         Called with (stage, done, total).
     """
-    noise = NoiseModel.from_user(parameters["noise"])
-    noise.require_known(labelled)
-    check_settings(parameters, noise)
-    atoms = [s.atoms for s in labelled]
-    elements = tuple(sorted({int(z) for a in atoms for z in a.numbers}))
-    features = descriptors_for(parameters["descriptor"], elements)
-    require_described(labelled, features)
-    kernels = kernels_for(parameters["kernel"], len(features), elements)
+    made = ingredients(labelled, parameters)
+    made.noise.require_known(labelled)
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
-    zetas = [k.zeta for k in kernels]
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
-    bases = learn_bases(features, atoms, parameters["n_components"], rng)
-    if isinstance(parameters["inducing"], str):
-        blocks = choose(atoms, features, zetas, parameters["n_inducing"], parameters["inducing"], rng, bases)
-    else:
-        blocks = given(parameters["inducing"], features, zetas, elements, bases)
-    whitening = Whitening(blocks)
-    maker = RowMaker(features, whitening, noise, isolated)
+    whitening = Whitening(made.inducing_blocks([s.atoms for s in labelled], parameters, rng))
+    maker = RowMaker(made.features, whitening, made.noise, isolated)
     compressed = compress(labelled, maker, keep, parameters["n_jobs"], report)
     return DescribedTraining(
-        features, kernels, whitening, maker, compressed.factors, compressed.kept, noise, isolated, elements
+        made.features,
+        made.kernels,
+        whitening,
+        maker,
+        compressed.factors,
+        compressed.kept,
+        made.noise,
+        isolated,
+        made.elements,
     )
