@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ase import Atoms, units
-from common import DATASETS, Clock, Setting, peak_memory, read_result, species_of, write_result
+from common import DATASETS, Clock, Setting, read_result, species_of, write_result
 
 from kernpot import SparseGPPotential
 from kernpot.uncertainty import evaluate
@@ -70,7 +70,6 @@ def main(names: list[str]) -> None:
                 "noise": gp.noise_,
                 "misfit": {kind: finite(asdict(misfit)) for kind, misfit in gp.misfit_.items()},
                 "fit": fit,
-                "peak_memory_GB": peak_memory(),
                 "leave_one_out": gp.summary_["hyperparameters"]["leave_one_out"],
             },
         )

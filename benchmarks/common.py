@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -173,11 +172,6 @@ class Clock:
     def read(self) -> dict[str, float]:
         """Seconds so far."""
         return {"wall_s": time.perf_counter() - self._wall, "cpu_s": time.process_time() - self._cpu}
-
-
-def peak_memory() -> float:
-    """Peak resident memory of this process, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def write_result(name: str, result: dict[str, Any]) -> None:

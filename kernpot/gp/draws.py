@@ -181,10 +181,10 @@ def sample_draws(
     # A seed for every draw: the first ten of a hundred are those of ten, whichever their parts.
     seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    parameter_scale, unrepresented_scale = _scales(gp, posterior)
-    whitened = _whitened_weights(gp, generators, posterior, parameter_scale if "parameter" in parts else 0.0)
+    scale = gp.draw_scale_ if posterior == "calibrated" else 1.0
+    whitened = _whitened_weights(gp, generators, posterior, scale if "parameter" in parts else 0.0)
     weights = gp._whitening.weights(whitened * gp._posterior.scale)
-    amplitudes = gp._hyperparameters.amplitudes() * unrepresented_scale
+    amplitudes = gp._hyperparameters.amplitudes()
     terms = []
     for b, block in enumerate(gp._whitening.blocks):
         own = weights[:, block.columns]
@@ -212,13 +212,6 @@ def _whitened_weights(
         pointwise = pointwise_posterior(gp._posterior, gp._maker, training, gp.noise_)
         return torch.stack([pointwise.sample(g) for g in generators])
     return torch.cat([gp._posterior.sample(1, g, scale) for g in generators])
-
-
-def _scales(gp: SparseGPPotential, posterior: str) -> tuple[float, float]:
-    """Factors on the deviations of the parameter and the unrepresented part."""
-    if posterior == "calibrated":
-        return gp.draw_scales_
-    return 1.0, 1.0
 
 
 def _check(n: int, parts: Sequence[Part], posterior: str) -> None:

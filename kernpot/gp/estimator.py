@@ -28,7 +28,7 @@ from kernpot.gp.extend import extend
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of, starting_noise, warn_unseen
 from kernpot.gp.learning import learn_hyperparameters
 from kernpot.gp.mean import MeanPotential
-from kernpot.gp.misfit import DrawScales, Misfit, draw_scales
+from kernpot.gp.misfit import Misfit, draw_scale
 from kernpot.gp.novelty import Novelty, NoveltyMeter
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
@@ -100,8 +100,8 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: a factor on
         the parameter variance, a constant where residuals ask for one, and their tails, from leave-one-structure-out
         errors (:mod:`kernpot.gp.misfit`); the noise alone when ``optimize=False`` or structures are few.
-    draw_scales_ : DrawScales
-        Factors on the deviations of calibrated draws from the mean.
+    draw_scale_ : float
+        Factor on the parameter part of calibrated draws.
     log_evidence_ : float
         Variational lower bound of the log marginal likelihood of all labels learnt.
     n_inducing_ : int
@@ -394,7 +394,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         parts : sequence of {"parameter", "unrepresented"}
             What draws carry: the weights' uncertainty, and that of what the inducing environments cannot represent.
         posterior : {"calibrated", "bayes", "pops"}
-            Scaled to reproduce errors on structures left out (``draw_scales_``); as inferred, its covariances being the
+            Scaled to reproduce errors on structures left out (``draw_scale_``); as inferred, its covariances being the
             epistemic ones of :meth:`predict_full`; or from pointwise optimal corrections (:mod:`kernpot.gp.pops`).
 
         Raises
@@ -459,7 +459,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self._predictor = Predictor(
             self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
         )
-        self.draw_scales_: DrawScales = draw_scales(self.misfit_, {kind_of(group) for group in self._factors})
+        self.draw_scale_ = draw_scale(self.misfit_, {kind_of(group) for group in self._factors})
         self._novelty = NoveltyMeter(self._features, self._whitening, self._posterior, self.noise_)
         self.n_inducing_ = len(self._whitening.block)
         evidence = Evidence(self._factors, self._whitening.block)

@@ -128,15 +128,8 @@ def misfit_variance(misfit: Misfit, found: LabelVariances, together: int = 1) ->
     return misfit.constant**2 + weight * spread, weight
 
 
-class DrawScales(NamedTuple):
-    """Factors on the deviations of draws from the mean, by part."""
-
-    parameter: float
-    unrepresented: float
-
-
-def draw_scales(misfit: Mapping[str, Misfit], learnt: Collection[str]) -> DrawScales:
-    """Scales with which draws reproduce errors on structures left out.
+def draw_scale(misfit: Mapping[str, Misfit], learnt: Collection[str]) -> float:
+    """Factor on the parameter part of draws with which they reproduce errors on structures left out.
 
     One potential has one scale: that of forces, which are the most; where none were learnt that of energies.
 
@@ -146,7 +139,7 @@ def draw_scales(misfit: Mapping[str, Misfit], learnt: Collection[str]) -> DrawSc
     learnt : collection of str
         Kinds of labels in the fit.
     """
-    return DrawScales(math.hypot(1.0, misfit["forces" if "forces" in learnt else "energy"].factor), 1.0)
+    return math.hypot(1.0, misfit["forces" if "forces" in learnt else "energy"].factor)
 
 
 class Surroundings:

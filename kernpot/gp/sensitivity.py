@@ -50,7 +50,7 @@ def sensitivities(gp: SparseGPPotential, atoms: Atoms, kinds: Collection[str]) -
     kinds : collection of str
         Of ``"forces"`` and ``"stress"``, what to compute beside the energy.
     """
-    scale = gp.draw_scales_.parameter
+    scale = gp.draw_scale_
     pairs = find_pairs(atoms, gp.cutoff)
     structure = Structure(gp._features, atoms, [pairs] * len(gp._features))
     posterior, whitening = gp._posterior, gp._whitening

@@ -17,8 +17,8 @@ VARIANCE_TOLERANCE = 1e-6
 """The same for variances, relative to the largest variance (misfit included)."""
 
 _FLOOR = 1e-9
-# Standard deviations below 1e-6 (eV, eV/A, eV/A^3) are rounding: symmetry makes them zero.
-_VARIANCE_FLOOR = 1e-12
+# Rounding of variances that symmetry makes zero: standard deviations of 3e-7 eV, eV/A, eV/A^3.
+_VARIANCE_FLOOR = 1e-13
 _QUANTITIES = ("energy", "energies", "forces", "stress")
 
 Change = Callable[[str, NDArray[np.float64]], NDArray[np.float64]]

@@ -71,7 +71,7 @@ def test_it_says_what_it_changed_and_draws_follow(gp: SparseGPPotential) -> None
     assert told["crps_after"] < told["crps_before"]
     assert gp.misfit_["forces"].factor == pytest.approx(told["factor"] * forces.factor)
     assert gp.misfit_["forces"].constant == pytest.approx(told["factor"] * forces.constant)
-    assert gp.draw_scales_.parameter == pytest.approx(np.hypot(1, gp.misfit_["forces"].factor))
+    assert gp.draw_scale_ == pytest.approx(np.hypot(1, gp.misfit_["forces"].factor))
 
 
 def test_it_survives_the_file_and_partial_fit(gp: SparseGPPotential, tmp_path) -> None:

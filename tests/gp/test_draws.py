@@ -19,7 +19,6 @@ from kernpot.functionals.state import Structure
 from kernpot.gp.draws import Draws
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.mean import Potentials, Term
-from kernpot.gp.misfit import DrawScales
 from kernpot.gp.prior_draws import draw_prior, with_priors
 from kernpot.prediction import DrawPredictions
 from tests.soaps import central_difference, displaced
@@ -117,10 +116,10 @@ def test_parts_add_up(quadratic: SparseGPPotential) -> None:
     np.testing.assert_allclose(both[0], sum(alone), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("part", "scale"), [("parameter", 3.0), ("unrepresented", 2.0)])
+@pytest.mark.parametrize(("part", "scale"), [("parameter", 3.0), ("unrepresented", 1.0)])
 def test_calibrated_draws_are_scaled_ones(part: Any, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
     gp, atoms = fitted(2), crystal()
-    monkeypatch.setattr(gp, "draw_scales_", DrawScales(parameter=3.0, unrepresented=2.0))
+    monkeypatch.setattr(gp, "draw_scale_", 3.0)
     bayes, calibrated = (
         gp.sample_potentials(4, 0, (part,), posterior).evaluate(atoms).forces - gp.mean(atoms).forces
         for posterior in ("bayes", "calibrated")

@@ -15,7 +15,7 @@ from kernpot.gp.leave_one_out import (
     choose_kept,
     leave_one_out,
 )
-from kernpot.gp.misfit import LabelVariances, Misfit, draw_scales, fit_misfit, misfit_variance
+from kernpot.gp.misfit import LabelVariances, Misfit, draw_scale, fit_misfit, misfit_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.structures.labels import label_structures
 
@@ -209,9 +209,9 @@ def test_variance_of_a_label(rng):
 
 def test_draws_have_the_scale_of_forces():
     misfit = {"energy": Misfit(0.0, 3.0), "forces": Misfit(0.1, 4.0), "stress": Misfit(0.1)}
-    assert draw_scales(misfit, {"energy", "forces"}) == (pytest.approx(np.sqrt(17)), 1.0)
-    assert draw_scales(misfit, {"energy"}).parameter == pytest.approx(np.sqrt(10))
-    assert draw_scales(misfit | {"forces": Misfit(0.1)}, {"energy", "forces"}) == (1.0, 1.0)
+    assert draw_scale(misfit, {"energy", "forces"}) == pytest.approx(np.sqrt(17))
+    assert draw_scale(misfit, {"energy"}) == pytest.approx(np.sqrt(10))
+    assert draw_scale(misfit | {"forces": Misfit(0.1)}, {"energy", "forces"}) == 1.0
 
 
 def test_energies_learn_from_forces_how_wrong_the_posterior_is():

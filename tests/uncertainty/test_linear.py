@@ -5,7 +5,6 @@ import pytest
 from ase.build import bulk
 
 from kernpot import SparseGPPotential
-from kernpot.gp.misfit import DrawScales
 from kernpot.properties import ElasticConstants, EnergyDifference, EquationOfState, ForceConstants, PathEnergies
 from kernpot.uncertainty.linear import linearise
 from kernpot.uncertainty.propagation import propagate
@@ -17,7 +16,7 @@ N_DRAWS = 600
 @pytest.fixture(scope="module")
 def gp():
     fitted = SparseGPPotential(soap(), n_inducing=25, random_state=0).fit(crystals(12, strain=0.04))
-    fitted.draw_scales_ = DrawScales(3.0, 1.0)
+    fitted.draw_scale_ = 3.0
     return fitted
 
 
