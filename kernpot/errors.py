@@ -31,6 +31,23 @@ class ModelFileError(KernpotError, ValueError):
     """A model file is missing, foreign, truncated, tampered with, or of a newer schema."""
 
 
+class OracleError(KernpotError, RuntimeError):
+    """An oracle cannot work at all: a calculator that cannot be built, a program or a folder that is not there."""
+
+
+class OracleFailure(OracleError):
+    """An oracle could not label a frame: a crash, no SCF convergence, a time-out, numbers that cannot be used."""
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, in words."""
+        return str(self)
+
+
+class OraclePending(OracleError):
+    """Inputs are written and wait for somebody else to compute them; the message names the folder."""
+
+
 class KernpotWarning(UserWarning):
     """Base class of kernpot's warnings."""
 
