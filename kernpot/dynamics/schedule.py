@@ -1,0 +1,206 @@
+"""What a simulation does when: stages of constant energy, constant temperature or constant pressure, with ramps."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.langevin import Langevin
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.md.md import MolecularDynamics
+from ase.md.verlet import VelocityVerlet
+
+from kernpot.errors import KernpotError
+
+Ensemble = Literal["nve", "langevin", "npt"]
+# Period of the cell's fluctuations in units of the time in which the thermostat forgets, as ASE proposes.
+_BAROSTAT = 20.0
+_OF_THE_CELL = ("p_eps", "force_eps")
+
+
+class DynamicsFactory(Protocol):
+    """Makes the dynamics of the next few steps; called again and again as a simulation goes on."""
+
+    def __call__(self, atoms: Atoms, step: int, rng: np.random.Generator) -> MolecularDynamics:
+        """Dynamics for atoms that have a calculator and momenta, from this step of the whole simulation on.
+
+        It must not remember anything between two calls: what counts are the atoms and the random numbers.
+        """
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A factory that knows its plan, as `Schedule` does; others are asked nothing but the dynamics."""
+
+    n_steps: int
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse a structure that the plan makes no sense for."""
+
+    def temperature_at(self, step: int) -> float:
+        """Target temperature, K."""
+
+    def stage_end(self, step: int) -> int:
+        """First step of the next stage."""
+
+    def memory(self, dynamics: MolecularDynamics) -> dict[str, Any]:
+        """What a dynamics knows beside atoms and random numbers, as JSON."""
+
+    def recall(self, dynamics: MolecularDynamics, memory: Mapping[str, Any]) -> None:
+        """Give a new dynamics the memory of the one before it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a simulation.
+
+    Attributes
+    ----------
+    ensemble : {"nve", "langevin", "npt"}
+        Constant energy; Langevin thermostat; or thermostat and a barostat that scales the cell (Quigley and Probert,
+        J. Chem. Phys. 120, 11432 (2004), as in ASE's ``LangevinBAOAB``).
+    steps : int
+    temperature : float or pair of floats
+        K; a pair is a linear ramp. With ``"nve"`` only the start of a simulation looks at it.
+    timestep : float, default=1.0
+        fs.
+    friction : float, default=10.0
+        Of the thermostat, 1/ps.
+    pressure : float, default=0.0
+        GPa, with ``"npt"``.
+    """
+
+    ensemble: Ensemble
+    steps: int
+    temperature: float | tuple[float, float] = 300.0
+    timestep: float = 1.0
+    friction: float = 10.0
+    pressure: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.ensemble not in get_args(Ensemble):
+            raise KernpotError(f"ensemble: expected one of {', '.join(get_args(Ensemble))}, got {self.ensemble!r}.")
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise KernpotError(f"steps: expected a positive whole number, got {self.steps!r}.")
+        if len(self.ramp) != 2 or not all(math.isfinite(t) and t >= 0 for t in self.ramp):
+            raise KernpotError(
+                f"temperature: expected one or two numbers in K, not negative, got {self.temperature!r}."
+            )
+        for name, unit in (("timestep", "fs"), ("friction", "1/ps")):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise KernpotError(f"{name}: expected a positive number in {unit}, got {value!r}.")
+        if not math.isfinite(self.pressure):
+            raise KernpotError(f"pressure: expected a number in GPa, got {self.pressure!r}.")
+
+    @property
+    def ramp(self) -> tuple[float, ...]:
+        """Temperatures at the start and at the end, K."""
+        t = self.temperature
+        return tuple(t) if isinstance(t, Sequence) else (float(t), float(t))
+
+
+class Schedule:
+    """Stages one after another: a `DynamicsFactory` with a plan.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+
+    Attributes
+    ----------
+    n_steps : int
+        Of all stages.
+
+    Raises
+    ------
+    KernpotError
+        When there are no stages.
+
+    Examples
+    --------
+    >>> Schedule([Stage("langevin", 2000, (300, 600)), Stage("nve", 1000)]).n_steps
+    3000
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        if not stages:
+            raise KernpotError("stages: expected at least one Stage, got an empty list.")
+        self.stages = list(stages)
+        self._ends = np.cumsum([stage.steps for stage in self.stages]).tolist()
+        self.n_steps = int(self._ends[-1])
+
+    def _find(self, step: int) -> tuple[Stage, int]:
+        """The stage of a step and how many steps of it have been made; the last one goes on for ever."""
+        k = min(int(np.searchsorted(self._ends, step, side="right")), len(self.stages) - 1)
+        return self.stages[k], step - (self._ends[k] - self.stages[k].steps)
+
+    def stage_end(self, step: int) -> int:
+        """First step of the next stage, or the last of all."""
+        return next((end for end in self._ends if end > step), max(self.n_steps, step))
+
+    def temperature_at(self, step: int) -> float:
+        """Target temperature, K."""
+        stage, done = self._find(step)
+        first, last = stage.ramp
+        return first + (last - first) * min(done / stage.steps, 1.0)
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse a structure for which a stage makes no sense.
+
+        Raises
+        ------
+        KernpotError
+            When a cell that is not periodic in three directions is to have a pressure.
+        """
+        if any(stage.ensemble == "npt" for stage in self.stages) and not atoms.pbc.all():
+            raise KernpotError(
+                "npt: expected a structure periodic in three directions, "
+                f"got pbc = {atoms.pbc.tolist()}; use langevin, or set cell and pbc."
+            )
+
+    def __call__(self, atoms: Atoms, step: int, rng: np.random.Generator) -> MolecularDynamics:
+        """Dynamics of the stage that a step belongs to, at the temperature that its ramp has there."""
+        stage, _ = self._find(step)
+        timestep, temperature = stage.timestep * units.fs, self.temperature_at(step)
+        if stage.ensemble == "nve":
+            return VelocityVerlet(atoms, timestep)
+        friction = stage.friction / (1000 * units.fs)
+        if stage.ensemble == "langevin":
+            # fixcm would hold the centre of mass of a slab or wire whose atoms are partly fixed.
+            return Langevin(atoms, timestep, temperature_K=temperature, friction=friction, rng=rng, fixcm=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it announces its own heuristic for the cell's mass
+            return LangevinBAOAB(
+                atoms,
+                timestep,
+                temperature_K=temperature,
+                externalstress=-stage.pressure * units.GPa,
+                hydrostatic=True,
+                T_tau=1 / friction,
+                P_tau=_BAROSTAT / friction,
+                rng=rng,
+            )
+
+    def memory(self, dynamics: MolecularDynamics) -> dict[str, Any]:
+        """Momentum of the cell and the force on it, where there are any."""
+        return {name: float(getattr(dynamics, name)) for name in _OF_THE_CELL if hasattr(dynamics, name)}
+
+    def recall(self, dynamics: MolecularDynamics, memory: Mapping[str, Any]) -> None:
+        """Give a new dynamics what the one before it knew of the cell."""
+        for name in _OF_THE_CELL:
+            if hasattr(dynamics, name) and name in memory:
+                setattr(dynamics, name, memory[name])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The stages, as JSON."""
+        return [
+            {name: getattr(stage, name) for name in ("ensemble", "steps", "timestep", "friction", "pressure")}
+            | {"temperature": list(stage.ramp)}
+            for stage in self.stages
+        ]
