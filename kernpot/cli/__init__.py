@@ -1,1 +1,1 @@
-"""The command line: `kernpot demo | fit | evaluate | info | md`."""
+"""The command line: `kernpot demo | fit | evaluate | md | learn | report | properties | info`."""

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import kernpot
-from kernpot.cli import demo, evaluate, fit, info, md, properties
+from kernpot.cli import demo, evaluate, fit, info, learn, md, properties, report
 from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning
 
@@ -56,8 +56,13 @@ app = typer.Typer(
       kernpot properties si.kernpot diamond.xyz
       kernpot info si.kernpot
 
+    [bold]No data yet[/], only a structure and a quantum code:
+
+      kernpot learn learn.yaml --init
+      kernpot learn learn.yaml
+
     [dim]Exit codes: 0 done, 1 an error (one message says what), 2 wrong usage, 3 the gate stopped a simulation,
-    130 interrupted.[/]
+    4 waiting for labels, 130 interrupted.[/]
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -68,6 +73,8 @@ app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("md")(md.md)
+app.command("learn")(learn.learn)
+app.command("report")(report.report)
 app.command("properties")(properties.properties)
 app.command("info")(info.info)
 

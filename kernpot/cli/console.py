@@ -24,6 +24,11 @@ STAGES = {"rows": "Training rows", "predict": "Predictions"}
 MARKS = {"good": "[green]✓[/]", "warning": "[bold red]![/]", "note": "[yellow]·[/]"}
 
 
+def view_console() -> Console:
+    """Where a view that stays in place goes: beside warnings on a terminal, to stdout as plain lines elsewhere."""
+    return errors if console.is_terminal and errors.is_terminal else console
+
+
 @contextmanager
 def progress_bars(before: str = "", after: str = "") -> Iterator[Callable[[str, int, int], None]]:
     """Bars with the time left for each stage that reports itself; `before` and `after` name the work around them.

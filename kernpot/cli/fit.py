@@ -96,7 +96,7 @@ def fit(
     console.print(f"{len(structures)} structures, {sum(map(len, structures))} atoms from {len(train)} file(s)")
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
         potential = SparseGPPotential(
-            descriptor=_descriptor(structures, cutoff, n_max, l_max),
+            descriptor=descriptor_for(structures, cutoff, n_max, l_max),
             n_inducing=n_inducing,
             kernel=SOAPKernel(zeta=zeta),
             inducing=inducing.value,
@@ -113,7 +113,9 @@ def fit(
     console.print(f"[dim]next: kernpot evaluate {output} TEST.xyz --report report/[/]")
 
 
-def _descriptor(structures: Sequence[Atoms], cutoff: float | None, n_max: int | None, l_max: int | None) -> SOAP | None:
+def descriptor_for(
+    structures: Sequence[Atoms], cutoff: float | None, n_max: int | None, l_max: int | None
+) -> SOAP | None:
     """The default descriptor of the elements present, with what the user wants different."""
     if cutoff is None and n_max is None and l_max is None:
         return None

@@ -30,7 +30,9 @@ WORDS = {"good": "Good", "warning": "Take care", "note": "Note"}
 
 
 @dataclass(frozen=True)
-class _Picture:
+class Picture:
+    """A figure inside a page, and what it shows."""
+
     source: str
     caption: str
 
@@ -63,7 +65,7 @@ def write_html(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "numbers": _numbers, "percents": _percents}
+    environment.filters |= {"number": as_number, "percent": as_percent, "numbers": _numbers, "percents": _percents}
     parity = [
         _picture(plots[f"parity_{kind}"], f"{TITLES[kind]}: predicted against label.") for kind in result.comparisons
     ]
@@ -81,11 +83,13 @@ def write_html(
     Path(path).write_text(page, encoding="utf-8")
 
 
-def _number(value: float | None) -> str:
+def as_number(value: float | None) -> str:
+    """Three digits, or a dash where there is no number."""
     return "-" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
-def _percent(value: float) -> str:
+def as_percent(value: float) -> str:
+    """A share in percent, or a dash where there is none."""
     return "-" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
@@ -98,5 +102,5 @@ def _percents(span: tuple[float, float] | None) -> str:
     return "" if span is None else f" ({100 * span[0]:.0f} to {100 * span[1]:.0f})"
 
 
-def _picture(path: Path, caption: str) -> _Picture:
-    return _Picture("data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"), caption)
+def _picture(path: Path, caption: str) -> Picture:
+    return Picture("data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"), caption)

@@ -83,16 +83,26 @@ def coverage_range(z: FloatArray, structure: NDArray[np.int64], level: float = 0
         None for a single structure.
     """
     owner, n_structures = _owners(structure)
-    if n_structures < 2:
-        return None
-    sizes = np.bincount(owner)
-    hits = np.bincount(owner, weights=covered(z, level))
-    share = hits.sum() / z.size
-    variance = n_structures / (n_structures - 1) * np.sum((hits - share * sizes) ** 2) / z.size**2
+    sizes: FloatArray = np.bincount(owner).astype(np.float64)
+    hits: FloatArray = np.bincount(owner, weights=covered(z, level)).astype(np.float64)
+    return share_range(hits, sizes) if n_structures > 1 else None
+
+
+def share_range(hits: FloatArray, sizes: FloatArray) -> Range:
+    """The range of :func:`coverage_range` from what was counted in each structure.
+
+    Parameters
+    ----------
+    hits, sizes : ndarray of shape (n_structures,)
+        Components that are covered, and all of them; two structures or more.
+    """
+    n_structures, total = sizes.size, float(sizes.sum())
+    share = float(hits.sum() / total)
+    variance = n_structures / (n_structures - 1) * np.sum((hits - share * sizes) ** 2) / total**2
     if share in (0.0, 1.0):
         n_effective = float(n_structures)
     else:
-        n_effective = float(z.size) if variance == 0 else float(np.clip(share * (1 - share) / variance, 1, z.size))
+        n_effective = total if variance == 0 else float(np.clip(share * (1 - share) / variance, 1, total))
     quantile = norm.ppf(0.95)
     spread = quantile**2 / n_effective
     centre = (share + spread / 2) / (1 + spread)

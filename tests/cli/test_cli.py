@@ -141,7 +141,7 @@ def test_md_runs_writes_and_stops_at_the_gate(folder: Path, tmp_path: Path) -> N
     assert [atoms.info["time_fs"] for atoms in read(trajectory, ":")] == [0, 2, 4]
     run("md", model, start, "-o", trajectory, code=1)
     output = run("md", model, start, "--steps", 9, "--force-std", 1e-6, "-o", trajectory, "--force", code=3)
-    assert "gate stopped: step 0: force on atom" in output and "md_gate.xyz" in output
+    assert "gate stopped: step 0: a force component on atom" in output and "md_gate.xyz" in output
     assert len(read(tmp_path / "md_gate.xyz", ":")) == 1
 
 
@@ -240,6 +240,15 @@ def test_bad_frame_is_refused_by_file_and_number_before_work(folder: Path, tmp_p
         (["info", "absent.kernpot"], 1, "no model file at"),
         (["md", "co2.kernpot", "train.xyz", "--index", "99"], 1, "has 21 structure.s., there is no number 99"),
         (["md", "co2.kernpot", "train.xyz", "--steps", "0"], 2, "--steps"),
+        (["md", "co2.kernpot"], 2, "first structure, or --resume"),
+        (["md", "co2.kernpot", "train.xyz", "--force-std", "1", "--tolerance", "1"], 2, "give one of them"),
+        (["md", "co2.kernpot", "--resume", "-o", "none.xyz"], 1, "none.xyz: no such file; --resume goes on"),
+        (["md", "co2.kernpot", "--resume", "-o", "train.xyz"], 1, "is no trajectory of kernpot md"),
+        (["learn"], 2, "give a file of settings, or --resume"),
+        (["learn", "absent.yaml"], 1, "absent.yaml: no such file; write one with: kernpot learn absent.yaml --init"),
+        (["learn", "--resume", "."], 1, "is no run of kernpot learn: expected config.yaml in it"),
+        (["learn", "--resume", ".", "--directory", "x"], 2, "a resumed run stays where it is"),
+        (["report", "."], 1, "is not the directory of a run: expected events.jsonl in it"),
         (["dance"], 2, "No such command"),
     ],
 )
@@ -275,7 +284,7 @@ def test_a_bug_keeps_its_traceback(folder: Path, tmp_path: Path, monkeypatch: py
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("command", ["fit", "evaluate", "md", "info", "demo"])
+@pytest.mark.parametrize("command", ["fit", "evaluate", "md", "info", "demo", "learn", "report"])
 def test_help_teaches_by_example(command: str) -> None:
     output = run(command, "--help")
     assert "Example" in output and f"kernpot {command} " in output.split("Example")[1]

@@ -1,0 +1,166 @@
+"""Keys of the file that `kernpot learn` reads, what each may be, and what it is where it is not given.
+
+The descriptions say what is expected; messages about mistakes quote them (:mod:`kernpot.cli.config.messages`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads `1e-3` as text, and `yes` as a truth value that Python counts as 1."""
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    return float(value) if isinstance(value, str) else value
+
+
+def _ramp(value: Any) -> tuple[float, float]:
+    """One temperature or two, checked here so that a mistake is one mistake."""
+    given = [_number(t) for t in _listed(value)]
+    if len(given) not in (1, 2) or not all(isinstance(t, int | float) and 0 <= t < math.inf for t in given):
+        raise ValueError("not a temperature")
+    return float(given[0]), float(given[-1])
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_number)]
+
+
+def _refuse(message: str) -> PydanticCustomError:
+    """An error about several keys, which is a whole sentence itself."""
+    return PydanticCustomError("sentence", "{text}", {"text": message})
+
+
+class Section(BaseModel):
+    """Keys that belong together; a key without a value is one that was not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_empty(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if isinstance(data, dict):
+            return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
+        return data
+
+
+class OracleConfig(Section):
+    """Who computes labels."""
+
+    kind: Annotated[str, Field(min_length=1)] = Field(
+        description="tblite, pyscf, espresso, another calculator's name in ASE (emt, vasp, ...), or files"
+    )
+    settings: dict[str, Any] = Field(default={}, description="names and values that the quantum code is given")
+    workers: Whole = Field(default=1, ge=1, description="a whole number of calculations at a time, 1 or more")
+    timeout: Number | None = Field(default=None, gt=0, description="seconds after which it has failed, above 0")
+    retries: Whole = Field(default=1, ge=0, description="how often a failed calculation is tried again, 0 or more")
+
+
+class NoiseConfig(Section):
+    """Known misfit levels of labels; those not given are found from the data."""
+
+    energy: Number | None = Field(default=None, gt=0, description="a number in eV/atom, above 0")
+    forces: Number | None = Field(default=None, gt=0, description="a number in eV/Å, above 0")
+    stress: Number | None = Field(default=None, gt=0, description="a number in eV/Å³, above 0")
+
+
+class PotentialConfig(Section):
+    """The potential that learns."""
+
+    cutoff: Number | None = Field(default=None, gt=1, le=20, description="a radius in Å, above 1 and at most 20")
+    n_max: Whole | None = Field(default=None, ge=1, le=20, description="a whole number of radial functions, 1 to 20")
+    l_max: Whole | None = Field(
+        default=None, ge=0, le=20, description="the largest angular momentum, a whole number 0 to 20"
+    )
+    n_inducing: Whole = Field(default=500, ge=1, description="a whole number of environments, 1 or more")
+    noise: NoiseConfig = Field(default=NoiseConfig(), description="a section with the keys energy, forces, stress")
+
+
+class StageConfig(Section):
+    """One part of the simulation."""
+
+    ensemble: Literal["nve", "langevin", "npt"] = Field(default="langevin", description="nve, langevin or npt")
+    steps: Whole = Field(ge=1, description="a whole number of steps, 1 or more")
+    temperature: Annotated[tuple[float, float], BeforeValidator(_ramp)] = Field(
+        default=(300.0, 300.0), description="a temperature in K, or [from, to] for a ramp, not negative"
+    )
+    timestep: Number = Field(default=1.0, gt=0, le=20, description="a number in fs, above 0 and at most 20")
+    friction: Number = Field(default=10.0, gt=0, description="a number in 1/ps, above 0")
+    pressure: Number = Field(default=0.0, description="a number in GPa")
+
+
+class ToleranceConfig(Section):
+    """The error that must not be missed, from which the threshold follows."""
+
+    max_force_error: Number = Field(gt=0, description="the largest force error to bear, a number in eV/Å above 0")
+    missed: Number = Field(default=0.01, gt=0, lt=0.5, description="share of larger errors to miss, between 0 and 0.5")
+
+
+class GateConfig(Section):
+    """When the simulation stops to ask."""
+
+    force_std: Number | None = Field(default=None, gt=0, description="a threshold in eV/Å, above 0")
+    tolerance: ToleranceConfig | None = Field(
+        default=None, description="a section with the keys max_force_error and missed"
+    )
+    patience: Whole = Field(default=1, ge=1, description="a whole number of checks in a row, 1 or more")
+    every: Whole = Field(default=1, ge=1, description="a whole number of steps between checks, 1 or more")
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if self.force_std is not None and self.tolerance is not None:
+            raise _refuse("expected force_std or tolerance, got both; leave one of them out")
+        return self
+
+
+class BootstrapConfig(Section):
+    """The first structures to label."""
+
+    number: Whole = Field(default=10, ge=1, description="a whole number of structures, 1 or more")
+    rattle: Number = Field(default=0.1, ge=0, le=2, description="a displacement in Å, 0 to 2")
+    strain: Number = Field(default=0.03, ge=0, le=0.5, description="a share of the cell's lengths, 0 to 0.5")
+
+
+class LimitsConfig(Section):
+    """When to stop before the steps are done."""
+
+    max_labels: Whole | None = Field(default=None, ge=1, description="a whole number of labels, 1 or more")
+
+
+class LearnConfig(Section):
+    """The whole file."""
+
+    structures: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        description="a file with one structure or more (anything ASE reads), or a list of such files"
+    )
+    oracle: OracleConfig = Field(description="a section that says who computes labels; its key kind is needed")
+    potential: PotentialConfig = Field(
+        default=PotentialConfig(), description="a section with keys like cutoff, n_inducing"
+    )
+    dynamics: Annotated[list[StageConfig], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        description="a list of stages, each with keys like ensemble, steps, temperature"
+    )
+    walkers: Whole = Field(default=1, ge=1, description="a whole number of simulations side by side, 1 or more")
+    gate: GateConfig = Field(default=GateConfig(), description="a section with keys like force_std, patience, every")
+    bootstrap: BootstrapConfig = Field(
+        default=BootstrapConfig(), description="a section with the keys number, rattle, strain"
+    )
+    audit: Whole | None = Field(
+        default=None, ge=1, description="a whole number of steps between audited frames, 1 or more"
+    )
+    record: Whole = Field(default=50, ge=1, description="a whole number of steps between written frames, 1 or more")
+    batch: Whole | None = Field(default=None, ge=1, description="a whole number of frames that are labelled together")
+    bias: Number | None = Field(default=None, gt=0, description="a number of standard deviations, above 0")
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="a section with the key max_labels")
+    random_state: Whole = Field(default=0, ge=0, description="a whole number, 0 or more")

@@ -1,0 +1,146 @@
+"""`kernpot md`: ensembles, frames with their stds, the gate's options, stopping and going on."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from kernpot.calculator import KernpotCalculator
+from kernpot.cli import md as md_module
+from kernpot.cli import simulation
+from kernpot.cli.app import app
+from tests.fakes import LennardJones
+
+
+class Argon(LennardJones):
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        return KernpotCalculator(self, skin)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a crystal of argon, a cluster, and a stand-in for the model file."""
+    write(tmp_path / "crystal.xyz", bulk("Ar", a=5.3, cubic=True))
+    write(tmp_path / "cluster.xyz", Atoms("Ar3", [[0.0, 0.0, 0.0], [3.9, 0.0, 0.0], [1.9, 3.2, 0.1]]))
+    (tmp_path / "ar.kernpot").touch()
+    monkeypatch.setattr(md_module, "load", lambda _: Argon())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def md(*arguments: object, code: int = 0) -> str:
+    given = ["md", "ar.kernpot", *map(str, arguments)]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, given)
+    assert result.exit_code == code, result.output
+    return re.sub(r"\s+", " ", result.output)
+
+
+def frames(name: str = "md.xyz") -> list[Any]:
+    return read(name, ":")
+
+
+def test_every_frame_carries_its_stds(place: Path) -> None:
+    md("crystal.xyz", "--steps", 4, "--every", 2)
+    potential = LennardJones()
+    assert [(a.info["step"], a.info["time_fs"]) for a in frames()] == [(0, 0), (2, 2), (4, 4)]
+    for atoms in frames():
+        prediction = potential.predict_full([atoms])[0]
+        np.testing.assert_allclose(atoms.arrays["forces_std"], prediction.forces.std, atol=1e-6)
+        np.testing.assert_allclose(atoms.get_forces(), prediction.forces.mean, atol=1e-6)
+        assert atoms.info["energy_std"] == pytest.approx(float(prediction.energy.std))
+        assert set(atoms.calc.results) <= {"energy", "free_energy", "forces", "stress"}
+
+
+def test_nve_conserves_energy_and_langevin_does_not(place: Path) -> None:
+    def drift(*options: object) -> float:
+        md("crystal.xyz", "--steps", 300, "--every", 20, "--timestep", 2, "--temperature", 40, "--force", *options)
+        total = [atoms.get_total_energy() for atoms in frames()]
+        return float(np.ptp(total))
+
+    assert drift("--ensemble", "nve") < 5e-4 < 1e-2 < drift("--ensemble", "langevin", "--friction", 20)
+
+
+def test_npt_follows_the_pressure(place: Path) -> None:
+    def volume(pressure: float) -> float:
+        options = ("--ensemble", "npt", "--pressure", pressure, "--timestep", 5, "--temperature", 10, "--force")
+        md("crystal.xyz", "--steps", 600, "--every", 20, "--friction", 10, *options)
+        return float(np.mean([atoms.get_volume() for atoms in frames()[15:]]))
+
+    assert volume(1.0) < 0.95 * volume(0.0)
+
+
+def test_npt_of_a_cluster_is_refused_and_nothing_written(place: Path) -> None:
+    assert "periodic in three directions" in md("cluster.xyz", "--ensemble", "npt", code=1)
+    assert not (place / "md.xyz").exists()
+
+
+def test_a_ramp_heats(place: Path) -> None:
+    ramp = ("--temperature", 10, "--final-temperature", 80, "--friction", 50, "--timestep", 5)
+    md("crystal.xyz", "--steps", 1200, *ramp, "--force-std", 9)
+    temperatures = [2 * a.get_kinetic_energy() / (3 * len(a) * units.kB) for a in frames()]
+    assert np.mean(temperatures[:30]) < 30 < 50 < np.mean(temperatures[-20:])
+
+
+def test_recording_goes_on_and_keeps_what_was_seen(place: Path) -> None:
+    output = md("crystal.xyz", "--steps", 6, "--force-std", 1e-5, "--on-event", "record")
+    assert "the gate fired 1 time(s)" in output and "6 steps done" in output
+    assert len(read("md_gate.xyz", ":")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--force-std", 1e-5), "force component"), (("--force-std", 9, "--energy-std", 1e-5), "the energy has a std")],
+)
+def test_thresholds(place: Path, options: tuple[object, ...], reason: str) -> None:
+    assert f"step 0: {reason}" in re.sub(" a force", " force", md("crystal.xyz", *options, code=3))
+
+
+def test_patience_and_how_often_the_gate_looks(place: Path) -> None:
+    output = md("crystal.xyz", "--steps", 50, "--force-std", 1e-5, "--patience", 3, "--gate-every", 7, code=3)
+    assert "gate stopped: step 14:" in output
+
+
+def test_the_threshold_follows_from_a_tolerance(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(md_module, "threshold_for", lambda _, error, missed: error * missed)
+    output = md("crystal.xyz", "--tolerance", 0.001, code=3)
+    assert "force std 1e-05 eV/Å" in output and "above the gate's 1e-05" in output
+
+
+def test_resumed_it_goes_on_where_it_was(place: Path) -> None:
+    """Without a thermostat there is nothing random: one run in two parts is the same run, to the file's digits."""
+    options = ("--ensemble", "nve", "--every", 5, "--temperature", 30)
+    md("crystal.xyz", *options, "--steps", 40, "-o", "whole.xyz")
+    md("crystal.xyz", *options, "--steps", 20)
+    md("--resume", *options, "--steps", 40)
+    assert [a.info["step"] for a in frames()] == [a.info["step"] for a in frames("whole.xyz")]
+    np.testing.assert_allclose(frames()[-1].positions, frames("whole.xyz")[-1].positions, atol=1e-5)
+    np.testing.assert_allclose(frames()[-1].get_momenta(), frames("whole.xyz")[-1].get_momenta(), atol=1e-4)
+
+
+def test_ctrl_c_finishes_the_step_and_saves_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = simulation.Simulation._frame
+
+    def frame(self: simulation.Simulation, step: int) -> None:
+        original(self, step)
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(simulation.Simulation, "_frame", frame)
+    output = md("crystal.xyz", "--steps", 100, "--every", 2, code=130)
+    assert "stopped after step 4 of 100" in output and "--resume" in output
+    assert [a.info["step"] for a in frames()] == [0, 2, 4]
+    md("--resume", "--steps", 7, "--every", 2)
+    assert [a.info["step"] for a in frames()] == [0, 2, 4, 6, 7]
+
+
+def test_another_file_is_no_trajectory_to_go_on_from(place: Path) -> None:
+    assert "is no trajectory of kernpot md" in md("--resume", "-o", "crystal.xyz", code=1)
