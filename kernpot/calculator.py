@@ -9,12 +9,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from kernpot.errors import StructureError
 from kernpot.structures.neighbours import NeighbourList
 
 if TYPE_CHECKING:
-    from kernpot.potential import Surface
+    from kernpot.potential import Screen, Surface
     from kernpot.prediction import Prediction
 
 
@@ -29,6 +30,13 @@ class KernpotCalculator(Calculator):
         A fitted potential, or a draw from its posterior.
     skin : float, default=0.5
         Extra radius of the neighbour list, Angstrom: the list is rebuilt when an atom has moved by half of it.
+
+    Attributes
+    ----------
+    screen : Screen or None
+        Evaluated in place of the mean, which is part of its answer, when set: a gate does.
+    screened : ndarray of shape (n_atoms,) or None
+        What the screen said of the forces last computed, eV/Angstrom.
 
     Examples
     --------
@@ -46,6 +54,8 @@ class KernpotCalculator(Calculator):
         super().__init__()
         self.potential = potential
         self.neighbour_list = NeighbourList(potential.cutoff, skin=skin)
+        self.screen: Screen | None = None
+        self.screened: NDArray[np.float64] | None = None
         self._prediction: Prediction | None = None
         self._watched: weakref.ref[Atoms] | None = None
 
@@ -71,13 +81,17 @@ class KernpotCalculator(Calculator):
             )
         super().calculate(atoms, properties, system_changes)
         self.results = {}
-        self._prediction = None
+        self._prediction = self.screened = None
         if atoms is not None:
             self._watched = weakref.ref(atoms)
         if self.atoms is None:
             raise StructureError("nothing to compute: no structure was given to the calculator")
         self._check(self.atoms)
-        mean = self.potential.mean(self.atoms, pairs=self.neighbour_list.update(self.atoms))
+        pairs = self.neighbour_list.update(self.atoms)
+        if self.screen is None:
+            mean, self.screened = self.potential.mean(self.atoms, pairs=pairs), None
+        else:
+            mean, self.screened = self.screen(self.atoms, pairs)
         self.results = {
             "energy": mean.energy,
             "free_energy": mean.energy,

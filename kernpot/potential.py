@@ -10,11 +10,22 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kernpot.prediction import MeanPrediction, Prediction
+from kernpot.prediction import EnergyStd, LeftOut, MeanPrediction, Prediction
 from kernpot.structures.neighbours import Pairs
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator
+    from kernpot.gp.selection import Selection
+
+
+class Screen(Protocol):
+    """Tells, at hardly more than the cost of a mean, whether error bars are worth computing."""
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, NDArray[np.float64]]:
+        """Mean, and a number per atom (n_atoms,) in eV/A that the std of its force should not exceed.
+
+        The largest of a structure counts; it may be several times too large.
+        """
 
 
 class Surface(Protocol):
@@ -78,6 +89,13 @@ class Potential(Protocol):
     ) -> Self:
         """Learn from more labelled structures without going back to the old ones."""
 
+    def update(self, structures: Sequence[Atoms]) -> Self:
+        """Learn from more labelled structures, and describe what is new in them, as cheaply as the potential can.
+
+        This is what a running simulation calls for every few labels; a fit to everything, which also calibrates, is for
+        once in a while. Works in place. An unfitted potential is fitted.
+        """
+
     def predict(
         self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -88,6 +106,21 @@ class Potential(Protocol):
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Mean energy, forces and stress only, as fast as the potential can."""
+
+    def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
+        """Epistemic std of the energy with its exact derivatives; smooth, also where nothing is unknown."""
+
+    def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
+        """``k`` of the structures whose labels would teach most together; a part of them drawn at random.
+
+        Labels are not looked at. Structures the potential has learnt, and copies of one another, are not chosen.
+        """
+
+    def left_out(self) -> list[LeftOut]:
+        """Errors on training structures had they been left out, with the error bars they would have had."""
+
+    def screen(self) -> Screen | None:
+        """A cheap bound on force stds, or None where the potential has none."""
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
         """An ASE calculator."""

@@ -269,3 +269,45 @@ class Prediction:
         """The means alone."""
         stress = None if self.stress is None else self.stress.mean
         return MeanPrediction(float(self.energy.mean), self.energies.mean, self.forces.mean, stress)
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Forces of one training structure, had it been left out.
+
+    Attributes
+    ----------
+    errors : ndarray of shape (n_atoms, 3)
+        Predicted less labelled forces, eV/Angstrom.
+    std : ndarray of shape (n_atoms, 3)
+        Standard deviations of these, calibrated as those of predictions, eV/Angstrom.
+    """
+
+    errors: FloatArray
+    std: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.errors.ndim != 2 or self.errors.shape[1] != 3 or self.std.shape != self.errors.shape:
+            raise ValueError(
+                f"errors and std must both have shape (n_atoms, 3), got {self.errors.shape} and {self.std.shape}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyStd:
+    """Standard deviation of the energy of a structure, as a smooth function of its atoms' positions.
+
+    Attributes
+    ----------
+    std : float
+        eV.
+    gradient : ndarray of shape (n_atoms, 3)
+        Its derivatives with respect to positions, eV/Angstrom.
+    stress : ndarray of shape (6,) or None
+        Its derivatives with respect to strain, over the volume, eV/Angstrom^3 in ASE's Voigt order; None unless the
+        structure is periodic in three directions.
+    """
+
+    std: float
+    gradient: FloatArray
+    stress: FloatArray | None = None

@@ -15,7 +15,7 @@ from ase.build import bulk
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.calculator import KernpotCalculator
 from kernpot.potential import Potential
-from kernpot.prediction import JointCovariance, MeanPrediction, Prediction, Quantity
+from kernpot.prediction import EnergyStd, JointCovariance, MeanPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs
 from kernpot.testing import LIST_CHECKS, STRUCTURE_CHECKS, check_potential
 from tests.fakes import LennardJones
@@ -95,6 +95,12 @@ class WrongForces(Faulty):
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         m = super().mean(atoms, pairs)
         return MeanPrediction(m.energy, m.energies, m.forces * (1 + 1e-5), m.stress)
+
+
+class WrongEnergyStd(Faulty):
+    def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
+        found = super().energy_std(atoms, pairs)
+        return EnergyStd(found.std, 1.001 * found.gradient, found.stress)
 
 
 class WrongStress(Faulty):
@@ -233,6 +239,7 @@ class Forgetful(Faulty):
     [
         (WrongForces, "check_forces", "by central differences"),
         (WrongStress, "check_stress", "stress component 3"),
+        (WrongEnergyStd, "check_energy_std", "derivative of energy_std"),
         (CarelessMean, "check_methods_agree", "mean against predict_full"),
         (OtherCalculator, "check_methods_agree", "calculator against predict_full"),
         (EpistemicAboveStd, "check_answers", "std of forces must not be below"),

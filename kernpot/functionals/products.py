@@ -50,18 +50,24 @@ class ForceProducts:
         -------
         Tensor of shape (n_atoms, 3, k)
         """
-        out = torch.zeros((self._structure.n_atoms, 3, weights.shape[1]), dtype=torch.float64)
+        n, k = self._structure.n_atoms, weights.shape[1]
+        gradient = torch.zeros((k, n, 3), dtype=torch.float64)
+        strain = torch.zeros((3, 3), dtype=torch.float64)  # comes with the positions
         for d, described in enumerate(self._structure.described):
-            pairs = described.block
-            for column, w in enumerate(weights.T):
-                v = torch.zeros_like(described.unit)
+            unit = described.unit
+            width = n * max(unit.shape[1], len(weights))
+            for part in torch.arange(k).split(max(1, _ENTRIES // width)):
+                v = unit.new_zeros((n, len(part), unit.shape[1]))
                 for b, members, slope in self._of(d):
-                    v[members] = b.combined(slope * w[b.columns])
-                v -= (v * described.unit).sum(1, keepdim=True) * described.unit
-                gradient = pairs.environments.pull(v.mul_(described.inverse_norm[:, None]))
-                out[..., column].index_add_(0, pairs.neighbours, gradient, alpha=-1.0)
-                out[..., column].index_add_(0, pairs.centres, gradient)
-        return out
+                    w = weights[b.columns, part].T
+                    # Columns are often weights on one block alone.
+                    used = torch.nonzero((w != 0).any(1)).squeeze(1)
+                    v[members[:, None], used] = b.combined(slope[:, None, :] * w[used])
+                v -= (v @ unit[:, :, None]) * unit[:, None, :]
+                v *= described.inverse_norm[:, None, None]
+                for column, along in zip(part.tolist(), described.block.pull(v), strict=True):
+                    along.add_to(gradient[column], strain)
+        return -gradient.permute(1, 2, 0)
 
     def sums(self, directions: Tensor) -> Tensor:
         """``B^T Y`` for displacements ``Y`` of shape (n_atoms, 3, k); shape (M, k)."""

@@ -67,7 +67,7 @@ class CandidateRows:
         """
         made = ingredients(pool, parameters)
         rng = check_random_state(parameters["random_state"])
-        blocks = made.inducing_blocks([s.atoms for s in pool], parameters, rng)
+        blocks, _ = made.inducing_blocks([s.atoms for s in pool], parameters, rng)
         # Energies of isolated atoms shift labels, which play no part.
         maker = RowMaker(made.features, Whitening(blocks), made.noise, dict.fromkeys(made.elements, 0.0))
         return cls(maker, Hyperparameters(blocks, made.kernels).amplitudes(), made.noise.fixed, LABEL_KINDS)

@@ -12,7 +12,7 @@ from ase import Atoms
 from kernpot.descriptors import SOAPFeatures
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.compress import RowMaker, compress
-from kernpot.gp.environments import choose, given
+from kernpot.gp.environments import choose, fill_up, given
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.leave_one_out import KeptRows, choose_kept
 from kernpot.gp.projection import learn_bases
@@ -44,6 +44,8 @@ class DescribedTraining:
     isolated : dict of int to float
         Isolated-atom energies, eV.
     elements : tuple of int
+    n_displaced : int
+        Inducing environments that are of displaced copies.
     """
 
     features: list[SOAPFeatures]
@@ -55,6 +57,7 @@ class DescribedTraining:
     noise: NoiseModel
     isolated: dict[int, float]
     elements: tuple[int, ...]
+    n_displaced: int
 
 
 class Ingredients(NamedTuple):
@@ -75,14 +78,20 @@ class Ingredients(NamedTuple):
 
     def inducing_blocks(
         self, atoms: Sequence[Atoms], parameters: Mapping[str, Any], rng: np.random.RandomState
-    ) -> list[InducingBlock]:
-        """Inducing environments from these structures, or those given in the parameters."""
+    ) -> tuple[list[InducingBlock], int]:
+        """Inducing environments from these structures, or those given in the parameters.
+
+        The number is that of environments of displaced copies among them.
+        """
         zetas = [k.zeta for k in self.kernels]
         bases = learn_bases(self.features, atoms, parameters["n_components"], rng)
         inducing = parameters["inducing"]
         if isinstance(inducing, str):
-            return choose(atoms, self.features, zetas, parameters["n_inducing"], inducing, rng, bases)
-        return given(inducing, self.features, zetas, self.elements, bases)
+            n_inducing = parameters["n_inducing"]
+            blocks = choose(atoms, self.features, zetas, n_inducing, inducing, rng, bases)
+            filled = fill_up(blocks, atoms, self.features, n_inducing, rng)
+            return filled, filled[-1].columns.stop - blocks[-1].columns.stop
+        return given(inducing, self.features, zetas, self.elements, bases), 0
 
 
 def ingredients(structures: Sequence[LabelledStructure], parameters: Mapping[str, Any]) -> Ingredients:
@@ -117,7 +126,8 @@ def describe_training(
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
-    whitening = Whitening(made.inducing_blocks([s.atoms for s in labelled], parameters, rng))
+    blocks, n_displaced = made.inducing_blocks([s.atoms for s in labelled], parameters, rng)
+    whitening = Whitening(blocks)
     maker = RowMaker(made.features, whitening, made.noise, isolated)
     compressed = compress(labelled, maker, keep, parameters["n_jobs"], report)
     return DescribedTraining(
@@ -130,4 +140,5 @@ def describe_training(
         made.noise,
         isolated,
         made.elements,
+        n_displaced,
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.errors import InducingWarning, KernpotError, StructureError
 from kernpot.functionals.state import InducingBlock, normalise
+from kernpot.gp.displaced import displaced_copies, worst_represented
 from kernpot.gp.inducing import select_environments, select_new
 from kernpot.gp.projection import Bases, coordinates, widen
 from kernpot.gp.setup import require_fitted
@@ -56,6 +57,11 @@ def shares(counts: dict[int, int], total: int) -> dict[int, int]:
     return share
 
 
+def part_of(descriptor: int, n_descriptors: int, n_inducing: int) -> int:
+    """Inducing environments under one of several descriptors."""
+    return n_inducing // n_descriptors + (descriptor < n_inducing % n_descriptors)
+
+
 def choose(
     structures: Sequence[Atoms],
     descriptors: Sequence[SOAPFeatures],
@@ -83,10 +89,8 @@ def choose(
     pool = sorted(pool)
     blocks: list[InducingBlock] = []
     start = 0
-    wanted = 0
     for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
-        part = n_inducing // len(descriptors) + (d < n_inducing % len(descriptors))
-        wanted += part
+        part = part_of(d, len(descriptors), n_inducing)
         if part < len(elements):
             raise KernpotError(
                 f"n_inducing={n_inducing} is too few: {len(elements)} elements and {len(descriptors)} descriptors need "
@@ -107,14 +111,50 @@ def choose(
             columns = slice(start, start + len(chosen[z]))
             blocks.append(InducingBlock(d, z, zeta, chosen[z], columns, bases[d].get(z)))
             start = columns.stop
-    if start < wanted:
+    return blocks
+
+
+def fill_up(
+    blocks: Sequence[InducingBlock],
+    structures: Sequence[Atoms],
+    descriptors: Sequence[SOAPFeatures],
+    n_inducing: int,
+    rng: np.random.RandomState,
+) -> list[InducingBlock]:
+    """Inducing blocks with environments of displaced copies after their own, where these are fewer than asked for.
+
+    See :mod:`kernpot.gp.displaced`. Nothing is drawn when there are enough.
+    """
+    parts = [part_of(d, len(descriptors), n_inducing) for d in range(len(descriptors))]
+    missing = [part - sum(len(b.environments) for b in blocks if b.descriptor == d) for d, part in enumerate(parts)]
+    if not any(missing):
+        return list(blocks)
+    copies = displaced_copies([structures[k] for k in rng.permutation(len(structures))], max(missing), rng)
+    numbers = np.concatenate([a.numbers for a in copies]) if copies else np.array([], dtype=np.int64)
+    more: dict[int, Tensor] = {}
+    for d, features in enumerate(descriptors):
+        if not missing[d] or not copies:
+            continue
+        u = torch.cat([unit_features(features, a) for a in copies])
+        own = {k: b for k, b in enumerate(blocks) if b.descriptor == d}
+        candidates_of = {k: coordinates(_described(u, numbers, b.element), b.basis) for k, b in own.items()}
+        orders = {k: worst_represented(candidates_of[k], b) for k, b in own.items()}
+        for k, share in shares({k: len(order) for k, order in orders.items()}, missing[d]).items():
+            more[k] = candidates_of[k][torch.from_numpy(orders[k][:share])]
+    filled: list[InducingBlock] = []
+    start = 0
+    for k, block in enumerate(blocks):
+        environments = torch.cat([block.environments, more[k]]) if k in more else block.environments
+        filled.append(replace(block, environments=environments, columns=slice(start, start + len(environments))))
+        start += len(environments)
+    if start == blocks[-1].columns.stop:
         warnings.warn(
-            f"{start} inducing environments are used instead of {wanted}: the training structures hold no more "
-            "distinct ones.",
+            f"{start} inducing environments are used instead of {n_inducing}: the training structures hold no more "
+            "distinct ones, and displacing their atoms makes none.",
             InducingWarning,
             stacklevel=3,
         )
-    return blocks
+    return filled
 
 
 def given(

@@ -22,22 +22,26 @@ from kernpot.gp.calibration import calibrate as rescale
 from kernpot.gp.compress import compress
 from kernpot.gp.described import describe_training
 from kernpot.gp.draws import PARTS, Draws, Part, PosteriorName, sample_draws
+from kernpot.gp.energy_std import energy_std
 from kernpot.gp.environments import enlarge
 from kernpot.gp.evidence import Evidence
 from kernpot.gp.extend import extend
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of, starting_noise, warn_unseen
 from kernpot.gp.learning import learn_hyperparameters
+from kernpot.gp.left_out import left_out_forces
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import Misfit, draw_scale
 from kernpot.gp.novelty import Novelty, NoveltyMeter
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.predictor import Predictor
+from kernpot.gp.screen import ForceScreen, force_screen
 from kernpot.gp.selection import Selection, select
 from kernpot.gp.setup import require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.training_data import require_training
+from kernpot.gp.update import update
 from kernpot.kernels import SOAPKernel
-from kernpot.prediction import MeanPrediction, Prediction
+from kernpot.prediction import EnergyStd, LeftOut, MeanPrediction, Prediction
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, source_of
@@ -59,6 +63,8 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         amplitudes of its own. None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present.
     n_inducing : int, default=1000
         Inducing environments in all; split evenly over descriptors, and over elements by the root of their abundance.
+        Where the structures hold fewer, those of slightly displaced copies make up for it
+        (:mod:`kernpot.gp.displaced`).
     kernel : SOAPKernel or list of SOAPKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
@@ -70,8 +76,8 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.leave_one_out`). Otherwise noise
         levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
     inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
-        How inducing environments are chosen; or structures whose environments are used (``arrays["inducing"]`` masks
-        atoms).
+        How inducing environments are chosen; or structures whose environments, and no others, are used
+        (``arrays["inducing"]`` masks atoms).
     n_components : int, optional
         Directions of the feature space that the inducing environments of an element lie in, learnt from the training
         environments (:mod:`kernpot.gp.projection`); fewer if they span no more. Fits and predictions with error bars
@@ -192,6 +198,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             "data_hash": data_hash(labelled),
             "fitted_isolated_atoms": by_least_squares(labelled, self.isolated_atoms),
             "n_components": [b.environments.shape[1] for b in data.whitening.blocks],
+            "n_displaced": data.n_displaced,
             "updates": [],
         }
         self.noise_, self.misfit_, self.summary_["hyperparameters"] = learn_hyperparameters(
@@ -274,6 +281,27 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self.__dict__.update(changed.__dict__)
         return self
 
+    def update(self, structures: Sequence[Atoms]) -> Self:
+        """Learn from more labelled structures as :meth:`partial_fit` does, and describe what is new in them.
+
+        Environments whose energies the inducing ones cannot represent to the misfit of energies become inducing as
+        :meth:`add_inducing` makes them, the newest first, while there are fewer than ``n_inducing``, those of displaced
+        copies not counted (:mod:`kernpot.gp.update`). Noise, amplitudes and misfit stay. An unfitted estimator is
+        fitted.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+            Labels are read from their calculators.
+
+        Raises
+        ------
+        StructureError
+            Before any work, when a structure or label cannot be used or holds elements that were not in the fit.
+        """
+        update(self, structures)
+        return self
+
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
         """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.gp.calibration`).
 
@@ -346,12 +374,38 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         require_fitted(atoms, self.elements_, "structure")
         return self._mean(atoms, pairs)
 
+    def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
+        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.gp.energy_std`).
+
+        At least 1 meV, so that the derivatives stay finite where nothing is unknown.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
+        """
+        check_is_fitted(self)
+        require_fitted(atoms, self.elements_, "structure")
+        return energy_std(atoms, self._features, self._whitening, self._posterior, self.draw_scale_, pairs)
+
     def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Novelty]:
         """How new environments are to the model: leverage, distances and D-optimal gain, without unit.
 
         Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.novelty`); for errors in eV and eV/A ask that.
         """
         return [self._novelty(a) for a in self._frames(structures)]
+
+    _screen: ForceScreen | None
+
+    def screen(self) -> ForceScreen | None:
+        """What tells at every step of dynamics whether error bars are worth computing (:mod:`kernpot.gp.screen`).
+
+        Made at the first call after every change of the model, from exact standard deviations of up to 20 structures.
+        """
+        check_is_fitted(self)
+        if self._screen is None:
+            self._screen = force_screen(self)
+        return self._screen
 
     def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
         """``k`` structures to label: those that would teach most together, and some at random.
@@ -375,6 +429,22 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             ``indices`` in order of choice, and their ``gains``.
         """
         return select(self, structures, k, random_part)
+
+    def left_out(self) -> list[LeftOut]:
+        """Force errors on every training structure, had it been left out, and their standard deviations.
+
+        In closed form at the fitted hyperparameters; costs as much as the rows of all training structures
+        (:mod:`kernpot.gp.left_out`).
+
+        Raises
+        ------
+        KernpotError
+            When the model was loaded from a file that does not hold its training structures.
+        """
+        check_is_fitted(self)
+        training = require_training(self._training, "leaving structures out", "Fit again.")
+        amplitudes = self._hyperparameters.amplitudes()
+        return left_out_forces(training, self._maker, self._posterior, self.noise_, amplitudes, self.misfit_["forces"])
 
     def sample_potentials(
         self,
@@ -460,6 +530,7 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
             self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
         )
         self.draw_scale_ = draw_scale(self.misfit_, {kind_of(group) for group in self._factors})
+        self._screen = None
         self._novelty = NoveltyMeter(self._features, self._whitening, self._posterior, self.noise_)
         self.n_inducing_ = len(self._whitening.block)
         evidence = Evidence(self._factors, self._whitening.block)

@@ -23,6 +23,8 @@ AMPLITUDE_BOUNDS = (1e-5, 1e6)
 """Range of optimised amplitudes, eV."""
 
 _CHOLESKY_ERROR = 1e-4  # nats of log evidence; above this estimate the root comes from QR instead
+# Prior variance of labels that symmetry makes zero, forces in perfect crystals: rounding, squared, over the jitter.
+_NO_PRIOR = 1e-12
 _NYSTROM_EXCESS = 1e-6  # of the prior variance; what an inducing set may seem to explain beyond it by rounding
 
 LogPrior = Callable[[dict[str, Tensor], Tensor], Tensor]
@@ -305,7 +307,7 @@ def _unexplained(group: str, factor: LabelFactor, block: Tensor) -> Tensor:
     """Unit-amplitude prior variance per block that the inducing environments cannot represent, summed over labels."""
     nystrom = torch.zeros_like(factor.prior).index_add_(0, block, factor.triangle.square().sum(dim=0))
     missing = factor.prior - nystrom
-    if bool((missing < -_NYSTROM_EXCESS * factor.prior.clamp(min=torch.finfo(missing.dtype).tiny)).any()):
+    if bool((missing < -_NYSTROM_EXCESS * factor.prior.clamp(min=_NO_PRIOR)).any()):
         raise NumericalError(
             f"group {group!r}: the inducing environments explain more than the prior variance of the labels "
             f"({nystrom.tolist()} of {factor.prior.tolist()} per block); rows and prior variances do not match"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +17,9 @@ from kernpot.gp.local_energy import LocalEnergies, weighted
 from kernpot.gp.threads import in_threads
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.neighbours import Pairs
+
+# Is shown a block of atoms: descriptor, place of the atoms, their numbers, unit features (n, n_features).
+Watch = Callable[[int, slice, Tensor, Tensor], None]
 
 
 class Term(NamedTuple):
@@ -57,13 +60,15 @@ class Potentials:
     def __len__(self) -> int:
         return self._n
 
-    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None, watch: Watch | None = None) -> DrawPredictions:
         """Energies, atomic energies, forces and (for three periodic directions) stress of every potential.
 
         Parameters
         ----------
         pairs : Pairs, optional
             All pairs within the largest cutoff; found when not given.
+        watch : callable, optional
+            Is shown the features of every block of atoms, which it must not change; from several threads.
         """
         numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
         energies = self._offsets[numbers].repeat(self._n, 1)
@@ -72,7 +77,7 @@ class Potentials:
         for d, features in enumerate(self._descriptors):
             features.check(atoms)
             found = features.pairs(atoms) if pairs is None else pairs
-            evaluate = partial(self._evaluate, d, features, numbers, found)
+            evaluate = partial(self._evaluate, d, features, numbers, found, watch)
             bounds = features.bounds(len(numbers), found)
             for (first, last), (e, along_pairs) in zip(bounds, in_threads(evaluate, bounds), strict=True):
                 energies[:, first:last] += e.T
@@ -85,12 +90,20 @@ class Potentials:
         return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
 
     def _evaluate(
-        self, descriptor: int, features: SOAPFeatures, numbers: Tensor, pairs: Pairs, bounds: tuple[int, int]
+        self,
+        descriptor: int,
+        features: SOAPFeatures,
+        numbers: Tensor,
+        pairs: Pairs,
+        watch: Watch | None,
+        bounds: tuple[int, int],
     ) -> tuple[Tensor, list[PairGradient]]:
         """Energies (n, K) of a block of atoms and their gradients."""
         block = features.environments(numbers, pairs, *bounds)
         u, norm = normalise(block.environments.features())
         own = numbers[block.first : block.last]
+        if watch is not None:
+            watch(descriptor, slice(block.first, block.last), own, u)
         energies, v = self._local(descriptor, own, u)
         v -= (v * u[:, None]).sum(2, keepdim=True) * u[:, None]
         v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None, None]
@@ -133,12 +146,6 @@ class MeanPotential:
         terms = [Term(b.descriptor, b.element, weighted(b, weights[None, b.columns])) for b in blocks]
         self.potentials = Potentials(descriptors, terms, isolated, 1)
 
-    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
-        """Energy, atomic energies, forces and (for three periodic directions) stress.
-
-        Parameters
-        ----------
-        pairs : Pairs, optional
-            All pairs within the largest cutoff; found when not given.
-        """
-        return self.potentials(atoms, pairs)[0]
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None, watch: Watch | None = None) -> MeanPrediction:
+        """Energy, atomic energies, forces and (for three periodic directions) stress; parameters as of `Potentials`."""
+        return self.potentials(atoms, pairs, watch)[0]

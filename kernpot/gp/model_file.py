@@ -57,15 +57,7 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         "elements": list(estimator.elements_),
         "isolated_atoms": {str(z): e for z, e in estimator.isolated_atoms_.items()},
         "descriptors": [soap_to_dict(f.soap) for f in estimator._features],
-        "kernels": [
-            {
-                "zeta": k.zeta,
-                "elements": list(k.elements or ()),
-                "amplitude": k.amplitude.tolist(),
-                "fixed": not k.raw_amplitude.requires_grad,
-            }
-            for k in estimator.kernels_
-        ],
+        "kernels": [_kernel_data(k) for k in estimator.kernels_],
         "blocks": [
             {"descriptor": b.descriptor, "element": b.element, "zeta": b.zeta, "in_basis": b.basis is not None}
             for b in blocks
@@ -81,8 +73,9 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
             "n_components": None if estimator.n_components is None else int(estimator.n_components),
             "optimize": bool(estimator.optimize),
             "inducing": estimator.inducing if isinstance(estimator.inducing, str) else "fps",
-            "random_state": estimator.random_state if isinstance(estimator.random_state, int) else None,
+            "random_state": int(seed) if isinstance(seed := estimator.random_state, int | np.integer) else None,
         },
+        "as_given": _as_given(estimator),
         "summary": estimator.summary_,
         "training": training,
     }
@@ -148,6 +141,8 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
             isolated_atoms=dict(estimator.isolated_atoms_),
             **parameters,
         )
+        if header.get("as_given") is not None:  # absent until kernpot stored what a clone is fitted with
+            estimator.set_params(**_given(header["as_given"], estimator.descriptor))
     with _reading("training"):
         training = header.get("training")  # absent until kernpot stored the structures
         estimator._training = None if training is None else unpack(training, tensors)
@@ -155,6 +150,42 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
         estimator._whitening = Whitening(blocks)
     estimator._maker = RowMaker(estimator._features, estimator._whitening, noise, estimator.isolated_atoms_)
     estimator._hyperparameters = Hyperparameters(blocks, estimator.kernels_)
+
+
+def _as_given(estimator: SparseGPPotential) -> dict[str, Any]:
+    """Parameters as the user gave them: a clone is fitted with these, not with what the fit made of them."""
+    kernel, noise, isolated = estimator.kernel, estimator.noise, estimator.isolated_atoms
+    kernels = [kernel] if isinstance(kernel, SOAPKernel) else kernel
+    return {
+        "default_descriptor": estimator.descriptor is None,
+        "kernel": None if kernels is None else [_kernel_data(k) for k in kernels],
+        "noise": None if noise is None else asdict(NoiseModel.from_user(noise)),
+        "isolated_atoms": None if isolated is None else {str(z): float(e) for z, e in isolated.items()},
+    }
+
+
+def _given(data: dict[str, Any], descriptor: Any) -> dict[str, Any]:
+    kernel, noise, isolated = data["kernel"], data["noise"], data["isolated_atoms"]
+    kernels = None if kernel is None else [_kernel(k) for k in kernel]
+    return {
+        "descriptor": None if data["default_descriptor"] else descriptor,
+        "kernel": kernels[0] if kernels is not None and len(kernels) == 1 else kernels,
+        "noise": None if noise is None else NoiseModel(**noise),
+        "isolated_atoms": None
+        if isolated is None
+        else {int(z) if z.isdigit() else z: _number(e) for z, e in isolated.items()},
+    }
+
+
+def _kernel_data(kernel: SOAPKernel) -> dict[str, Any]:
+    return {
+        "zeta": kernel.zeta,
+        "elements": None if kernel.elements is None else list(kernel.elements),
+        "amplitude": kernel.amplitude.tolist(),
+        # The amplitude is a function of it: to the last bit only this brings the amplitude back.
+        "raw_amplitude": kernel.raw_amplitude.tolist(),
+        "fixed": not kernel.raw_amplitude.requires_grad,
+    }
 
 
 @contextmanager
@@ -253,8 +284,12 @@ def _factor(name: str, tensors: dict[str, NDArray[Any]], blocks: list[InducingBl
 def _kernel(data: dict[str, Any]) -> SOAPKernel:
     kernel = SOAPKernel(int(data["zeta"]), elements=data["elements"])
     amplitude = torch.tensor([_number(a) for a in data["amplitude"]], dtype=torch.float64)
-    n = len(kernel.elements or ())
+    n = kernel.raw_amplitude.numel()
     _require(len(amplitude) == n and bool((amplitude > 0).all()), f"expected {n} positive amplitudes")
     kernel.set_amplitude(amplitude)
+    if "raw_amplitude" in data:  # absent in older files
+        raw = torch.tensor([_number(a) for a in data["raw_amplitude"]], dtype=torch.float64)
+        kernel.initialize(raw_amplitude=raw)
+        _require(bool(torch.allclose(kernel.amplitude, amplitude, rtol=1e-9)), "raw and other amplitudes differ")
     kernel.raw_amplitude.requires_grad_(not data["fixed"])
     return kernel

@@ -25,6 +25,7 @@ from kernpot.testing.interface import (
 )
 from kernpot.testing.physics import (
     check_cutoff,
+    check_energy_std,
     check_forces,
     check_images,
     check_permutation,
@@ -49,6 +50,7 @@ STRUCTURE_CHECKS = (
     check_supercell,
     check_separation,
     check_cutoff,
+    check_energy_std,
     check_refusals,
 )
 """Checks of one structure: ``check(potential, atoms, rng)``; they may change the atoms they get."""
@@ -63,6 +65,7 @@ __all__ = [
     "check_clone",
     "check_covariance",
     "check_cutoff",
+    "check_energy_std",
     "check_forces",
     "check_images",
     "check_input_is_kept",

@@ -27,6 +27,8 @@ DERIVATIVE_TOLERANCE = 1e-6
 # Angstrom or strain. Long steps drown the rounding of energies; a neighbour crossing the cutoff needs a shorter one.
 _STEPS = (1e-2, 5e-3, 1e-3, 1e-4)
 _STENCIL = (4 / 5, -1 / 5, 4 / 105, -1 / 280)  # eighth order, for steps 1 to 4
+# Along positions (A) and strain at once.
+_STD_STEP = 1e-3
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -43,6 +45,38 @@ def check_forces(potential: Potential, atoms: Atoms, rng: np.random.Generator) -
             return new
 
         _require_derivative(-float((forces * along).sum()), potential, moved, float(np.linalg.norm(forces)), "forces")
+
+
+def check_energy_std(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:
+    """The std of the energy has the derivatives of finite differences, along positions and, where periodic, strain."""
+    atoms.rattle(0.02, rng=rng)
+    found = potential.energy_std(atoms)
+    require(found.std > 0, f"energy_std must be positive, got {found.std}")
+    require(
+        (found.stress is not None) == bool(atoms.pbc.all()), "energy_std has a stress for three periodic directions"
+    )
+    along = rng.normal(size=found.gradient.shape)
+    strain = np.zeros((3, 3))
+    expected = float((found.gradient * along).sum())
+    if found.stress is not None:
+        strain = 0.1 * rng.normal(size=(3, 3))
+        strain = strain + strain.T
+        expected += atoms.get_volume() * float(
+            sum(found.stress[k] * strain[_VOIGT[k]] * (1 + (k > 2)) for k in range(6))
+        )
+
+    def std(t: float) -> float:
+        new = atoms.copy()
+        new.positions += t * along
+        if found.stress is not None:
+            # Displacements are strained, too, which counts in second order only.
+            new.set_cell(atoms.cell.array @ (np.eye(3) + t * strain), scale_atoms=True)
+        return potential.energy_std(new).std
+
+    differences = [std(k * _STD_STEP) - std(-k * _STD_STEP) for k in range(1, 5)]
+    slope = float(np.dot(_STENCIL, differences)) / _STD_STEP
+    scale = float(np.linalg.norm(found.gradient) + found.std)
+    require_close(expected, slope, "the derivative of energy_std, by central differences", 1e-4, scale)
 
 
 def check_stress(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:

@@ -1,0 +1,38 @@
+"""Table of results/few_structures.json for docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from common import RESULTS, read_result
+from speed_tables import table
+
+
+def few() -> str:
+    """Fits to few structures without and with displaced copies: means over seeds."""
+    if not (RESULTS / "few_structures.json").exists():
+        return "Not measured yet: `python benchmarks/few_structures.py`."
+    found: dict[tuple[str, int], dict[bool, list[dict[str, Any]]]] = {}
+    for row in read_result("few_structures")["rows"]:
+        found.setdefault((row["system"], row["n"]), {}).setdefault(row["copies"], []).append(row)
+
+    def both(ways: dict[bool, list[dict[str, Any]]], key: str, factor: float, digits: int, unit: str = "") -> str:
+        before, after = (factor * np.mean([r[key] for r in ways[copies]]) for copies in (False, True))
+        return f"{before:.{digits}f}{unit} / {after:.{digits}f}{unit}"
+
+    rows = [
+        [
+            system,
+            str(n),
+            both(ways, "n_inducing", 1, 0),
+            both(ways, "force_rmse", 1e3, 0),
+            both(ways, "energy_mae", 1e3, 2),
+            both(ways, "force_coverage", 100, 0, " %"),
+            both(ways, "energy_coverage", 100, 0, " %"),
+            both(ways, "cpu_s", 1, 1),
+        ]
+        for (system, n), ways in found.items()
+    ]
+    header = ["data", "structures", "inducing environments", "force RMSE, meV/A", "energy MAE, meV/atom"]
+    return table([*header, "90 % force intervals hold", "90 % energy intervals hold", "fit, CPU s"], rows)
