@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from kernpot.dynamics import UncertaintyGate
 from kernpot.dynamics.frames import annotated
 from kernpot.dynamics.interruption import interruptible
+from kernpot.dynamics.records import step_record
 from kernpot.dynamics.schedule import Schedule
 
 INTERRUPTED = 130
@@ -103,28 +104,17 @@ class Simulation:
         time_fs = step * self.schedule.stages[0].timestep
         frame.info |= {"step": step, "time_fs": time_fs}
         self._write(frame)
-        force_std = float(prediction.forces.std.max())
-        self.largest_force_std = max(self.largest_force_std, force_std)
-        pressure, volume = None, None
-        if prediction.stress is not None:
-            volume = float(self.atoms.get_volume())
-            kinetic = 2 * self.atoms.get_kinetic_energy() / (3 * volume)
-            pressure = float(kinetic - prediction.stress.mean[:3].mean()) / units.GPa
+        self.largest_force_std = max(self.largest_force_std, float(prediction.forces.std.max()))
+        free = self.schedule.stages[0].ensemble == "nve"
         self._observe(
-            {
-                "event": "step",
-                "walker": 0,
-                "step": step,
-                "n_steps": self.schedule.n_steps,
-                "time_fs": time_fs,
-                "temperature": float(self.atoms.get_temperature()),
-                "target_temperature": None
-                if self.schedule.stages[0].ensemble == "nve"
-                else self.schedule.temperature_at(step),
-                "pressure": pressure,
-                "volume": volume,
-                "energy": float(prediction.energy.mean),
-                "max_force_std": force_std,
-                "threshold": self.gate.force_std,
-            }
+            step_record(
+                self.atoms,
+                prediction,
+                walker=0,
+                step=step,
+                n_steps=self.schedule.n_steps,
+                time_fs=time_fs,
+                target_temperature=None if free else self.schedule.temperature_at(step),
+                threshold=self.gate.force_std,
+            )
         )

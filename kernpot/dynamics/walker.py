@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator
 
 from kernpot.dynamics.frames import annotated
 from kernpot.dynamics.gate import GateEvent, GateStopped, UncertaintyGate
+from kernpot.dynamics.records import step_record
 from kernpot.dynamics.run_directory import Record
 from kernpot.dynamics.schedule import DynamicsFactory, Planned
 from kernpot.dynamics.serial import atoms_from_dict, atoms_to_dict, generator_from, generator_state
@@ -269,25 +270,17 @@ class Explorer:
         frame = annotated(atoms, prediction)
         frame.info |= {"step": visit.step, "time_fs": visit.time_fs}
         self.write(visit.walker, frame)
-        pressure = None
-        if prediction.stress is not None:
-            kinetic = 2 * atoms.get_kinetic_energy() / (3 * atoms.get_volume())
-            pressure = (kinetic - float(prediction.stress.mean[:3].mean())) / units.GPa
         self.tell(
-            {
-                "event": "step",
-                "walker": visit.walker,
-                "step": visit.step,
-                "n_steps": self.n_steps,
-                "time_fs": visit.time_fs,
-                "temperature": float(atoms.get_temperature()),
-                "target_temperature": self.temperature_at(visit.step),
-                "pressure": pressure,
-                "volume": float(atoms.get_volume()) if atoms.pbc.all() else None,
-                "energy": float(prediction.energy.mean),
-                "max_force_std": float(prediction.forces.std.max()),
-                "threshold": gate.force_std,
-            }
+            step_record(
+                atoms,
+                prediction,
+                walker=visit.walker,
+                step=visit.step,
+                n_steps=self.n_steps,
+                time_fs=visit.time_fs,
+                target_temperature=self.temperature_at(visit.step),
+                threshold=gate.force_std,
+            )
         )
 
 

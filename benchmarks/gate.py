@@ -1,0 +1,330 @@
+"""The gate, measured: what it costs, whether its screen lets through what it should not, and what it finds.
+
+    python benchmarks/gate.py [detection] [screening] [cost]      # all: about eight minutes on one core
+
+``cost``: CPU time of NVE steps without a gate, with one that checks in full at every step, with one that screens and
+has nothing to fear, and of one full check; runs take turns and ratios are formed within a turn.
+
+``screening``: two gates watch the same dynamics of a potential, heated far beyond its training temperature, one of them
+checking every step in full. A frame is missed when that one is above the threshold and the other let it pass.
+
+``detection``: frames the potential has not seen, with labels: ethanol by fresh GFN2-xTB dynamics at 300 to 1200 K and
+with an O-H or C-O bond stretched, and published structures of kinds left out of training. A failure is a frame with an
+error of a force component above the tolerance; the gate's number is its largest std of a component. Thresholds come
+from training data alone, ``UncertaintyGate.for_tolerance`` with its defaults but for the tolerance: 0.3 eV/A, 0.6 eV/A
+for 3BPA.
+
+Writes results/gate.json and docs/figures/gate.png. Needs tblite.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
+from common import FIGURES, RESULTS, read_result, species_of, write_result
+from detection import curve
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from shifts import Split, alloys, molecules, solids
+from tblite.ase import TBLite
+from timing import spread
+
+from kernpot import SparseGPPotential
+from kernpot.dynamics import UncertaintyGate
+from kernpot.report.panels import COLOURS, STYLE
+
+TURNS = 5
+MISSED = 0.01
+TOLERANCE = {"3BPA": 0.6}
+N_INDUCING = 1000
+
+
+class Case(NamedTuple):
+    """A potential and what it is asked about."""
+
+    name: str
+    potential: SparseGPPotential
+    tolerance: float
+    test: dict[str, list[Atoms]]
+
+
+def cases() -> Iterator[Case]:
+    """Potentials of shifted splits, ethanol's with fresh test frames."""
+    wanted = ("Si at 300 K", "Si without Vacancy", "Si without Surface", "NbMoTaW without AIMD", "ethanol", "3BPA")
+    for split in chain(molecules(), solids(), alloys()):
+        if not split.name.startswith(wanted):
+            continue
+        test = fresh(split) if split.name.startswith("ethanol") else split.test
+        tolerance = next((t for name, t in TOLERANCE.items() if split.name.startswith(name)), 0.3)
+        yield Case(split.name, split.setting.estimator(species_of(split.train)).fit(split.train), tolerance, test)
+
+
+def fresh(split: Split) -> dict[str, list[Atoms]]:
+    """GFN2-xTB trajectories that start from test frames, 40 frames each, 10 fs apart; and two bonds drawn out."""
+    start = split.test["MD300"]
+    found = {f"{kelvin} K": trajectory(start[k], kelvin) for k, kelvin in enumerate((300, 500, 800, 1200))}
+    return found | {"O-H drawn out": drawn_out(start[4], "O", "H"), "C-O drawn out": drawn_out(start[5], "C", "O")}
+
+
+def trajectory(start: Atoms, kelvin: float) -> list[Atoms]:
+    """Langevin dynamics, the first 200 fs left away."""
+    atoms = start.copy()
+    atoms.calc = TBLite(method="GFN2-xTB", accuracy=0.1, verbosity=0)
+    rng = np.random.RandomState(int(kelvin))
+    MaxwellBoltzmannDistribution(atoms, temperature_K=kelvin, rng=rng)
+    run = Langevin(atoms, 0.5 * units.fs, temperature_K=kelvin, friction=0.02 / units.fs, rng=rng)
+    run.run(400)
+    frames = []
+    for _ in range(40):
+        run.run(20)
+        frames.append(labelled(atoms))
+    return frames
+
+
+def drawn_out(start: Atoms, first: str, second: str) -> list[Atoms]:
+    """The shortest bond of two elements, from 0.8 to 1.8 of its length."""
+    atoms = start.copy()
+    distances = atoms.get_all_distances()
+    pairs = [(distances[i, j], i, j) for i in np.flatnonzero(atoms.symbols == first) for j in range(len(atoms))]
+    length, i, j = min(p for p in pairs if atoms.symbols[p[2]] == second)
+    along = (atoms.positions[j] - atoms.positions[i]) / length
+    # The smaller end goes with the bond: for C-O the hydroxyl.
+    bound = [j] if second == "H" else [j, *(k for k in np.flatnonzero(atoms.symbols == "H") if distances[j, k] < 1.3)]
+    frames = []
+    for factor in np.linspace(0.8, 1.8, 41):
+        moved = atoms.copy()
+        moved.positions[bound] += (factor - 1) * length * along
+        moved.calc = TBLite(method="GFN2-xTB", accuracy=0.1, verbosity=0)
+        frames.append(labelled(moved))
+    return frames
+
+
+def labelled(atoms: Atoms) -> Atoms:
+    """A copy with what its calculator says."""
+    out = atoms.copy()
+    out.calc = SinglePointCalculator(out, energy=atoms.get_potential_energy(), forces=atoms.get_forces().copy())
+    return out
+
+
+# ---------------------------------------------------------------- detection
+
+
+def detection(case: Case) -> dict[str, Any]:
+    """Errors and stds of all frames against the tolerance and the threshold."""
+    gate = UncertaintyGate.for_tolerance(case.potential, case.tolerance, MISSED)
+    rows = {}
+    for kind, frames in case.test.items():
+        found = case.potential.predict_full(frames)
+        rows[kind] = (
+            np.array([np.abs(p.forces.mean - a.get_forces()).max() for p, a in zip(found, frames, strict=True)]),
+            np.array([p.forces.std.max() for p in found]),
+        )
+    errors, stds = (np.concatenate(part) for part in zip(*rows.values(), strict=True))
+    bad = errors > case.tolerance
+    return {
+        "case": case.name,
+        "tolerance": case.tolerance,
+        "threshold": gate.force_std,
+        **rates(errors, stds, case.tolerance, gate.thresholds["force_std"]),
+        "default": rates(errors, stds, case.tolerance, 0.15),
+        "kinds": {k: rates(*row, case.tolerance, gate.thresholds["force_std"]) for k, row in rows.items()},
+        "curve": curve(bad, stds) if 0 < bad.sum() < len(bad) else None,
+    }
+
+
+def rates(
+    errors: NDArray[np.float64], stds: NDArray[np.float64], tolerance: float, threshold: float
+) -> dict[str, float | int | None]:
+    """Missed failures and false alarms; None where there is nothing to be missed, or to be alarmed falsely."""
+    bad, alarm = errors > tolerance, stds > threshold
+    return {
+        "frames": len(bad),
+        "failures": int(bad.sum()),
+        "missed": int((bad & ~alarm).sum()),
+        "false_alarms": int((alarm & ~bad).sum()),
+        "missed_of_failures": float((bad & ~alarm).sum() / bad.sum()) if bad.any() else None,
+        "failures_of_passed": float((bad & ~alarm).sum() / (~alarm).sum()) if (~alarm).any() else None,
+        "false_alarms_of_good": float((alarm & ~bad).sum() / (~bad).sum()) if not bad.all() else None,
+    }
+
+
+# ---------------------------------------------------------------- screening
+
+
+def screening(case: Case, start: Atoms, kelvin: tuple[float, float], timestep: float, steps: int) -> dict[str, Any]:
+    """Two gates on one heated run of the potential."""
+    threshold = UncertaintyGate.for_tolerance(case.potential, case.tolerance, MISSED).force_std
+    full = UncertaintyGate(case.potential, threshold, action="record", recheck=1)
+    screened = UncertaintyGate(case.potential, threshold, action="record")
+    atoms = start.copy()
+    atoms.calc = case.potential.calculator()
+    rng = np.random.RandomState(0)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * kelvin[0], rng=rng)
+    run = Langevin(atoms, timestep * units.fs, temperature_K=kelvin[0], friction=0.01 / units.fs, rng=rng)
+    above = missed = 0
+    tightness = []
+
+    def look() -> None:
+        nonlocal above, missed
+        run.set_temperature(temperature_K=kelvin[0] + (kelvin[1] - kelvin[0]) * run.nsteps / steps)
+        full.check(atoms, run.nsteps)
+        before = screened.n_checks
+        screened.check(atoms, run.nsteps)
+        assert full.last is not None
+        flagged = full.last.force_std > full.thresholds["force_std"]
+        above += flagged
+        missed += flagged and screened.n_checks == before
+        if atoms.calc.screened is not None:
+            tightness.append(full.last.force_std / atoms.calc.screened.max())
+
+    run.attach(look)
+    run.run(steps)
+    return {
+        "case": case.name,
+        "kelvin": kelvin,
+        "threshold": threshold,
+        "steps": steps,
+        "above": int(above),
+        "missed": int(missed),
+        "checked": screened.n_checks / screened.n_looks,
+        "checked_of_quiet": (screened.n_checks - above + missed) / max(screened.n_looks - above, 1),
+        "exact_of_bound": spread(tightness),
+    }
+
+
+# ---------------------------------------------------------------- cost
+
+
+def cost(name: str, potential: SparseGPPotential, start: Atoms, timestep: float) -> dict[str, Any]:
+    """CPU milliseconds of a step, by gate."""
+    n, few = (200, 4) if len(start) < 100 else (100, 2)
+    quiet = {"force_std": 1e6}
+    runs: dict[str, tuple[int, Callable[[], UncertaintyGate | None]]] = {
+        "none": (n, lambda: None),
+        "full": (few, lambda: UncertaintyGate(potential, **quiet, recheck=1)),
+        "screen": (n - 1, lambda: UncertaintyGate(potential, **quiet, recheck=10**9)),
+        "default": (n - 1, lambda: UncertaintyGate(potential, **quiet)),
+    }
+    start_clock = time.process_time()
+    potential.screen()
+    making = time.process_time() - start_clock
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    for _ in range(TURNS):
+        for key, (steps, make) in runs.items():
+            atoms = start.copy()
+            atoms.calc = potential.calculator()
+            MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.RandomState(0))
+            dynamics = VelocityVerlet(atoms, timestep * units.fs)
+            gate = make()
+            if gate is not None:
+                if key == "screen":  # its first look is a full check, which is counted in "default"
+                    gate.check(atoms)
+                gate.attach_to(dynamics)
+            atoms.get_forces()
+            clock = time.process_time()
+            dynamics.run(steps)
+            # A run of n steps looks n + 1 times, which is 1 + 1/n of them for each step.
+            looks = steps if gate is None else steps + 1
+            times[key].append(1e3 * (time.process_time() - clock) / looks)
+    added = {
+        key: spread([(t - none) / none for t, none in zip(times[key], times["none"], strict=True)])
+        for key in runs
+        if key != "none"
+    }
+    return {
+        "case": name,
+        "atoms": len(start),
+        "n_inducing": potential.n_inducing_,
+        "screen_made_s": making,
+        "step_ms": spread(times["none"]),
+        "added": added,
+    }
+
+
+def costs() -> list[dict[str, Any]]:
+    """Four systems, a thousand inducing environments."""
+    rows = []
+    for split in chain(molecules(), solids()):
+        name = split.name.split(" ", 1)[0].strip(",")
+        if name not in ("ethanol", "3BPA") and split.name != "Si at 300 K":
+            continue
+        gp = split.setting.estimator(species_of(split.train)).set_params(n_inducing=N_INDUCING).fit(split.train)
+        if name == "Si":
+            rows += [cost("Si", gp, bulk("Si", cubic=True) * (n, n, n), 2.0) for n in (2, 4)]
+        else:
+            rows.append(cost(name, gp, next(iter(split.test.values()))[0], 0.5))
+    return rows
+
+
+# ---------------------------------------------------------------- all
+
+
+def plot(rows: list[dict[str, Any]]) -> None:
+    """ROC curves with the point that the tolerance gives."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for row, colour in zip([r for r in rows if r["curve"]], COLOURS * 2, strict=False):
+            label = f"{row['case']}, {row['tolerance']:.1f} eV/Å"
+            axes.plot(np.linspace(0, 1, 101), row["curve"]["found"], color=colour, linewidth=1.3, label=label)
+            axes.plot(row["false_alarms_of_good"], 1 - row["missed_of_failures"], "o", color=colour, markersize=5)
+        axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
+        axes.set(xlabel="false alarms, part of the good frames", ylabel="failures found", aspect=1)
+        axes.legend(loc="lower right", fontsize=7)
+        figure.savefig(FIGURES / "gate.png", dpi=130)
+
+
+def store(part: str, rows: list[dict[str, Any]]) -> None:
+    """Replace one part of the stored result."""
+    stored = read_result("gate") if (RESULTS / "gate.json").exists() else {}
+    stored.pop("machine", None)
+    write_result("gate", stored | {part: rows, "missed": MISSED})
+    print(rows[-1], flush=True)
+
+
+def measure_cases(parts: list[str]) -> None:
+    """Detection and screening, which share their potentials."""
+    detected: list[dict[str, Any]] = []
+    screened: list[dict[str, Any]] = []
+    for case in cases():
+        if "detection" in parts:
+            detected.append(detection(case))
+            store("detection", detected)
+        start = {
+            "ethanol": (molecule("CH3CH2OH"), (300, 1500), 0.5, 2000),
+            "Si at": (bulk("Si", cubic=True) * (2, 2, 2), (300, 3000), 2.0, 400),
+            "3BPA": (next(iter(case.test.values()))[0], (300, 900), 0.5, 400),
+        }
+        run = next((value for name, value in start.items() if case.name.startswith(name)), None)
+        if run is not None and "screening" in parts:
+            screened.append(screening(case, *run))
+            store("screening", screened)
+    if detected:
+        plot(detected)
+
+
+def main() -> None:
+    """Measure and store the parts that are named, or all."""
+    parts = sys.argv[1:] or ["detection", "screening", "cost"]
+    if {"detection", "screening"} & set(parts):
+        measure_cases(parts)
+    if "cost" in parts:
+        store("cost", costs())
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main()

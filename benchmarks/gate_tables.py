@@ -1,0 +1,99 @@
+"""Tables of what was measured of the gate, for the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from common import RESULTS, read_result
+from speed_tables import table
+
+_NOT_YET = "Not measured yet: `python benchmarks/gate.py`."
+
+
+def _percent(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _rows(part: str) -> list[dict[str, Any]]:
+    return read_result("gate").get(part, []) if (RESULTS / "gate.json").exists() else []
+
+
+def cost() -> str:
+    """What gates add to a step."""
+    result = _rows("cost")
+    if not result:
+        return _NOT_YET
+    rows = []
+    for r in result:
+        cells = []
+        for key in ("screen", "default", "full"):
+            s = r["added"][key]
+            cells.append(f"{_percent(s['median'])} ({_percent(s['min'])} to {_percent(s['max'])})")
+        name = f"{r['case']}, {r['atoms']} atoms"
+        rows.append([name, f"{r['step_ms']['median']:.2f}", *cells, f"{r['screen_made_s']:.1f}"])
+    header = ["system", "step without a gate, CPU ms", "screen alone adds", "default gate, quiet run, adds"]
+    header += ["full check at every step adds", "making the screen, CPU s"]
+    lead = (
+        f"Models of {result['cost'][0]['n_inducing']} inducing environments; median of five turns (range). The default "
+        "gate's share holds its first look and one full check in every hundred looks."
+    )
+    return "\n\n".join([lead, table(header, rows)])
+
+
+def screening() -> str:
+    """What the screen let through."""
+    result = _rows("screening")
+    if not result:
+        return _NOT_YET
+    rows = []
+    for r in result:
+        low, high = r["kelvin"]
+        s = r["exact_of_bound"]
+        rows.append(
+            [
+                f"{r['case']}, heated from {low} to {high} K",
+                f"{r['threshold']:.3f}",
+                str(r["steps"]),
+                f"{r['above']}",
+                f"{r['missed']}",
+                _percent(r["checked"]),
+                _percent(r["checked_of_quiet"]),
+                f"{s['median']:.2f} ({s['min']:.2f} to {s['max']:.2f})",
+            ]
+        )
+    header = ["run", "threshold, eV/A", "steps", "above the threshold", "of these let through by the screen"]
+    header += ["looks checked in full", "of those below the threshold", "exact std / bound"]
+    return table(header, rows)
+
+
+def detection() -> str:
+    """Missed failures and false alarms."""
+    result = _rows("detection")
+    if not result:
+        return _NOT_YET
+    rows = []
+    for r in result:
+        area = "-" if r["curve"] is None else f"{r['curve']['auc']:.2f}"
+        rows.append([f"**{r['case']}**", f"{r['tolerance']:.1f}", f"{r['threshold']:.3f}", *_rates(r), area])
+        rows += [[kind, "", "", *_rates(k), ""] for kind, k in r["kinds"].items()]
+    header = ["frames", "tolerance, eV/A", "threshold, eV/A", "frames", "failures", "missed", "missed, of failures"]
+    header += ["failures, of frames let through", "false alarms, of good frames", "ROC area"]
+    fixed = [[r["case"], *_rates(r["default"])] for r in result]
+    plain = ["frames at `force_std=0.15`", *header[3:-1]]
+    picture = (
+        "Curves are for all thresholds, dots for those of the tolerance.\n\n![ROC curves of the gate](figures/gate.png)"
+    )
+    return "\n\n".join([table(header, rows), "The same with the default threshold:", table(plain, fixed), picture])
+
+
+def _rates(r: dict[str, Any]) -> list[str]:
+    found = [str(r["frames"]), str(r["failures"]), str(r["missed"])]
+    return found + [_percent(r[key], 1) for key in ("missed_of_failures", "failures_of_passed", "false_alarms_of_good")]
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "gate_cost": cost,
+    "gate_screening": screening,
+    "gate_detection": detection,
+}

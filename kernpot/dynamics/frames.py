@@ -1,0 +1,50 @@
+"""Structures that carry what a potential said of them, error bars included."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from kernpot.prediction import Prediction
+
+
+def annotated(atoms: Atoms, prediction: Prediction) -> Atoms:
+    """A copy of a structure with a prediction, to write to a trajectory.
+
+    Means are results of a calculator, under the names ASE knows. Standard deviations are not: keys that ASE does not
+    know break ``calc.get_properties`` and programs that rely on it. They are columns and header entries of extended XYZ
+    instead, which carries all of them.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Momenta, constraints and what else it carries are copied.
+    prediction : Prediction
+        Of this structure.
+
+    Returns
+    -------
+    Atoms
+        ``calc``: ``energy`` (eV), ``forces`` (eV/A), ``stress`` (eV/A^3; periodic in three directions only).
+        ``arrays``: ``forces_std`` (n_atoms, 3), eV/A, and ``energies_std`` (n_atoms,), eV.
+        ``info``: ``energy_std``, eV, of the total energy, and ``stress_std`` (6,), eV/A^3.
+
+    Raises
+    ------
+    ValueError
+        If the prediction is of another number of atoms.
+    """
+    if prediction.forces.shape != (len(atoms), 3):
+        raise ValueError(f"expected a prediction for {len(atoms)} atoms, got one for {len(prediction.forces.mean)}")
+    frame = atoms.copy()
+    results = {"energy": float(prediction.energy.mean), "forces": np.array(prediction.forces.mean)}
+    frame.arrays["forces_std"] = np.array(prediction.forces.std)
+    frame.arrays["energies_std"] = np.array(prediction.energies.std)
+    frame.info["energy_std"] = float(prediction.energy.std)
+    frame.info.pop("stress_std", None)  # of an earlier prediction
+    if prediction.stress is not None:
+        results["stress"] = np.array(prediction.stress.mean)
+        frame.info["stress_std"] = np.array(prediction.stress.std)
+    frame.calc = SinglePointCalculator(frame, **results)
+    return frame
