@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.dynamics.bootstrap import Bootstrap
 from kernpot.dynamics.frames import annotated
 from kernpot.dynamics.gate import GateEvent, GateStopped, UncertaintyGate
@@ -9,6 +10,7 @@ from kernpot.dynamics.learner import OnTheFlyLearner, Outcome
 from kernpot.dynamics.schedule import Schedule, Stage
 
 __all__ = [
+    "BiasedCalculator",
     "Bootstrap",
     "GateEvent",
     "GateStopped",

@@ -21,14 +21,14 @@ class Bootstrap:
     ----------
     number : int, default=10
         Frames in all. The structures given come first; changes of them follow in turn.
-    rattle : float, default=0.1
+    rattle : float, default=0.05
         Largest standard deviation of random displacements, A; the frames have from a quarter of it to all of it.
     strain : float, default=0.03
         Largest component of random strains of cells that are periodic in three directions.
     """
 
     number: int = 10
-    rattle: float = 0.1
+    rattle: float = 0.05
     strain: float = 0.03
 
     def __post_init__(self) -> None:

@@ -128,7 +128,7 @@ class BootstrapConfig(Section):
     """The first structures to label."""
 
     number: Whole = Field(default=10, ge=1, description="a whole number of structures, 1 or more")
-    rattle: Number = Field(default=0.1, ge=0, le=2, description="a displacement in Å, 0 to 2")
+    rattle: Number = Field(default=0.05, ge=0, le=2, description="a displacement in Å, 0 to 2")
     strain: Number = Field(default=0.03, ge=0, le=0.5, description="a share of the cell's lengths, 0 to 0.5")
 
 
