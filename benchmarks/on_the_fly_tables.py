@@ -67,12 +67,13 @@ def silicon() -> str:
                 f"{1e3 * np.sqrt(np.mean([x['rms_force'] ** 2 for x in of])):.0f}",
                 f"{max(x['max_force_error'] for x in of):.2f}",
                 f"{max(x['max_force_std'] for x in of):.2f}",
+                str(sum(x["flagged"] for x in of)),
                 f"{1e3 * np.mean([abs(x['energy_error_per_atom']) for x in of]):.1f}",
                 f"{100 * np.mean([x['inside_90'] for x in of]):.0f} %",
             ]
         )
     header = ["temperature", "fresh frames", "force RMS error, meV/A", "RMS force, meV/A", "largest error, eV/A"]
-    header += ["largest std, eV/A", "energy MAE, meV/atom", "90 % force intervals hold"]
+    header += ["largest std, eV/A", "flagged", "energy MAE, meV/atom", "90 % force intervals hold"]
     kinds = [x["purpose"] for x in r["labels"]]
     audits = [x for x in r["labels"] if x["purpose"] == "audit" and x["max_force_error"] is not None]
     seconds = np.median([x["seconds"] for x in r["labels"]])
@@ -95,8 +96,8 @@ def silicon() -> str:
 
 def dft() -> str:
     """Convergence of the DFT settings."""
-    r = read("on_the_fly_silicon")
-    if r is None or r["converge"] is None:
+    r = read("silicon_dft")
+    if r is None:
         return "Not measured yet: `python examples/on_the_fly_silicon.py silicon_run --converge`."
     rows = [
         [
@@ -106,9 +107,9 @@ def dft() -> str:
             f"{x['stress_change_GPa']:.2f}",
             f"{x['seconds']:.1f}",
         ]
-        for x in r["converge"]
+        for x in r["rows"]
     ]
-    rms = 1e3 * r["converge"][0]["rms_force_eV_A"]
+    rms = 1e3 * r["rows"][0]["rms_force_eV_A"]
     lead = f"RMS force of the structure: {rms:.0f} meV/A. Changes against the first row:"
     header = ["k-points", "cutoff, Ry", "RMS change of forces, meV/A", "largest change of stress, GPa", "wall s"]
     return f"{lead}\n\n{table(header, rows)}"

@@ -12,13 +12,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kernpot.calculator import KernpotCalculator
 from kernpot.dynamics.frames import annotated
+from kernpot.dynamics.screening import Screening
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.errors import KernpotError
 
 if TYPE_CHECKING:
-    from kernpot.potential import Potential, Screen
+    from kernpot.potential import Potential
     from kernpot.prediction import Prediction
 
 Reason = Literal["force_std", "energy_std", "stress_std", "novelty"]
@@ -119,11 +119,11 @@ class UncertaintyGate:
     misfit of labels included, not only their epistemic part.
 
     A full check costs tens of steps of dynamics. Potentials with a screen (:mod:`kernpot.gp.screen`) need few: at each
-    look the screen bounds the largest force std from above, for a small part of a step, and a full check is made where
-    the bound exceeds `force_std`, while a stay above the threshold lasts, and every `recheck` looks. A full check that
-    finds more than the bound raises it from then on. A gate with thresholds other than `force_std`, or on a potential
-    without a screen, checks in full at every look: then look at every hundredth step or so. ``docs/gate.md`` has the
-    measured costs.
+    look the screen, corrected by the last full checks (:mod:`kernpot.dynamics.screening`), bounds the largest force std
+    from above for a part of a step, and a full check is made at the first look, where the bound exceeds `force_std`,
+    while a stay above the threshold lasts, and every `recheck` looks. A gate with thresholds other than `force_std`, or
+    on a potential without a screen, checks in full at every look: then look at every hundredth step or so.
+    ``docs/gate.md`` has the measured costs.
 
     Parameters
     ----------
@@ -209,7 +209,6 @@ class UncertaintyGate:
         self.events: list[GateEvent] = []
         self.last: GateCheck | None = None
         self.n_looks, self.n_checks = 0, 0
-        self._correction = 1.0  # of the screen, by what full checks found
         self._frames: deque[Atoms] = deque(maxlen=n_keep)
         self._trusted: tuple[Atoms, int] | None = None
         self._n_above, self._n_skipped = 0, 0
@@ -294,16 +293,17 @@ class UncertaintyGate:
         """
         atoms = getattr(atoms, "atoms", atoms)
         self.n_looks += 1
-        rough = self._rough(atoms)
-        if self._passes(rough):
+        screening = self._screening
+        rough = None if screening is None else screening.rough(atoms)
+        if screening is not None and rough is not None and self._passes(screening.bound(atoms, rough)):
             self._n_skipped += 1
             return None
         self.n_checks += 1
         self._n_skipped = 0
         prediction = self.potential.predict_full([atoms])[0]
         self.last, where = self._measure(atoms, prediction, step)
-        if rough is not None and rough > 0:
-            self._correction = max(self._correction, self.last.force_std / rough)
+        if screening is not None and rough is not None:
+            screening.learn(atoms, rough, prediction.forces.std.max(axis=1))
         frame = annotated(atoms, prediction)
         frame.info["step"] = step
         excess = {r: value / self.thresholds[r] for r, (value, _) in where.items()}
@@ -324,27 +324,14 @@ class UncertaintyGate:
         return event
 
     @cached_property
-    def _screen(self) -> Screen | None:
+    def _screening(self) -> Screening | None:
         """Made at the first look: a gate may be set up before its potential is fitted."""
-        return self.potential.screen() if self.recheck > 1 and set(self.thresholds) == {"force_std"} else None
+        screen = self.potential.screen() if self.recheck > 1 and set(self.thresholds) == {"force_std"} else None
+        return None if screen is None else Screening(self.potential, screen)
 
-    def _rough(self, atoms: Atoms) -> float | None:
-        """What the screen says of the largest force std, eV/A."""
-        screen = self._screen
-        if screen is None:
-            return None
-        calculator = atoms.calc
-        if isinstance(calculator, KernpotCalculator) and calculator.potential is self.potential:
-            calculator.screen = screen  # from the next step on it comes with the forces
-            if calculator.screened is not None and _same(atoms, calculator.atoms):
-                return float(calculator.screened.max(initial=0.0))
-        return float(screen(atoms)[1].max(initial=0.0))
-
-    def _passes(self, rough: float | None) -> bool:
+    def _passes(self, bound: float) -> bool:
         """Whether a look needs no full check."""
-        if rough is None or self.last is None or self._n_above or self._n_skipped + 1 >= self.recheck:
-            return False
-        return self._correction * rough < self.thresholds["force_std"]
+        return not self._n_above and self._n_skipped + 1 < self.recheck and bound < self.thresholds["force_std"]
 
     def _measure(
         self, atoms: Atoms, prediction: Prediction, step: int
@@ -385,13 +372,3 @@ def _thresholds(given: Mapping[Reason, float | None]) -> dict[Reason, float]:
     if not found:
         raise ValueError(f"at least one of {', '.join(given)} must be given: a gate without a threshold never fires")
     return found
-
-
-def _same(atoms: Atoms, computed: Atoms | None) -> bool:
-    """Whether a calculator's results are those of these atoms."""
-    return (
-        computed is not None
-        and np.array_equal(atoms.positions, computed.positions)
-        and np.array_equal(atoms.cell.array, computed.cell.array)
-        and np.array_equal(atoms.numbers, computed.numbers)
-    )
