@@ -32,7 +32,7 @@ def spread(values: list[float | None], digits: int = 0) -> str:
 def ethanol() -> str:
     """Labels needed."""
     r = read("on_the_fly_ethanol")
-    if r is None:
+    if r is None or not r["summary"]:
         return "Not measured yet: `python examples/on_the_fly_ethanol.py ethanol_run`."
     rows = []
     for row in r["summary"]:
