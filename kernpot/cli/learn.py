@@ -97,7 +97,7 @@ def _observer(view: LiveView, directory: Path) -> Callable[[Record], None]:
         view.observe(record)
         fitted = record["event"] == "learn" and record["kind"] == "fit"
         if fitted and time.monotonic() - written > _SECONDS_BETWEEN_PAGES:
-            with suppress(OSError):  # the learner itself speaks up when the disk is full, and loses nothing
+            with suppress(KernpotError):  # the learner itself speaks up when the disk is full, and loses nothing
                 write_timeline(directory)
             written = time.monotonic()
 

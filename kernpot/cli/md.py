@@ -53,10 +53,10 @@ def md(
         Ensemble,
         typer.Option(help="Constant energy, temperature, or pressure, too.", rich_help_panel=_DYNAMICS),
     ] = Ensemble.langevin,
-    temperature: Annotated[float, typer.Option(min=0, help="Temperature, K.", rich_help_panel=_DYNAMICS)] = 300.0,
+    temperature: Annotated[float, typer.Option(help="Temperature, K.", rich_help_panel=_DYNAMICS)] = 300.0,
     final_temperature: Annotated[
         float | None,
-        typer.Option(min=0, help="At the last step, K: a ramp.", show_default=False, rich_help_panel=_DYNAMICS),
+        typer.Option(help="At the last step, K: a ramp.", show_default=False, rich_help_panel=_DYNAMICS),
     ] = None,
     pressure: Annotated[float, typer.Option(help="With npt, GPa.", rich_help_panel=_DYNAMICS)] = 0.0,
     steps: Annotated[int, typer.Option(min=1, help="Number of steps.", rich_help_panel=_DYNAMICS)] = 1000,
@@ -118,6 +118,8 @@ def md(
     """
     if (start is None) != resume:
         raise typer.BadParameter("give a file with the first structure, or --resume to go on from the trajectory")
+    ramp = temperature if final_temperature is None else (temperature, final_temperature)
+    schedule = Schedule([Stage(ensemble.value, steps, ramp, timestep, friction, pressure)])
     inputs = [model, *([] if start is None else [start])]
     if resume and not output.is_file():
         raise KernpotError(f"{output}: no such file; --resume goes on from the last frame of the trajectory --output")
@@ -131,8 +133,6 @@ def md(
     else:
         atoms, first = read_start(start, index), 0
         thermalise(atoms, temperature, rng)
-    ramp = (temperature, temperature if final_temperature is None else final_temperature)
-    schedule = Schedule([Stage(ensemble.value, steps, ramp, timestep, friction, pressure)])
     schedule.check(atoms)
     gate = _gate(potential, force_std, energy_std, tolerance, patience, gate_every or every, on_event.value)
     atoms.calc = potential.calculator()

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Reason = Literal["force_std", "energy_std", "stress_std", "novelty"]
 Action = Literal["stop", "query", "record"]
 
+# Looks from the first full check to the second, and by how much more each time until there are `recheck` of them: the
+# first structure often is a special one, such as a perfect crystal.
+_WAIT = 4
+
 _SAYS: dict[Reason, str] = {
     "force_std": "a force component on atom {atom} ({element}) has a std of {value:.3g} eV/Å",
     "energy_std": "the energy has a std of {value:.3g} eV/atom (largest force std: atom {atom}, {element})",
@@ -120,10 +124,10 @@ class UncertaintyGate:
 
     A full check costs tens of steps of dynamics. Potentials with a screen (:mod:`kernpot.gp.screen`) need few: at each
     look the screen, corrected by the last full checks (:mod:`kernpot.dynamics.screening`), bounds the largest force std
-    from above for a part of a step, and a full check is made at the first look, where the bound exceeds `force_std`,
-    while a stay above the threshold lasts, and every `recheck` looks. A gate with thresholds other than `force_std`, or
-    on a potential without a screen, checks in full at every look: then look at every hundredth step or so.
-    ``docs/gate.md`` has the measured costs.
+    from above for a part of a step. A full check is made at the first look, where the bound exceeds `force_std`, while
+    a stay above the threshold lasts, and every `recheck` looks, sooner at first. A gate with thresholds other than
+    `force_std`, or on a potential without a screen, checks in full at every look: then look at every hundredth step or
+    so. ``docs/gate.md`` has the measured costs.
 
     Parameters
     ----------
@@ -195,6 +199,8 @@ class UncertaintyGate:
             ("n_keep", n_keep, 0),
             ("recheck", recheck, 1),
         ):
+            if isinstance(number, bool) or not isinstance(number, int | np.integer):
+                raise ValueError(f"{name} must be a whole number, got {number!r}")
             if number < least:
                 raise ValueError(f"{name} must be at least {least}, got {number!r}")
         if action not in ("stop", "query", "record"):
@@ -211,7 +217,7 @@ class UncertaintyGate:
         self.n_looks, self.n_checks = 0, 0
         self._frames: deque[Atoms] = deque(maxlen=n_keep)
         self._trusted: tuple[Atoms, int] | None = None
-        self._n_above, self._n_skipped = 0, 0
+        self._n_above, self._n_skipped, self._wait = 0, 0, 1
 
     @classmethod
     def for_tolerance(
@@ -248,7 +254,7 @@ class UncertaintyGate:
         """Whether the last look found something above a threshold, be it that patience is not at its end."""
         return self._n_above > 0
 
-    def bound_to(self, potential: Potential, screened: bool = True) -> Self:
+    def bound_to(self, potential: Potential, screened: bool = True, raised: float = 1.0) -> Self:
         """A gate with the same settings for another potential, without any memory of this one's looks.
 
         Parameters
@@ -256,13 +262,16 @@ class UncertaintyGate:
         potential : Potential
         screened : bool, default=True
             False checks in full at every look: a screen takes as long to make as some twenty full checks.
+        raised : float, default=1.0
+            Factor on all thresholds.
         """
+        level = {reason: raised * threshold for reason, threshold in self.thresholds.items()}
         return type(self)(
             potential,
-            self.force_std,
-            self.thresholds.get("energy_std"),
-            self.thresholds.get("stress_std"),
-            self.thresholds.get("novelty"),
+            level.get("force_std"),
+            level.get("energy_std"),
+            level.get("stress_std"),
+            level.get("novelty"),
             patience=self.patience,
             every=self.every,
             action=self.action,
@@ -299,7 +308,7 @@ class UncertaintyGate:
             self._n_skipped += 1
             return None
         self.n_checks += 1
-        self._n_skipped = 0
+        self._n_skipped, self._wait = 0, min(self.recheck, _WAIT * self._wait)
         prediction = self.potential.predict_full([atoms])[0]
         self.last, where = self._measure(atoms, prediction, step)
         if screening is not None and rough is not None:
@@ -331,7 +340,7 @@ class UncertaintyGate:
 
     def _passes(self, bound: float) -> bool:
         """Whether a look needs no full check."""
-        return not self._n_above and self._n_skipped + 1 < self.recheck and bound < self.thresholds["force_std"]
+        return not self._n_above and self._n_skipped + 1 < self._wait and bound < self.thresholds["force_std"]
 
     def _measure(
         self, atoms: Atoms, prediction: Prediction, step: int
@@ -366,7 +375,8 @@ class UncertaintyGate:
 def _thresholds(given: Mapping[Reason, float | None]) -> dict[Reason, float]:
     units = {"force_std": "eV/Å", "energy_std": "eV/atom", "stress_std": "eV/Å³", "novelty": "units of leverage"}
     for name, value in given.items():
-        if value is not None and not (np.isfinite(value) and value > 0):
+        numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if value is not None and not (numeric and np.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive number in {units[name]}, got {value!r}")
     found = {name: float(value) for name, value in given.items() if value is not None}
     if not found:

@@ -133,6 +133,12 @@ class LabelStore:
         write_atomically(self._folder / f"{entry.number:06d}.json", json.dumps(entry.as_dict()))
         self._know(entry)
 
+    def forget_failures(self) -> None:
+        """Remove answers that are failures, so that the oracle is asked again."""
+        for number in [n for n, entry in self._entries.items() if isinstance(entry.answer, OracleFailure)]:
+            (self._folder / f"{number:06d}.json").unlink(missing_ok=True)
+            del self._numbers[key_of(self._entries.pop(number).atoms)]
+
     def _know(self, entry: Entry) -> None:
         self._entries[entry.number] = entry
         self._numbers[key_of(entry.atoms)] = entry.number

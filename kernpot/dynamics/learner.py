@@ -14,11 +14,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -27,7 +28,8 @@ from ase.io import write
 from sklearn.base import clone
 
 from kernpot.dynamics.bootstrap import Bootstrap, bare
-from kernpot.dynamics.gate import UncertaintyGate
+from kernpot.dynamics.frames import annotated
+from kernpot.dynamics.gate import GateStopped, UncertaintyGate
 from kernpot.dynamics.interruption import interruptible
 from kernpot.dynamics.judgement import judge
 from kernpot.dynamics.label_store import Entry, LabelStore
@@ -35,7 +37,7 @@ from kernpot.dynamics.oracles import Labels, Oracle, OracleFailure, OraclePendin
 from kernpot.dynamics.run_directory import Record, RunDirectory, RunDirectoryError, read_json, write_atomically
 from kernpot.dynamics.schedule import DynamicsFactory, Planned
 from kernpot.dynamics.state import RunState
-from kernpot.dynamics.study import Study
+from kernpot.dynamics.study import FEWEST, Study
 from kernpot.dynamics.walker import Explorer, Visit, Walker
 from kernpot.errors import KernpotError, StructureError
 from kernpot.potential import Potential
@@ -43,11 +45,12 @@ from kernpot.storage import library_versions
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import label_structures, require_any_energy
 
-# Where the gate stops a walker again and again, its next structures would be alike, and teach little: it makes so many
-# steps unwatched, twice as many each further time.
-_GRACE, _LONGEST_GRACE = 5, 40
+# Where the gate stops a walker again and again, its next structures would be alike, and teach little: thresholds are
+# raised for so many steps, twice as many each further time, to some more than what it was stopped with.
+_GRACE, _LONGEST_GRACE = 10, 160
+_RAISED, _RAISED_ABOVE = 3.0, 1.5
 # Growth of the labels at which a fit is worth while that may narrow error bars which learning has left too wide.
-_RECALIBRATE = 1.08
+_RECALIBRATE = 1.2
 # Structures set aside in a row, without a label in between, after which the oracle is taken to be broken.
 _FAILURES = 10
 # Times the gate may fire without any leg coming to its end before it is asked whether labels still help, and by how
@@ -133,7 +136,7 @@ class OnTheFlyLearner:
         Makes the calculator that drives the dynamics from the potential, e.g. one with a bias
         (:mod:`kernpot.dynamics.bias`).
     max_labels : int, optional
-        Stop when so many structures have been labelled, the audit's included.
+        Ask for no more labels than these, the audit's included.
     random_state : int, default=0
         Seed of everything random.
     observe : callable, optional
@@ -184,10 +187,15 @@ class OnTheFlyLearner:
         if n_steps is None and isinstance(dynamics, Planned):
             n_steps = dynamics.n_steps
         counts = {"n_steps": n_steps, "n_walkers": n_walkers, "record_every": record_every, "leg": leg}
-        counts |= {k: v for k, v in {"audit_every": audit_every, "batch": batch, "max_labels": max_labels}.items() if v}
+        optional = {"audit_every": audit_every, "batch": batch, "max_labels": max_labels}
+        counts |= {name: value for name, value in optional.items() if value is not None}
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise KernpotError(f"{name}: expected a positive whole number, got {value!r}.")
+        if max_labels is not None and max_labels < FEWEST:
+            raise KernpotError(f"max_labels: expected at least {FEWEST}, which a fit needs, got {max_labels}.")
+        if isinstance(random_state, bool) or not isinstance(random_state, int | np.integer) or random_state < 0:
+            raise KernpotError(f"random_state: expected a whole number, 0 or more, got {random_state!r}.")
         if not (math.isfinite(refit_growth) and refit_growth > 1):
             raise KernpotError(f"refit_growth: expected a number above 1, got {refit_growth!r}.")
         if not self._initial:
@@ -240,6 +248,8 @@ class OnTheFlyLearner:
             try:
                 self._begin()
                 while self._active() or self._state.candidates:
+                    if self._room() == 0:
+                        raise _Stop("max_labels", f"{self._max_labels} labels are made.")
                     self._round()
                 stop = _Stop("finished", f"all {self._explorer.n_steps} steps are made.")
             except _Stop as reached:
@@ -291,6 +301,8 @@ class OnTheFlyLearner:
         }
         if not resumed:
             write_atomically(self._directory.path / "run.json", json.dumps(provenance, indent=1))
+        else:
+            self._require_the_same(read_json(self._directory.path / "run.json"), provenance)
         self._tell(
             {
                 "event": "resume" if resumed else "start",
@@ -301,6 +313,15 @@ class OnTheFlyLearner:
                 "labels": len(self._state.training),
             }
         )
+
+    def _require_the_same(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Refuse to go on with another system or seed in the run's directory."""
+        for name in ("initial", "random_state"):
+            if before.get(name) != now[name]:
+                raise KernpotError(
+                    f"{name}: the run in {self._directory.path} has {before.get(name)}, got {now[name]}; resume with "
+                    "the same, or start a new run in another directory."
+                )
 
     def _new_state(self) -> RunState:
         seeds = np.random.SeedSequence(self._random_state).spawn(self._n_walkers + 1)
@@ -326,16 +347,24 @@ class OnTheFlyLearner:
                 self._labels.add(Entry(self._labels.free(state.asked + 1), given.atoms, answer, 0.0))
             state.asked += 1
             self._learnt(self._labels.find(given.atoms))
-        frames = self._bootstrap.frames(self._initial, state.rng)
+        frames = self._bootstrap.frames(self._initial, state.rng)[: self._room()]
         for entry in self._ask([Visit(atoms, -1, 0, 0.0) for atoms in frames], "bootstrap"):
             if isinstance(entry.answer, Labels):
                 self._learnt(entry)
             else:
                 self._set_aside(entry)
+        if len(state.training) < FEWEST:
+            # Nothing has been built on these failures: the next run asks again, of an oracle that may have been mended.
+            self._labels.forget_failures()
         self._fit()
         self._save()
 
     # ------------------------------------------------------------------ rounds
+
+    def _room(self) -> int | None:
+        """How many labels may still be asked for; None for any number."""
+        made = len(self._state.training) + len(self._state.audit)
+        return None if self._max_labels is None else max(self._max_labels - made, 0)
 
     def _active(self) -> list[Walker]:
         return [w for w in self._state.walkers if not w.paused and w.step < self._explorer.n_steps]
@@ -344,6 +373,7 @@ class OnTheFlyLearner:
         state = self._state
         gate, audits, quiet = self._gate_now(), [], 0
         for walker in self._active():
+            watched = walker.lenient == 0
             leg = self._explorer.go(walker, self.potential, gate, screened=state.quiet > 0)
             if not leg.finished:
                 raise _Stop("interrupted", "stopped on request; run it again to go on.")
@@ -357,34 +387,35 @@ class OnTheFlyLearner:
                 walker.repeats += 1
                 state.candidates += leg.candidates if self._batch else leg.candidates[:1]
             else:
-                walker.repeats = 0
-                state.stuck.clear()
                 quiet += 1
-        for entry in self._ask(audits, "audit"):
+                if watched:
+                    walker.repeats = 0
+                    state.stuck.clear()
+        for entry in self._ask(audits[: self._room()], "audit"):
             if isinstance(entry.answer, Labels):
                 state.audit.append(entry.number)
-                self._directory.append("audit.xyz", partial(_append, frame=entry.structure))
+                self._directory.append("audit.xyz", partial(_append, frame=self._with_stds(entry.structure)))
             else:
                 self._set_aside(entry)
         state.quiet += quiet
         if state.candidates and not (self._batch and self._active()):
             self._study_candidates(gate)
         if state.failures >= _FAILURES:
+            state.failures = 0  # whoever runs it again has mended something
             self._save()
             raise _Stop(
                 "oracle",
-                f"{state.failures} structures in a row could not be used; the reasons are in set_aside.xyz and "
+                f"{_FAILURES} structures in a row could not be used; the reasons are in set_aside.xyz and "
                 "events.jsonl. Mend the oracle's settings, or lower the temperature or time step, and run it again.",
             )
         self._save()
-        if self._max_labels is not None and len(state.training) + len(state.audit) >= self._max_labels:
-            raise _Stop("max_labels", f"{self._max_labels} labels are made.")
 
     def _study_candidates(self, gate: UncertaintyGate) -> None:
         """Label candidates, learn them, and let their walkers go on."""
         state = self._state
         chosen = self._chosen()
         known = [v for v in chosen if self._is_learnt(v)]
+        chosen = known + [v for v in chosen if v not in known][: self._room()]
         new: list[Entry] = []
         for visit, entry in zip(
             unknown := [v for v in chosen if v not in known], self._ask(unknown, "query"), strict=True
@@ -411,24 +442,30 @@ class OnTheFlyLearner:
         state.candidates = []
         for walker in state.walkers:
             if walker.paused and walker.repeats > 1:
-                walker.muted = min(_GRACE * 2 ** (walker.repeats - 2), _LONGEST_GRACE, self._explorer.leg // 2)
+                walker.lenient = min(_GRACE * 2 ** (walker.repeats - 2), _LONGEST_GRACE)
+                walker.raised = max(_RAISED, _RAISED_ABOVE * walker.excess)
             walker.paused = False
         recent, earlier = state.stuck[-_STUCK // 2 :], state.stuck[-_STUCK : -_STUCK // 2]
         if len(state.stuck) >= _STUCK and min(recent) > 1 and np.mean(recent) > _PROGRESS * np.mean(earlier):
             self._save()
             raise _Stop(
                 "threshold",
-                f"forces of structures that have been learnt keep a std {np.mean(recent):.2g} times the gate's "
-                f"threshold of {gate.force_std:.3g} eV/A, and more labels do not bring it down: raise the threshold, "
+                f"the gate still finds {np.mean(recent):.2g} times its threshold in structures that have been learnt "
+                f"({gate.thresholds}), and more labels do not bring it down: raise the threshold, "
                 "or let the potential describe more (n_inducing, cutoff, n_max) in a new run.",
             )
 
     def _left(self, learnt: Sequence[Atoms], gate: UncertaintyGate) -> list[float]:
-        """Largest force std of structures that have been learnt, in units of the gate's threshold."""
-        if gate.force_std is None:
-            return []
-        predictions = self.potential.predict_full([bare(atoms) for atoms in learnt])
-        return [float(p.forces.std.max() / gate.force_std) for p in predictions]
+        """What the gate still finds in structures that have been learnt, in units of its thresholds."""
+        looking = gate.bound_to(self.potential, screened=False)
+        found = []
+        for atoms in learnt:
+            with suppress(GateStopped):
+                looking.check(bare(atoms))
+            last = looking.last
+            levels = [getattr(last, name) / threshold for name, threshold in looking.thresholds.items()]
+            found.append(float(max(levels)))
+        return found
 
     def _chosen(self) -> list[Visit]:
         """Which candidates to label."""
@@ -526,10 +563,21 @@ class OnTheFlyLearner:
     # ------------------------------------------------------------------ files
 
     def _set_aside(self, entry: Entry) -> None:
-        frame = entry.atoms.copy()
+        frame = self._with_stds(entry.atoms.copy())
         if isinstance(entry.answer, OracleFailure):
             frame.info["reason"] = entry.answer.reason
         self._directory.append("set_aside.xyz", partial(_append, frame=frame))
+
+    def _with_stds(self, frame: Atoms) -> Atoms:
+        """The frame with predicted forces and all stds beside what it holds, once there is a potential."""
+        if not self._state.model:
+            return frame
+        predicted = annotated(frame, self.potential.predict_full([bare(frame)])[0])
+        calculator, frame = frame.calc, predicted
+        frame.arrays["forces_predicted"] = predicted.get_forces(apply_constraint=False)
+        frame.info["energy_predicted"] = predicted.get_potential_energy()
+        frame.calc = calculator
+        return frame
 
     def _write_frame(self, walker: int, frame: Atoms) -> None:
         self._directory.append(f"trajectory_{walker}.xyz", partial(_append, frame=frame))

@@ -71,8 +71,8 @@ class Stage:
         fs.
     friction : float, default=10.0
         Of the thermostat, 1/ps.
-    pressure : float, default=0.0
-        GPa, with ``"npt"``.
+    pressure : float or pair of floats, default=0.0
+        GPa, with ``"npt"``; a pair is a linear ramp.
     """
 
     ensemble: Ensemble
@@ -80,7 +80,7 @@ class Stage:
     temperature: float | tuple[float, float] = 300.0
     timestep: float = 1.0
     friction: float = 10.0
-    pressure: float = 0.0
+    pressure: float | tuple[float, float] = 0.0
 
     def __post_init__(self) -> None:
         if self.ensemble not in get_args(Ensemble):
@@ -95,14 +95,22 @@ class Stage:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise KernpotError(f"{name}: expected a positive number in {unit}, got {value!r}.")
-        if not math.isfinite(self.pressure):
-            raise KernpotError(f"pressure: expected a number in GPa, got {self.pressure!r}.")
+        if len(self.pressures) != 2 or not all(math.isfinite(p) for p in self.pressures):
+            raise KernpotError(f"pressure: expected one or two numbers in GPa, got {self.pressure!r}.")
 
     @property
     def ramp(self) -> tuple[float, ...]:
         """Temperatures at the start and at the end, K."""
-        t = self.temperature
-        return tuple(t) if isinstance(t, Sequence) else (float(t), float(t))
+        return _pair(self.temperature)
+
+    @property
+    def pressures(self) -> tuple[float, ...]:
+        """Pressures at the start and at the end, GPa."""
+        return _pair(self.pressure)
+
+
+def _pair(value: float | Sequence[float]) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, Sequence) else (float(value), float(value))
 
 
 class Schedule:
@@ -147,8 +155,7 @@ class Schedule:
     def temperature_at(self, step: int) -> float:
         """Target temperature, K."""
         stage, done = self._find(step)
-        first, last = stage.ramp
-        return first + (last - first) * min(done / stage.steps, 1.0)
+        return _along(stage.ramp, done / stage.steps)
 
     def check(self, atoms: Atoms) -> None:
         """Refuse a structure for which a stage makes no sense.
@@ -166,7 +173,7 @@ class Schedule:
 
     def __call__(self, atoms: Atoms, step: int, rng: np.random.Generator) -> MolecularDynamics:
         """Dynamics of the stage that a step belongs to, at the temperature that its ramp has there."""
-        stage, _ = self._find(step)
+        stage, done = self._find(step)
         timestep, temperature = stage.timestep * units.fs, self.temperature_at(step)
         if stage.ensemble == "nve":
             return VelocityVerlet(atoms, timestep)
@@ -180,7 +187,7 @@ class Schedule:
                 atoms,
                 timestep,
                 temperature_K=temperature,
-                externalstress=-stage.pressure * units.GPa,
+                externalstress=-_along(stage.pressures, done / stage.steps) * units.GPa,
                 hydrostatic=True,
                 T_tau=1 / friction,
                 P_tau=_BAROSTAT / friction,
@@ -200,7 +207,12 @@ class Schedule:
     def describe(self) -> list[dict[str, Any]]:
         """The stages, as JSON."""
         return [
-            {name: getattr(stage, name) for name in ("ensemble", "steps", "timestep", "friction", "pressure")}
-            | {"temperature": list(stage.ramp)}
+            {name: getattr(stage, name) for name in ("ensemble", "steps", "timestep", "friction")}
+            | {"temperature": list(stage.ramp), "pressure": list(stage.pressures)}
             for stage in self.stages
         ]
+
+
+def _along(ramp: Sequence[float], part: float) -> float:
+    first, last = ramp
+    return float(first + (last - first) * min(part, 1.0))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
 
 from kernpot.dynamics.frames import annotated
 from kernpot.dynamics.gate import GateEvent, GateStopped, UncertaintyGate
@@ -42,8 +43,12 @@ class Walker:
     rng : numpy Generator
     memory : dict
         What its dynamics knows beside atoms and random numbers.
-    muted : int
-        Steps that it will make before the gate looks again.
+    lenient : int
+        Steps that it will make with the gate's thresholds raised.
+    raised : float
+        Factor on them.
+    excess : float
+        What the gate last stopped it with, in units of its threshold.
     paused : bool
         Waits for labels.
     repeats : int
@@ -56,14 +61,17 @@ class Walker:
     step: int = 0
     time_fs: float = 0.0
     memory: dict[str, Any] = field(default_factory=dict)
-    muted: int = 0
+    lenient: int = 0
+    raised: float = 1.0
+    excess: float = 1.0
     paused: bool = False
     repeats: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The walker, as JSON."""
         plain = {
-            name: getattr(self, name) for name in ("index", "step", "time_fs", "memory", "muted", "paused", "repeats")
+            name: getattr(self, name)
+            for name in ("index", "step", "time_fs", "memory", "lenient", "raised", "excess", "paused", "repeats")
         }
         return plain | {"atoms": atoms_to_dict(self.atoms), "rng": generator_state(self.rng)}
 
@@ -180,11 +188,12 @@ class Explorer:
         end = min(start + (self.leg if screened else min(self.leg, _UNSCREENED * gate.every)), self.n_steps)
         if isinstance(self.dynamics, Planned):
             end = min(end, self.dynamics.stage_end(start))
-        audit_at = self._audit_at(walker, end - start)
+        audited = self._audited(walker, end - start)
         audits: list[Visit] = []
         atoms = walker.atoms.copy()
         atoms.calc = self.calculator(potential)
-        gate = gate.bound_to(potential, screened)
+        strict = gate.bound_to(potential, screened)
+        lenient = gate.bound_to(potential, screened, walker.raised)
         safe: Visit | None = None
         try:
             dynamics = self.dynamics(atoms, start, walker.rng)
@@ -195,24 +204,25 @@ class Explorer:
                     return Leg([], [], finished=False)
                 done = dynamics.nsteps
                 here = Visit(atoms, walker.index, start + done, walker.time_fs + done * dynamics.dt / units.fs)
-                if done >= walker.muted and done % gate.every == 0:
-                    event = _ask(gate, here)
+                if done % gate.every == 0:
+                    looking = strict if done >= walker.lenient else lenient
+                    event = _ask(looking, here)
                     if event is not None:
-                        return self._stopped(walker, event, safe, audits, here.time_fs, dynamics.dt / units.fs)
-                    if not gate.doubtful:
+                        return self._stopped(walker, gate, event, safe, audits, here.time_fs, dynamics.dt / units.fs)
+                    if looking is strict and not strict.doubtful:
                         safe = here.kept()
                 if done and here.step % self.record_every == 0:
                     self._record(potential, gate, here)
-                if done == audit_at:
+                if done and audited[done - 1]:
                     audits.append(here.kept())
         except (KernpotError, ArithmeticError, np.linalg.LinAlgError) as error:
             if safe is not None:
                 self._back(walker, safe)
-            walker.muted = 0
+            walker.lenient = 0
             self.restart(walker)
             return Leg([], audits, failure=f"the dynamics could not go on after step {walker.step}: {error}")
         walker.memory = self.dynamics.memory(dynamics) if isinstance(self.dynamics, Planned) else {}
-        walker.muted = max(walker.muted - (end - start), 0)
+        walker.lenient = max(walker.lenient - (end - start), 0)
         self._back(walker, here)
         return Leg([], audits)
 
@@ -225,17 +235,16 @@ class Explorer:
             del atoms.arrays[name]
         walker.atoms, walker.step, walker.time_fs = atoms, visit.step, visit.time_fs
 
-    def _audit_at(self, walker: Walker, steps: int) -> int | None:
-        """The step of this leg at which a structure is kept for the audit; every step is as likely as any other."""
-        if self.audit_every is None:
-            return None
-        # Two numbers every time, so that what follows does not depend on the outcome.
-        chance, place = walker.rng.random(), int(walker.rng.integers(1, steps + 1))
-        return place if chance < steps / self.audit_every else None
+    def _audited(self, walker: Walker, steps: int) -> NDArray[np.bool_]:
+        """Which steps of this leg the audit keeps: each is as likely as any other, but those that stop the walker."""
+        # Numbers are drawn for all steps in any case, so that what follows does not depend on where a leg ends.
+        chance = walker.rng.random(steps)
+        return chance < (0.0 if self.audit_every is None else 1.0 / self.audit_every)
 
     def _stopped(
         self,
         walker: Walker,
+        gate: UncertaintyGate,
         event: GateEvent,
         safe: Visit | None,
         audits: list[Visit],
@@ -261,7 +270,8 @@ class Explorer:
             candidates.append(Visit(frame, walker.index, step, time_fs - (event.step - step) * timestep))
         # Where the gate had no moment without doubt on this leg, go on from here, once it has been learnt.
         self._back(walker, candidates[0] if safe is None else safe)
-        walker.memory, walker.muted = {}, 0
+        walker.memory, walker.lenient = {}, 0
+        walker.excess = event.value / gate.thresholds[event.reason]
         return Leg(candidates, audits)
 
     def _record(self, potential: Potential, gate: UncertaintyGate, visit: Visit) -> None:

@@ -83,6 +83,12 @@ def test_npt_of_a_cluster_is_refused_and_nothing_written(place: Path) -> None:
     assert not (place / "md.xyz").exists()
 
 
+@pytest.mark.parametrize("options", [("--temperature", -400), ("--temperature", 300, "--final-temperature", -1)])
+def test_a_negative_temperature_is_refused_in_a_sentence(place: Path, options: tuple[object, ...]) -> None:
+    assert "temperature: expected one or two numbers in K, not negative, got" in md("crystal.xyz", *options, code=1)
+    assert not (place / "md.xyz").exists()
+
+
 def test_a_ramp_heats(place: Path) -> None:
     ramp = ("--temperature", 10, "--final-temperature", 80, "--friction", 50, "--timestep", 5)
     md("crystal.xyz", "--steps", 1200, *ramp, "--force-std", 9)

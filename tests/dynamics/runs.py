@@ -26,7 +26,7 @@ SOAP_OPTIONS: dict[str, Any] = {
     "periodic": True,
     "weighting": {"function": "poly", "r0": 6.0, "c": 1.0, "m": 1},
 }
-THRESHOLD = 0.0004
+THRESHOLD = 0.0002
 
 
 def cluster() -> Atoms:

@@ -120,6 +120,10 @@ def test_works_with_optimisers() -> None:
     [
         ({"force_std": 0.0}, "force_std must be a positive number in eV/Å, got 0.0"),
         ({"force_std": float("nan")}, "force_std must be a positive"),
+        ({"patience": 1.5}, "patience must be a whole number, got 1.5"),
+        ({"every": True}, "every must be a whole number, got True"),
+        ({"force_std": "a"}, "force_std must be a positive number in eV/Å, got 'a'"),
+        ({"force_std": True}, "force_std must be a positive number in eV/Å, got True"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"every": 0}, "every must be at least 1"),
         ({"n_keep": -1}, "n_keep must be at least 0"),
@@ -271,37 +275,55 @@ class Screened(LennardJones):
 
 
 def test_screening_stops_where_checking_everything_does_with_few_full_checks() -> None:
-    curve = stds(400)
-    threshold = 0.5 * (curve[0] + max(curve))
-    first = int(np.argmax(np.array(curve) > threshold))
-    dynamics = collision()
-    potential = Screened(1.01)
+    threshold = 0.03
+    full = collision(0.4)
+    UncertaintyGate(LennardJones(), force_std=threshold).attach_to(full)
+    with pytest.raises(GateStopped) as expected:
+        full.run(400)
+    dynamics = collision(0.4)
+    potential = Screened(0.3)
     dynamics.atoms.calc = KernpotCalculator(potential)
     gate = UncertaintyGate(potential, force_std=threshold)
     gate.attach_to(dynamics)
     with pytest.raises(GateStopped) as stopped:
         dynamics.run(400)
-    assert stopped.value.event.step == first
-    assert gate.n_checks < 0.2 * gate.n_looks and gate.n_looks == first + 1
+    assert stopped.value.event.step == expected.value.event.step
+    assert gate.n_checks < 0.3 * gate.n_looks and gate.n_looks == stopped.value.event.step + 1
     assert potential.n_full_predictions == gate.n_checks
     # The screen comes with the forces of the calculator, but for the first look, whose forces were computed before.
     assert potential.n_screened == gate.n_looks
 
 
-def test_screening_checks_in_full_every_so_many_looks() -> None:
-    potential = Screened()
-    gate = UncertaintyGate(potential, force_std=1.0, recheck=4)
-    for step in range(13):
+def test_screening_checks_in_full_every_so_many_looks_and_sooner_at_first() -> None:
+    gate = UncertaintyGate(Screened(), force_std=1.0, recheck=20)
+    checked = []
+    for step in range(65):
         gate.check(pair(6.0), step)
-    assert gate.n_checks == 4 and gate.last is not None and gate.last.step == 12
+        assert gate.last is not None
+        checked.append(gate.last.step)
+    assert sorted(set(checked)) == [0, 4, 20, 40, 60] and gate.n_checks == 5
+
+
+def test_screening_checks_in_full_until_a_stay_above_the_threshold_is_over() -> None:
+    gate = UncertaintyGate(Screened(), force_std=0.02, action="record")
+    for step, distance in enumerate((6.0, 2.7, 6.0, 2.7)):
+        gate.check(pair(distance), step)
+    assert [event.step for event in gate.events] == [1, 3]
 
 
 def test_a_screen_that_was_too_low_is_corrected() -> None:
-    potential = Screened(0.5)
-    gate = UncertaintyGate(potential, force_std=0.0105, action="record")
+    potential = Screened(0.1)
+    gate = UncertaintyGate(potential, force_std=0.02, action="record")
     gate.check(pair(6.0))
-    assert gate.check(pair(2.9), 1) is not None  # half of its std is below the threshold
+    assert gate.check(pair(2.7), 1) is not None  # a tenth of its std is below the threshold
     assert gate.n_checks == 2
+
+
+def test_a_screen_that_was_too_high_is_corrected() -> None:
+    gate = UncertaintyGate(Screened(10.0), force_std=0.02, action="record")
+    for step in range(4):
+        gate.check(pair(6.0), step)
+    assert gate.n_checks == 1
 
 
 @pytest.mark.parametrize("others", [{"recheck": 1}, {"energy_std": 1.0}, {"stress_std": 1.0}])
@@ -316,11 +338,13 @@ def test_the_screen_of_a_stale_calculator_is_not_believed() -> None:
     potential = Screened(1.0)
     atoms = pair(6.0)
     atoms.calc = KernpotCalculator(potential)
-    gate = UncertaintyGate(potential, force_std=0.011, action="record")
+    gate = UncertaintyGate(potential, force_std=0.02, action="record")
     gate.check(atoms)
+    atoms.positions[1, 0] = 6.1
     atoms.get_forces()
     gate.check(atoms)
-    atoms.positions[1, 0] = 2.9  # forces are not asked for
+    assert gate.n_checks == 1
+    atoms.positions[1, 0] = 2.7  # forces are not asked for
     assert gate.check(atoms) is not None
 
 
@@ -351,5 +375,5 @@ def test_screening_a_gaussian_process_lets_nothing_through_that_full_checks_flag
     dynamics.attach(look)
     dynamics.run(300)
     assert missed == [] and 10 < flagged < 250
-    assert gate.n_checks < 0.9 * gate.n_looks
+    assert gate.n_checks < 0.8 * gate.n_looks
     assert [e.step for e in gate.events] == [e.step for e in full.events]

@@ -136,7 +136,7 @@ def test_several_walkers_and_batches(tmp_path: Path) -> None:
 
 
 def test_failed_frames_are_set_aside_with_their_reason_and_the_run_goes_on(tmp_path: Path) -> None:
-    oracle, seen = CountingOracle(tmp_path / "asked.log", spoil=lambda n: n in (3, 9, 12)), []
+    oracle, seen = CountingOracle(tmp_path / "asked.log", spoil=lambda n: n in (3, 7, 9)), []
     outcome = learner(tmp_path / "run", oracle, observe=seen.append).run()
     assert outcome.reason == "finished" and outcome.failed == 3
     aside = read(tmp_path / "run" / "set_aside.xyz", ":")
@@ -168,10 +168,39 @@ def test_waits_for_somebody_else(tmp_path: Path) -> None:
     assert learner(tmp_path / "run", oracle, steps=40).run().reason == "finished"
 
 
-def test_stops_at_the_number_of_labels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [4, 9])
+def test_asks_for_no_more_labels_than_allowed(tmp_path: Path, most: int) -> None:
     oracle = CountingOracle(tmp_path / "asked.log")
-    outcome = learner(tmp_path / "run", oracle, max_labels=9).run()
-    assert outcome.reason == "max_labels" and 9 <= outcome.labels + outcome.audited <= 10
+    for _ in range(2):  # once reached, it stays reached
+        outcome = learner(tmp_path / "run", oracle, steps=400, audit_every=20, max_labels=most).run()
+        assert outcome.reason == "max_labels" and outcome.labels + outcome.audited == most == oracle.n_asked
+
+
+def test_audit_meets_as_many_structures_as_it_says(tmp_path: Path) -> None:
+    gate = UncertaintyGate(potential(), force_std=1.0)  # never fires
+    oracle = CountingOracle(tmp_path / "asked.log")
+    outcome = learner(tmp_path / "run", oracle, steps=600, gate=gate, audit_every=10, leg=150).run()
+    assert 40 <= outcome.audited <= 80  # 60 expected, std 7.3
+    for frame in read(tmp_path / "run" / "audit.xyz", ":"):
+        assert frame.arrays["forces_std"].shape == (5, 3) and frame.info["energy_std"] > 0
+        error = frame.get_forces() - frame.arrays["forces_predicted"]
+        assert 0 < np.abs(error).max() < 0.1
+
+
+@pytest.mark.parametrize("threshold", [{"novelty": 0.05}, {"energy_std": 1e-6}])
+def test_gates_on_other_things_than_forces(tmp_path: Path, threshold: dict) -> None:
+    gate = UncertaintyGate(potential(), force_std=None, **threshold, every=5)
+    outcome = learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), steps=200, gate=gate).run()
+    assert outcome.reason == "finished" and outcome.labels > 6
+
+
+def test_an_oracle_that_was_mended_is_asked_again(tmp_path: Path) -> None:
+    broken = CountingOracle(tmp_path / "a.log", spoil=bool)
+    with pytest.raises(KernpotError, match="there are 0 labelled structures"):
+        learner(tmp_path / "run", broken, steps=40).run()
+    mended = CountingOracle(tmp_path / "b.log")
+    assert learner(tmp_path / "run", mended, steps=40).run().reason == "finished"
+    assert set(broken.asked()) <= set(mended.asked())
 
 
 def test_says_when_labels_cannot_reach_the_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +288,9 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
     [
         ({"n_walkers": 0}, "n_walkers: expected a positive whole number, got 0"),
         ({"leg": 2.5}, "leg: expected a positive whole number"),
+        ({"audit_every": 0}, "audit_every: expected a positive whole number, got 0"),
+        ({"max_labels": 1}, "max_labels: expected at least 2"),
+        ({"random_state": "x"}, "random_state: expected a whole number"),
         ({"refit_growth": 1.0}, "refit_growth: expected a number above 1"),
         ({"initial": []}, "initial: expected at least one structure"),
         ({"initial": Atoms("Ar2", [[0, 0, 0], [0, 0, 0.01]])}, r"initial\[0\]: atoms 0 and 1 are"),
@@ -277,6 +309,19 @@ def test_resuming_with_other_walkers_is_refused(finished) -> None:
     directory, oracle, *_ = finished
     with pytest.raises(KernpotError, match=r"n_walkers: the run in .* has 1, got 2"):
         learner(directory, oracle, n_walkers=2).run()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"random_state": 4}, "random_state: the run in .* has 3, got 4"),
+        ({"initial": Atoms("Ar2", [[0, 0, 0], [0, 0, 3.8]])}, "initial: the run in .* has .*Ar5.*, got .*Ar2"),
+    ],
+)
+def test_resuming_another_run_is_refused(finished, options: dict, message: str) -> None:
+    directory, oracle, *_ = finished
+    with pytest.raises(KernpotError, match=message):
+        learner(directory, oracle, **options).run()
 
 
 def test_bootstrap_frames(tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def test_stages_follow_one_another() -> None:
     assert found[1].externalstress == pytest.approx(-1.0 * units.GPa)
 
 
+def test_pressures_ramp_like_temperatures() -> None:
+    plan, rng = Schedule([Stage("npt", 100, 30.0, pressure=(0.0, 2.0))]), np.random.default_rng(0)
+    found = [plan(crystal(), step, rng).externalstress / units.GPa for step in (0, 25, 50, 100)]
+    assert found == pytest.approx([0.0, -0.5, -1.0, -2.0])
+
+
 def test_thermostat_reaches_its_temperature() -> None:
     atoms, rng = crystal().repeat(2), np.random.default_rng(1)
     atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=8.0, smooth=True)
@@ -70,7 +76,7 @@ def test_walkers_survive_bit_by_bit() -> None:
     slab = fcc111("Cu", (2, 2, 3), vacuum=5.0)
     slab.set_constraint(FixAtoms(indices=[0, 1, 2, 3]))
     slab.set_masses(np.linspace(60, 65, len(slab)))
-    walker = Walker(3, slab, np.random.default_rng(5), step=12, time_fs=6.25, memory={"p_eps": 0.1}, muted=4)
+    walker = Walker(3, slab, np.random.default_rng(5), step=12, time_fs=6.25, memory={"p_eps": 0.1}, lenient=4)
     walker.thermalise(300.0)
     walker.rng.random(7)
     again = Walker.from_dict(json.loads(json.dumps(walker.as_dict())))
@@ -92,7 +98,7 @@ def test_walkers_survive_bit_by_bit() -> None:
         ({"ensemble": "nve", "steps": 1, "temperature": (1, 2, 3)}, "temperature: expected one or two"),
         ({"ensemble": "nve", "steps": 1, "timestep": 0.0}, "timestep: expected a positive number in fs"),
         ({"ensemble": "langevin", "steps": 1, "friction": -1.0}, "friction: expected a positive number in 1/ps"),
-        ({"ensemble": "npt", "steps": 1, "pressure": float("nan")}, "pressure: expected a number in GPa"),
+        ({"ensemble": "npt", "steps": 1, "pressure": float("nan")}, "pressure: expected one or two numbers in GPa"),
     ],
 )
 def test_refuses_stages_that_make_no_sense(options: dict, message: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -85,13 +87,13 @@ def test_few_audited_frames_are_not_judged(tmp_path: Path) -> None:
 
 
 def test_undetected_failures_are_named(tmp_path: Path) -> None:
-    """Errors of five stds: above three thresholds where the std is above 0.09, and never flagged."""
+    """Errors of five stds: above three thresholds where the std is above 0.09, which a look lets pass."""
     records = list(events(error_factor=5.0))
     audited = [r for r in records if r.get("purpose") == "audit"]
     missed = [r for r in audited if r["max_force_error"] > 3 * THRESHOLD and not r["flagged"]]
     finding = found(tmp_path, "Undetected failures", error_factor=5.0)
     assert missed and finding is not None and finding.verdict == "warning"
-    assert f"{len(missed)} of {len(audited)} frames" in finding.text
+    assert f"{len(missed)} of {len(audited)} audited frames" in finding.text
     assert f"{max(r['max_force_error'] for r in missed):.2g} eV/Å" in finding.text
 
 
@@ -150,9 +152,76 @@ def test_a_walker_that_went_back_leaves_a_gap(tmp_path: Path) -> None:
     assert np.isnan(line.get_xdata()).sum() == 1 and np.isnan(line.get_xdata()[5])
 
 
-def test_an_error_that_was_flagged_is_no_undetected_failure(tmp_path: Path) -> None:
+def test_an_error_with_a_std_above_the_threshold_is_no_undetected_failure(tmp_path: Path) -> None:
     directory = write_run(tmp_path / "run", error_factor=5.0)
     text = (directory / "events.jsonl").read_text()
     (directory / "events.jsonl").write_text(text.replace('"flagged": false', '"flagged": true'))
     finding = next(f for f in timeline_findings(read_timeline(directory)) if "undetected" in f.text.lower())
-    assert finding.text.startswith("No undetected failure") and "had one and were flagged" in finding.text
+    assert finding.text.startswith("No undetected failure")
+    assert "had one, with a std above the threshold" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("above", "verdict", "words"),
+    [
+        (range(10, 28), "warning", "18 of 28 audited frames (64 %) had a std above the threshold: the potential has n"),
+        (range(2), "note", "2 of 28 audited frames (7 %) had a std above the threshold."),
+        (range(13), "note", "13 of 28 audited frames (46 %) had a std above the threshold, but none of the last 14"),
+        (range(15), "note", "15 of 28 audited frames (54 %) had a std above the threshold, but only 1 of the last 14"),
+    ],
+)
+def test_audited_stds_above_the_threshold_are_counted(tmp_path: Path, above: range, verdict: str, words: str) -> None:
+    directory = with_flagged(tmp_path, above)
+    finding = next(f for f in timeline_findings(read_timeline(directory)) if "had a std above the thr" in f.text)
+    assert finding.verdict == verdict and finding.text.startswith(words)
+    assert ("raise force_std, and expect `kernpot md`" in finding.text) == (verdict == "warning")
+    (directory / "config.yaml").write_text("gate:\n  tolerance: {max_force_error: 0.2}\n")
+    texts = " ".join(f.text for f in timeline_findings(read_timeline(directory)))
+    assert ("raise tolerance.max_force_error," in texts) == (verdict == "warning") and "raise force_std" not in texts
+
+
+def test_few_audited_stds_above_the_threshold_are_not_judged(tmp_path: Path) -> None:
+    directory = with_flagged(tmp_path, range(6), n_records=16)
+    finding = next(f for f in timeline_findings(read_timeline(directory)) if "had a std above the thr" in f.text)
+    assert finding.verdict == "note" and finding.text.endswith("too few frames to tell.")
+
+
+def with_flagged(tmp_path: Path, above: range, **options: Any) -> Path:
+    """A run in which these of its audited frames, in turn, had a std above the threshold."""
+    directory = write_run(tmp_path / "run", **options)
+    records = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+    for k, record in enumerate(r for r in records if r.get("purpose") == "audit"):
+        record["flagged"] = k in above
+    (directory / "events.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ((0.1, 0.9, 0.9, 0.95), "fired once in the first half of the simulated time and 3 times in the second"),
+        ((0.9, 0.95), "did not fire in the first half of the simulated time and fired twice in the second"),
+        ((0.1,), "fired once in the first half of the simulated time and did not fire in the second"),
+    ],
+)
+def test_when_the_gate_fired_is_said_in_good_english(tmp_path: Path, times: tuple[float, ...], words: str) -> None:
+    run = read_timeline(write_run(tmp_path / "run", n_walkers=1))
+    gates = [{**run.gates[0], "time_fs": part * run.simulated_fs} for part in times]
+    texts = [f.text for f in timeline_findings(replace(run, gates=gates))]
+    assert any(f"the gate {words}" in text for text in texts)
+
+
+def test_legends_are_outside_of_the_panels(tmp_path: Path) -> None:
+    figure = history_plot(read_timeline(write_run(tmp_path / "run", n_records=4)))
+    figure.canvas.draw()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend is None or not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_a_page_that_cannot_be_written_says_which_and_what_to_do(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run")
+    (directory / "timeline.html").mkdir()
+    with pytest.raises(KernpotError, match=r"run/timeline\.html cannot be written \(.*--output PAGE\.html") as caught:
+        write_timeline(directory)
+    assert ".part" not in str(caught.value)

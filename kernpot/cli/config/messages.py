@@ -31,7 +31,7 @@ def sentences(error: ValidationError, model: type[BaseModel], lines: Mapping[Pla
     meant = {_meant(problem, model) for problem in problems}
     found = []
     for problem in problems:
-        place = tuple(problem["loc"])
+        place = (*problem["loc"], *problem.get("ctx", {}).get("place", ()))
         if problem["type"] == "missing" and place in meant:
             continue  # it is there, misspelt
         line = _line(place, lines)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from kernpot.dynamics.tolerance import FEWEST_FRAMES
 
 
 def _number(value: Any) -> Any:
@@ -20,11 +22,17 @@ def _number(value: Any) -> Any:
 
 
 def _ramp(value: Any) -> tuple[float, float]:
-    """One temperature or two, checked here so that a mistake is one mistake."""
-    given = [_number(t) for t in _listed(value)]
-    if len(given) not in (1, 2) or not all(isinstance(t, int | float) and 0 <= t < math.inf for t in given):
-        raise ValueError("not a temperature")
+    """One number or two, checked here so that a mistake is one mistake."""
+    given = [_number(part) for part in _listed(value)]
+    if len(given) not in (1, 2) or not all(isinstance(part, int | float) and math.isfinite(part) for part in given):
+        raise ValueError("not a number or two")
     return float(given[0]), float(given[-1])
+
+
+def _not_negative(ramp: tuple[float, float]) -> tuple[float, float]:
+    if min(ramp) < 0:
+        raise ValueError("negative")
+    return ramp
 
 
 def _listed(value: Any) -> Any:
@@ -33,11 +41,15 @@ def _listed(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(_number)]
+Ramp = Annotated[tuple[float, float], BeforeValidator(_ramp)]
+
+ENOUGH_FOR_TOLERANCE = FEWEST_FRAMES + 2
+"""First structures where a tolerance is given: as many as its threshold needs, and two on which the oracle may fail."""
 
 
-def _refuse(message: str) -> PydanticCustomError:
-    """An error about several keys, which is a whole sentence itself."""
-    return PydanticCustomError("sentence", "{text}", {"text": message})
+def _refuse(message: str, *place: str) -> PydanticCustomError:
+    """An error about several keys, which is a whole sentence itself; `place` is the key in the section to point at."""
+    return PydanticCustomError("sentence", "{text}", {"text": message, "place": place})
 
 
 class Section(BaseModel):
@@ -92,12 +104,12 @@ class StageConfig(Section):
 
     ensemble: Literal["nve", "langevin", "npt"] = Field(default="langevin", description="nve, langevin or npt")
     steps: Whole = Field(ge=1, description="a whole number of steps, 1 or more")
-    temperature: Annotated[tuple[float, float], BeforeValidator(_ramp)] = Field(
+    temperature: Annotated[Ramp, AfterValidator(_not_negative)] = Field(
         default=(300.0, 300.0), description="a temperature in K, or [from, to] for a ramp, not negative"
     )
     timestep: Number = Field(default=1.0, gt=0, le=20, description="a number in fs, above 0 and at most 20")
     friction: Number = Field(default=10.0, gt=0, description="a number in 1/ps, above 0")
-    pressure: Number = Field(default=0.0, description="a number in GPa")
+    pressure: Ramp = Field(default=(0.0, 0.0), description="a pressure in GPa, or [from, to] for a ramp")
 
 
 class ToleranceConfig(Section):
@@ -135,7 +147,7 @@ class BootstrapConfig(Section):
 class LimitsConfig(Section):
     """When to stop before the steps are done."""
 
-    max_labels: Whole | None = Field(default=None, ge=1, description="a whole number of labels, 1 or more")
+    max_labels: Whole | None = Field(default=None, ge=2, description="a whole number of labels, 2 or more")
 
 
 class LearnConfig(Section):
@@ -164,3 +176,23 @@ class LearnConfig(Section):
     bias: Number | None = Field(default=None, gt=0, description="a number of standard deviations, above 0")
     limits: LimitsConfig = Field(default=LimitsConfig(), description="a section with the key max_labels")
     random_state: Whole = Field(default=0, ge=0, description="a whole number, 0 or more")
+
+    @model_validator(mode="after")
+    def _enough_for_the_tolerance(self) -> Self:
+        """The threshold follows from the errors on the first structures, so there must be enough of them."""
+        if self.gate.tolerance is None:
+            return self
+        given = "number" in self.bootstrap.model_fields_set
+        numbers = {("bootstrap", "number"): self.bootstrap.number if given else None}
+        for place, number in (numbers | {("limits", "max_labels"): self.limits.max_labels}).items():
+            if number is not None and number < ENOUGH_FOR_TOLERANCE:
+                raise _refuse(
+                    f"expected {ENOUGH_FOR_TOLERANCE} structures or more, got {number}; the threshold of "
+                    f"gate.tolerance follows from the errors on {FEWEST_FRAMES} labelled structures or more, and some "
+                    f"may fail. Raise {'.'.join(place)}, or give gate.force_std in place of gate.tolerance",
+                    *place,
+                )
+        if given:
+            return self
+        enough = self.bootstrap.model_copy(update={"number": ENOUGH_FOR_TOLERANCE})
+        return self.model_copy(update={"bootstrap": enough})

@@ -15,11 +15,12 @@ from kernpot.uncertainty.sampling_error import share_range
 
 _SLOWED = 0.5
 _OFF = 0.05
+_OFTEN = 0.1
 
 
 def timeline_findings(run: Timeline) -> list[Finding]:
-    """Sentences on the error bars, on what the gate missed, on its false alarms, and on whether learning is done."""
-    found = [_coverage(run), _missed(run), _alarms(run), _slowing(run), _failures(run)]
+    """Sentences on the error bars, on what a look would have let pass, on the gate, and on whether learning is done."""
+    found = [_coverage(run), _missed(run), _doubtful(run), _alarms(run), _slowing(run), _failures(run)]
     return [finding for finding in found if finding is not None]
 
 
@@ -54,7 +55,11 @@ def _coverage(run: Timeline) -> Finding:
 
 
 def _missed(run: Timeline) -> Finding | None:
-    """Large errors that the gate would have let pass."""
+    """Large errors that a look of the gate would have let pass.
+
+    In an event, ``"flagged"`` says that the largest std was above the threshold, not that the gate fired: audited steps
+    lie between its looks, and where it is lenient, too.
+    """
     audited = run.judged("audit")
     if not audited or run.tolerance is None:
         return None
@@ -70,16 +75,37 @@ def _missed(run: Timeline) -> Finding | None:
         worst = max(missed, key=lambda r: r["max_force_error"])
         return _finding(
             "warning",
-            f"Undetected failures: {len(missed)} of {_frames(n)} audited had a force error above {limit_text} and "
-            f"were not flagged; the worst, step {worst['step']}, is wrong by "
-            f"{worst['max_force_error']:.2g} eV/Å at a std of {worst['max_force_std']:.2g} eV/Å. "
-            f"{limited.capitalize()}.",
+            f"Undetected failures: {len(missed)} of {_frames(n, 'audited ')} had a force error above {limit_text} "
+            "and no std above the threshold, so that a look of the gate would have let them pass; the worst, step "
+            f"{worst['step']}, is wrong by {worst['max_force_error']:.2g} eV/Å at a std of "
+            f"{worst['max_force_std']:.2g} eV/Å. {limited.capitalize()}.",
         )
-    flagged = f"; {len(large)} had one and {'was' if len(large) == 1 else 'were'} flagged" if large else ""
+    seen = f"; {len(large)} had one, with a std above the threshold" if large else ""
     return _finding(
         "good" if n >= MIN_STRUCTURES else "note",
-        f"No undetected failure: none of {_frames(n)} audited had a force error above {limit_text} "
-        f"without being flagged{flagged}; {limited}.",
+        f"No undetected failure: none of {_frames(n, 'audited ')} had a force error above {limit_text} "
+        f"without a std above the threshold{seen}; {limited}.",
+    )
+
+
+def _doubtful(run: Timeline) -> Finding | None:
+    """How often the simulation was where the gate would have stopped it, had it looked."""
+    audited = run.judged("audit")
+    if not audited or run.threshold is None:
+        return None
+    n, late = len(audited), audited[len(audited) // 2 :]
+    above, above_late = (sum(r["flagged"] for r in records) for records in (audited, late))
+    had = f"{above} of {_frames(n, 'audited ')} ({100 * above / n:.0f} %) had a std above the threshold"
+    if above <= _OFTEN * n or n < MIN_STRUCTURES:
+        return _finding("note", f"{had}{'; too few frames to tell' if n < MIN_STRUCTURES else ''}.")
+    if above_late <= _OFTEN * len(late):
+        few = f"only {above_late}" if above_late else "none"
+        return _finding("note", f"{had}, but {few} of the last {len(late)}: learning has helped.")
+    raised = "tolerance.max_force_error" if run.tolerance_given else "force_std"
+    return _finding(
+        "warning",
+        f"{had}: the potential has not learnt enough for this threshold. Simulate longer, or raise {raised}, and "
+        "expect `kernpot md` with this threshold to stop early.",
     )
 
 
@@ -104,9 +130,10 @@ def _slowing(run: Timeline) -> Finding | None:
     half = 0.5 * run.simulated_fs / len(run.walkers)
     late = sum(r["time_fs"] > half for r in run.gates)
     early, last = len(run.gates) - late, max(r["time_fs"] for r in run.gates) / 1000
-    counts = f"the gate fired {_times(early)} in the first half of the simulated time and {_times(late)} in the second"
+    then = _times(late) if early and late else _fired(late)
+    counts = f"the gate {_fired(early)} in the first half of the simulated time and {then} in the second"
     if late < _SLOWED * early:
-        return _finding("good", f"Learning slows down: {counts}, at last at {last:.3g} ps.")
+        return _finding("good", f"Learning slows down: {counts}; the last time was at {last:.3g} ps.")
     return _finding("note", f"Learning goes on: {counts}; a longer run, or more walkers, would still teach something.")
 
 
@@ -124,9 +151,13 @@ def _failures(run: Timeline) -> Finding | None:
     return _finding("warning" if n > 0.1 * asked or broken else "note", f"{text[0].upper()}{text[1:]} (table below).")
 
 
-def _frames(n: int) -> str:
-    return f"{n} frame" if n == 1 else f"{n} frames"
+def _frames(n: int, kind: str = "") -> str:
+    return f"{n} {kind}{'frame' if n == 1 else 'frames'}"
+
+
+def _fired(n: int) -> str:
+    return f"fired {_times(n)}" if n else "did not fire"
 
 
 def _times(n: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(n, f"{n} times")
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")

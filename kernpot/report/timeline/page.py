@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from kernpot.errors import KernpotError
 from kernpot.report.html import WORDS, Picture, as_number, as_percent
 from kernpot.report.provenance import Section
 from kernpot.report.timeline.events import Record, Timeline, column, read_timeline
@@ -22,11 +23,14 @@ from kernpot.report.timeline.findings import timeline_findings
 from kernpot.report.timeline.plots import NAMES, coverage_plot, error_std_of_labels, history_plot, time_plot
 
 CAPTIONS = {
-    "history": "What the simulation did and what the potential knew. Where the largest force std crosses the "
-    "threshold, the gate fires, the oracle is asked, and the walker goes back to the last structure that was trusted "
-    "(a gap in its line). Points are true errors, found when the label came.",
-    "error_std": "Largest true force error of a labelled frame against the largest std predicted for it. Frames in the "
-    "shaded corner would have gone unnoticed: error above the tolerance (dotted), std below the threshold (dashed).",
+    "history": "What the simulation did and what the potential knew. Where the gate looks and finds the largest force "
+    "std above its threshold, it fires, the oracle is asked, and the walker goes back to the last structure that was "
+    "trusted (a gap in its line), or waits where it is if there was none. The line may be above the threshold: between "
+    "two looks, and where a walker that was stopped several times in a row goes on with a threshold raised for some "
+    "steps. Points are true errors, found when the label came.",
+    "error_std": "Largest true force error of a labelled frame against the largest std predicted for it. A look of the "
+    "gate would let frames in the shaded corner pass: error above the tolerance (dotted), std not above the threshold "
+    "(dashed).",
     "coverage": "Do 90 % intervals hold 90 %? On audited frames, which are met at random and never learnt.",
     "time": "Where the time went: the oracle's own, and that of learning.",
 }
@@ -50,7 +54,7 @@ def write_timeline(directory: str | os.PathLike[str], path: str | os.PathLike[st
     Raises
     ------
     KernpotError
-        When the directory holds no run.
+        When the directory holds no run, or the file cannot be written.
     """
     run = read_timeline(directory)
     environment = Environment(
@@ -81,8 +85,14 @@ def write_timeline(directory: str | os.PathLike[str], path: str | os.PathLike[st
     target = Path(directory) / "timeline.html" if path is None else Path(path)
     # A browser that reloads the page of a running simulation must not meet half of it.
     scratch = target.with_name(f".{target.name}.part")
-    scratch.write_text(page, encoding="utf-8")
-    os.replace(scratch, target)
+    try:
+        scratch.write_text(page, encoding="utf-8")
+        os.replace(scratch, target)
+    except OSError as error:
+        raise KernpotError(
+            f"{target} cannot be written ({error.strerror}); make room or make its folder writable, or write the page "
+            f"elsewhere: kernpot report {directory} --output PAGE.html"
+        ) from None
     return target
 
 
@@ -152,7 +162,7 @@ def _summary(run: Timeline) -> list[dict[str, Any]]:
                 "std": _median(judged, "max_force_std"),
                 "energy": 1000 * _mean(judged, "energy_error_per_atom", 2),
                 "inside": _mean(judged, "inside_90", 1),
-                "flagged": sum(bool(r.get("flagged")) for r in judged),
+                "above": sum(bool(r.get("flagged")) for r in judged),
                 "seconds": float(np.nansum(column(labels, "seconds"))),
             }
         )

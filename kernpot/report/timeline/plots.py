@@ -23,6 +23,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     "audit": {"marker": "D", "color": "#0072B2"},
 }
 NAMES = {"bootstrap": "first structures", "query": "queries", "audit": "audit"}
+# Above its panel: inside, it would cover the lines of a short run.
+_ABOVE: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 5}
 _MARKER: dict[str, Any] = {"linestyle": "none", "markersize": 4, "markeredgewidth": 0, "alpha": 0.85, "zorder": 3}
 
 
@@ -49,7 +51,7 @@ def _draw_temperature(axes: Axes, run: Timeline) -> None:
     if np.isfinite(target).any():
         time, target = _with_gaps(first, target)
         axes.plot(time, target, color="#000000", linewidth=1.2, linestyle="--", label="target")
-        axes.legend(loc="upper left")
+        axes.legend(**_ABOVE)
     axes.set(ylabel="temperature (K)")
 
 
@@ -72,7 +74,7 @@ def _draw_stds(axes: Axes, run: Timeline) -> None:
             handles += axes.plot(_ps(judged), column(judged, "max_force_error"), label=label, **look)
     axes.set(ylabel="largest of all force\ncomponents (eV/Å)", yscale="log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
+    axes.legend(handles=handles, **_ABOVE)
 
 
 def _draw_labels(axes: Axes, run: Timeline) -> None:
@@ -88,7 +90,7 @@ def _draw_labels(axes: Axes, run: Timeline) -> None:
     axes.set(ylabel="labels so far")
     axes.set_ylim(bottom=0)
     if run.labels:
-        axes.legend(loc="upper left")
+        axes.legend(**_ABOVE)
 
 
 def error_std_of_labels(run: Timeline) -> Figure | None:
@@ -156,7 +158,7 @@ def time_plot(run: Timeline) -> Figure:
         axes.plot(known[fits], learnt[fits] / 60, label="all hyperparameters anew", **look)
         axes.set(xlabel="labels, audit included", ylabel="minutes so far")
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper left")
+        axes.legend(**_ABOVE)
     return figure
 
 

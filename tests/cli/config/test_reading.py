@@ -10,6 +10,7 @@ import yaml
 
 from kernpot.cli.config.reading import ConfigError, read_config
 from kernpot.cli.config.schema import LearnConfig
+from kernpot.dynamics.schedule import Stage
 
 GOOD = """\
 structures: a.xyz
@@ -41,6 +42,23 @@ def test_what_people_write_for_numbers_is_understood(tmp_path: Path) -> None:
     assert isinstance(config.dynamics[0].timestep, float)
 
 
+def test_a_pressure_is_a_number_or_a_ramp_and_may_be_negative(tmp_path: Path) -> None:
+    for text, expected in (("-1.5", (-1.5, -1.5)), ("[0, 1e1]", (0.0, 10.0))):
+        config = read(tmp_path, GOOD + f"    ensemble: npt\n    pressure: {text}\n")
+        assert config.dynamics[0].pressure == expected
+        assert Stage(**config.dynamics[0].model_dump()).pressures == expected
+    assert read(tmp_path, GOOD).dynamics[0].pressure == (0.0, 0.0)
+
+
+def test_a_tolerance_asks_for_enough_first_structures(tmp_path: Path) -> None:
+    tolerance = "gate: {tolerance: {max_force_error: 0.3}}\n"
+    assert read(tmp_path, GOOD + tolerance).bootstrap.number == 12
+    config = read(tmp_path, GOOD + tolerance + "bootstrap: {number: , rattle: 0.02}\n")
+    assert config.bootstrap.number == 12 and config.bootstrap.rattle == 0.02
+    assert read(tmp_path, GOOD + tolerance + "bootstrap: {number: 12}\n").bootstrap.number == 12
+    assert read(tmp_path, GOOD + "bootstrap: {number: 2}\n").bootstrap.number == 2
+
+
 def test_a_key_without_a_value_is_not_given(tmp_path: Path) -> None:
     config = read(tmp_path, GOOD + "potential:\nbootstrap:\n  number:\n  rattle: 0.2\n")
     assert config.potential.n_inducing == 500
@@ -50,7 +68,7 @@ def test_a_key_without_a_value_is_not_given(tmp_path: Path) -> None:
 def test_the_template_is_valid_and_its_comments_are_the_defaults(tmp_path: Path) -> None:
     text = TEMPLATE.read_text()
     config = read(tmp_path, text)
-    bare = dict.fromkeys(("workers", "retries", "patience", "rattle", "strain", "walkers", "record"))
+    bare = dict.fromkeys(("workers", "retries", "patience", "number", "rattle", "strain", "walkers", "record"))
     for line in text.splitlines():
         stripped = line.strip()
         if stripped.startswith("# ") and ": " in stripped:
@@ -101,6 +119,19 @@ def test_settings_in_the_documentation_are_valid(tmp_path: Path, block: str) -> 
          "dynamics[1].temperature: expected a temperature in K, or"),
         ("- steps: 100", "- {steps: 1, temperature: [1, 2, 3]}",
          "or [from, to] for a ramp, not negative, got [1, 2, 3]."),
+        ("- steps: 100", "- {steps: 1, temperature: [300, -1]}",
+         "dynamics[1].temperature: expected a temperature in K, or [from, to] for a ramp, not negative, got [300, -1]"),
+        ("- steps: 100", "- {steps: 1, pressure: [0, high]}",
+         "line 5: dynamics[1].pressure: expected a pressure in GPa, or [from, to] for a ramp, got [0, 'high']."),
+        ("- steps: 100", "- {steps: 1, pressure: .inf}", "dynamics[1].pressure: expected a pressure in GPa, or [from"),
+        ("structures: a.xyz", "structures: a.xyz\nlimits: {max_labels: 1}",
+         "line 2: limits.max_labels: expected a whole number of labels, 2 or more, got 1."),
+        ("structures: a.xyz",
+         "structures: a.xyz\ngate: {tolerance: {max_force_error: 0.3}}\nbootstrap:\n  number: 11",
+         "line 4: bootstrap.number: expected 12 structures or more, got 11; the threshold of gate.tolerance follows"),
+        ("structures: a.xyz",
+         "structures: a.xyz\ngate: {tolerance: {max_force_error: 0.3}}\nlimits:\n  max_labels: 11",
+         "line 4: limits.max_labels: expected 12 structures or more, got 11; the threshold of gate.tolerance follows"),
         ("- steps: 100", "- {steps: 1, temperature: -1}", "dynamics[1].temperature: expected a temperature in K"),
         ("- steps: 100", "[]",
          "line 4: dynamics: expected a list of stages, each with keys like ensemble, steps, temperature, "
