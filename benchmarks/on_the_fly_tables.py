@@ -73,7 +73,7 @@ def silicon() -> str:
             ]
         )
     header = ["temperature", "fresh frames", "force RMS error, meV/A", "RMS force, meV/A", "largest error, eV/A"]
-    header += ["largest std, eV/A", "flagged", "energy MAE, meV/atom", "90 % force intervals hold"]
+    header += ["largest std, eV/A", "std above the gate's", "energy MAE, meV/atom", "90 % force intervals hold"]
     kinds = [x["purpose"] for x in r["labels"]]
     audits = [x for x in r["labels"] if x["purpose"] == "audit" and x["max_force_error"] is not None]
     seconds = np.median([x["seconds"] for x in r["labels"]])
