@@ -436,9 +436,11 @@ class OnTheFlyLearner:
             record = self._study.update([entry.structure for entry in new], state.model)
             self._tell(record | {"labels": len(state.training)})
         learnt = [visit.atoms for visit in known] + [entry.atoms for entry in new]
-        if max(self._left(learnt, gate), default=0) > 1 and len(state.training) >= _RECALIBRATE * state.learnt_at_fit:
+        left = self._left(learnt, gate)
+        if max(left, default=0) > 1 and len(state.training) >= _RECALIBRATE * state.learnt_at_fit:
             self._fit()
-        state.stuck += self._left(learnt, gate)
+            left = self._left(learnt, gate)
+        state.stuck += left
         state.candidates = []
         for walker in state.walkers:
             if walker.paused and walker.repeats > 1:

@@ -204,14 +204,6 @@ class Schedule:
             if hasattr(dynamics, name) and name in memory:
                 setattr(dynamics, name, memory[name])
 
-    def describe(self) -> list[dict[str, Any]]:
-        """The stages, as JSON."""
-        return [
-            {name: getattr(stage, name) for name in ("ensemble", "steps", "timestep", "friction")}
-            | {"temperature": list(stage.ramp), "pressure": list(stage.pressures)}
-            for stage in self.stages
-        ]
-
 
 def _along(ramp: Sequence[float], part: float) -> float:
     first, last = ramp
