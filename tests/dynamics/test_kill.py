@@ -94,15 +94,34 @@ def test_killed_at_any_touch_of_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
     assert set(oracle.asked()) == set(calm.asked()) and len(oracle.asked()) - len(set(oracle.asked())) <= deaths
 
 
+def changes(folder: Path) -> list[tuple[str, int, int]]:
+    """What a run has on disk: files come, grow and are replaced as it moves on."""
+    found = []
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # a scratch file that has just been moved into its place
+            continue
+        found.append((path.name, status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
 def kill_at_random(folder: Path, walkers: int, kills: int, seed: int, how: int) -> int:
-    """Run, killed so many times unless it ends before; how often it met its end on the way."""
+    """Run, killed so many times unless it ends before; how often it met its end on the way.
+
+    Each process lives until the run has touched the disk a random number of times and a random moment longer: a fast
+    machine then meets as many kills as a slow one.
+    """
     rng, met = random.Random(seed), 0
     for n in range(kills):
         process = start(folder, walkers)
-        # From before anything is written until well into the run.
-        deadline = time.monotonic() + (rng.uniform(0, 3) if n == 0 else rng.uniform(1.5, 5))
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        # The first before anything is written.
+        left, seen = (0 if n == 0 else rng.randint(1, 12)), changes(folder)
+        while process.poll() is None and left > 0:
+            now = changes(folder)
+            left, seen = left - (now != seen), now
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.05))
         if process.poll() is None:
             process.send_signal(how)
         process.communicate()
