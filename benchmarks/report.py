@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common import DATASETS, HERE, RESULTS, read_result
+from compare_tables import SECTIONS as COMPARE
 from few_tables import few
 from gate_tables import SECTIONS as GATE
 from learning_tables import SECTIONS as LEARNING
@@ -164,7 +165,7 @@ def fill(text: str) -> str:
     SystemExit
         For a part that nobody measures.
     """
-    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | {"summary": summary}
+    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | {"summary": summary}
 
     def renewed(found: re.Match[str]) -> str:
         name = found[1]
@@ -184,6 +185,7 @@ def main() -> int:
         ROOT / "docs" / "uncertainty.md",
         ROOT / "docs" / "gate.md",
         ROOT / "docs" / "learning.md",
+        ROOT / "docs" / "compare.md",
     ):
         targets[path] = fill(path.read_text())
     if "--check" in sys.argv:

@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
+from kernpot.nnp import NNPEnsemble
 from kernpot.storage import load
 from kernpot.structures import read_structures
 
@@ -12,4 +13,4 @@ try:
 except PackageNotFoundError:  # imported from a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["SOAPKernel", "SparseGPPotential", "load", "read_structures"]
+__all__ = ["NNPEnsemble", "SOAPKernel", "SparseGPPotential", "load", "read_structures"]

@@ -1,21 +1,25 @@
-"""The contract of a potential with error bars: what every backend answers, and what the rest of kernpot relies on."""
+"""The contract of a potential with error bars: what every backend answers, and what the rest of kernpot relies on.
+
+:func:`kernpot.testing.check_potential` tells whether a backend keeps it. Beyond it a backend may offer more, which is
+asked for where it is needed and never by the name of a class: ``novelty`` for a gate with a threshold on it, and the
+linear weights of a Gaussian process for :func:`kernpot.uncertainty.linear.linearise`.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kernpot.prediction import EnergyStd, LeftOut, MeanPrediction, Prediction
+from kernpot.prediction import DrawPredictions, EnergyStd, LeftOut, MeanPrediction, Prediction
 from kernpot.structures.neighbours import Pairs
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator
-    from kernpot.gp.selection import Selection
 
 
 class Screen(Protocol):
@@ -50,18 +54,66 @@ class Surface(Protocol):
         """Distributions, or an error that says why there are none."""
 
 
+class Draw(Surface, Protocol):
+    """One potential-energy surface out of a distribution of them: conservative, and the same for every structure.
+
+    Its ``predict_full`` raises :class:`kernpot.errors.KernpotError`: one surface has no error bars.
+    """
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        """An ASE calculator."""
+
+
+class PotentialDraws(Protocol):
+    """Draws from the distribution of potentials, in order."""
+
+    @property
+    def mean_potential(self) -> Draw:
+        """What the draws scatter about: the potential's mean."""
+
+    def __len__(self) -> int:
+        """Number of draws."""
+
+    @overload
+    def __getitem__(self, index: int) -> Draw: ...
+    @overload
+    def __getitem__(self, index: slice) -> PotentialDraws: ...
+    def __getitem__(self, index: int | slice) -> Draw | PotentialDraws:
+        """One draw, or some."""
+
+    def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """Answers of all draws for one structure; ``evaluate(atoms)[k]`` is that of ``self[k].mean(atoms)``."""
+
+
+class Chosen(Protocol):
+    """Structures chosen for labelling."""
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Places (k,) in the list given, in order of choice."""
+
+    @property
+    def random(self) -> NDArray[np.bool_]:
+        """Which of them (k,) were drawn at random."""
+
+
 @runtime_checkable
 class Potential(Protocol):
     """A fitted (or yet unfitted) potential-energy surface whose predictions are distributions.
 
-    Units are eV, Angstrom, eV/Angstrom and eV/Angstrom^3 (ASE sign and Voigt order).
+    Units are eV, Angstrom, eV/Angstrom and eV/Angstrom^3 (ASE sign and Voigt order). It is an estimator as scikit-learn
+    understands it (``sklearn.base.clone`` works, an unfitted one raises ``NotFittedError`` when asked) with a parameter
+    ``random_state``, and checks all it is given before any work: what it refuses leaves it as it was, and
+    :class:`kernpot.errors.StructureError` names the structure by its place in the list.
 
     Attributes
     ----------
     elements_ : tuple of int
         Atomic numbers the potential knows.
     summary_ : dict
-        What the fit found, in JSON-able form.
+        What the fit saw and found, in JSON-able form: ``data`` (numbers of structures, atoms, ``energies``,
+        ``force_components``, ``stress_components`` and ``config_types``), ``data_hash``, ``updates`` (what was learnt
+        or calibrated with later) and, if the backend has one to tell, its ``size``, such as ``{"networks": 8}``.
     """
 
     elements_: tuple[int, ...]
@@ -71,6 +123,12 @@ class Potential(Protocol):
     def cutoff(self) -> float:
         """Largest distance (Angstrom) at which atoms interact directly."""
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters as they were given, as of scikit-learn's estimators."""
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Change parameters."""
+
     def fit(
         self,
         structures: Sequence[Atoms],
@@ -78,7 +136,7 @@ class Potential(Protocol):
         forces: Sequence[Any] | None = None,
         stress: Sequence[Any] | None = None,
     ) -> Self:
-        """Learn from labelled structures."""
+        """Learn from labelled structures, and calibrate."""
 
     def partial_fit(
         self,
@@ -87,7 +145,10 @@ class Potential(Protocol):
         forces: Sequence[Any] | None = None,
         stress: Sequence[Any] | None = None,
     ) -> Self:
-        """Learn from more labelled structures without going back to the old ones."""
+        """Learn from more labelled structures, at less than the cost of a fit; some may have forces only.
+
+        Works in place. An unfitted potential is fitted.
+        """
 
     def update(self, structures: Sequence[Atoms]) -> Self:
         """Learn from more labelled structures, and describe what is new in them, as cheaply as the potential can.
@@ -95,6 +156,20 @@ class Potential(Protocol):
         This is what a running simulation calls for every few labels; a fit to everything, which also calibrates, is for
         once in a while. Works in place. An unfitted potential is fitted.
         """
+
+    def calibrate(self, held_out: Sequence[Atoms]) -> Self:
+        """Make standard deviations those of errors on at least five labelled structures that the fit has not seen.
+
+        Means stay as they are.
+        """
+
+    def score(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        sample_weight: Sequence[float] | NDArray[np.float64] | None = None,
+    ) -> float:
+        """R^2 of energies per atom."""
 
     def predict(
         self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
@@ -108,16 +183,25 @@ class Potential(Protocol):
         """Mean energy, forces and stress only, as fast as the potential can."""
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
-        """Epistemic std of the energy with its exact derivatives; smooth, also where nothing is unknown."""
+        """Std of the energy over draws with its exact derivatives; smooth, also where nothing is unknown."""
 
-    def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
+    def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Chosen:
         """``k`` of the structures whose labels would teach most together; a part of them drawn at random.
 
         Labels are not looked at. Structures the potential has learnt, and copies of one another, are not chosen.
         """
 
+    def sample_potentials(self, n: int, random_state: int | np.random.RandomState | None = None) -> PotentialDraws:
+        """``n`` potentials whose scatter shows what the potential does not know, coherent over structures.
+
+        The first draws of many are those of few with the same seed.
+        """
+
     def left_out(self) -> list[LeftOut]:
-        """Errors on training structures had they been left out, with the error bars they would have had."""
+        """Errors on training structures had they been left out, with the error bars they would have had.
+
+        Raises :class:`kernpot.errors.KernpotError` where the potential cannot tell any more.
+        """
 
     def screen(self) -> Screen | None:
         """A cheap bound on force stds, or None where the potential has none."""

@@ -31,7 +31,10 @@ SCHEMA_VERSION = 1
 VERSIONED_LIBRARIES = ("kernpot", "numpy", "torch", "gpytorch", "dscribe", "ase")
 
 # Where the class of each kind lives; it is built by its classmethod from_file_contents(header, tensors).
-KINDS = {"SparseGPPotential": ("kernpot.gp.estimator", "SparseGPPotential")}
+KINDS = {
+    "NNPEnsemble": ("kernpot.nnp.estimator", "NNPEnsemble"),
+    "SparseGPPotential": ("kernpot.gp.estimator", "SparseGPPotential"),
+}
 
 
 def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -14,8 +14,20 @@ from ase.build import bulk
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.calculator import KernpotCalculator
+from kernpot.errors import StructureError
+from kernpot.gp.draws import Draws, PotentialDraw
+from kernpot.gp.selection import Selection
 from kernpot.potential import Potential
-from kernpot.prediction import EnergyStd, JointCovariance, MeanPrediction, Prediction, Quantity
+from kernpot.prediction import (
+    DrawPredictions,
+    EnergyStd,
+    JointCovariance,
+    LeftOut,
+    MeanPrediction,
+    Prediction,
+    Quantity,
+)
+from kernpot.structures.labels import label_structures
 from kernpot.structures.neighbours import Pairs
 from kernpot.testing import LIST_CHECKS, STRUCTURE_CHECKS, check_potential
 from tests.fakes import LennardJones
@@ -78,7 +90,7 @@ class Faulty(SparseGPPotential):
 
     @classmethod
     def of(cls, good: SparseGPPotential) -> Self:
-        bad = copy.copy(good)
+        bad = copy.deepcopy(good)  # checks of a broken potential may change it
         bad.__class__ = cls
         return bad
 
@@ -101,6 +113,12 @@ class WrongEnergyStd(Faulty):
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
         found = super().energy_std(atoms, pairs)
         return EnergyStd(found.std, 1.001 * found.gradient, found.stress)
+
+
+class WrongUnits(Faulty):
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        q = p.forces
+        return replaced(p, forces=Quantity(1e3 * q.mean, 1e3 * q.epistemic_std, 1e3 * q.std, "meV/Å"))
 
 
 class WrongStress(Faulty):
@@ -201,6 +219,12 @@ class Jumps(Faulty):
         return replaced(p, energy=scaled(p.energy, mean=1 + 1e-3 * bonded))
 
 
+class ForcesJump(Faulty):
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        bonded = len(atoms) == 2 and atoms.get_distance(0, 1) < self.cutoff
+        return replaced(p, forces=Quantity(p.forces.mean + 1e-3 * bonded, p.forces.epistemic_std, p.forces.std, "eV/Å"))
+
+
 class AnswersAnything(Faulty):
     def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
         frames = [structures] if isinstance(structures, Atoms) else list(structures)
@@ -234,12 +258,316 @@ class Forgetful(Faulty):
         return replaced(p, forces=scaled(p.forces, std=1.1))
 
 
+# ---------------------------------------------------------------------------------------------------- faulty draws
+
+
+class Spoilt:
+    """Potentials of draws whose answers pass through ``change`` on their way out."""
+
+    def __init__(self, potentials: Any, change: Any, chosen: Any = None) -> None:
+        self.potentials, self.change = potentials, change
+        self.of_chosen = change if chosen is None else chosen
+
+    def __len__(self) -> int:
+        return len(self.potentials)
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        return self.change(self.potentials(atoms, pairs))
+
+    def chosen(self, index: slice) -> Spoilt:
+        return Spoilt(self.potentials.chosen(index), self.of_chosen)
+
+
+def untouched(found: DrawPredictions) -> DrawPredictions:
+    return found
+
+
+class FaultyDraws(Faulty):
+    def sample_potentials(self, n: int, random_state: Any = None, **options: Any) -> Draws:
+        draws = super().sample_potentials(n, random_state, **options)
+        self.spoil_draws(draws)
+        return draws
+
+    def spoil_draws(self, draws: Any) -> None:
+        pass
+
+
+class OneDrawMore(Faulty):
+    def sample_potentials(self, n: int, random_state: Any = None, **options: Any) -> Draws:
+        return super().sample_potentials(n + 1, random_state, **options)
+
+
+class Unseeded(Faulty):
+    def sample_potentials(self, n: int, random_state: Any = None, **options: Any) -> Draws:
+        return super().sample_potentials(n, None, **options)
+
+
+class SeedOfNumber(Faulty):
+    def sample_potentials(self, n: int, random_state: Any = None, **options: Any) -> Draws:
+        return super().sample_potentials(n, random_state + n, **options)
+
+
+class OtherMean(FaultyDraws):
+    def spoil_draws(self, draws: Any) -> None:
+        draws.mean_potential = draws[0]
+
+
+class TamePotentials(FaultyDraws):
+    """Draws a hundred times closer together than the error bars say."""
+
+    def spoil_draws(self, draws: Any) -> None:
+        mean = draws.mean_potential
+
+        class Tame(Spoilt):
+            def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+                found, centre = self.potentials(atoms, pairs), mean.mean(atoms)
+                return DrawPredictions(
+                    centre.energy + 0.01 * (found.energies - centre.energy),
+                    centre.energies + 0.01 * (found.atomic_energies - centre.energies),
+                    centre.forces + 0.01 * (found.forces - centre.forces),
+                    None if found.stress is None else centre.stress + 0.01 * (found.stress - centre.stress),
+                )
+
+            def chosen(self, index: slice) -> Tame:
+                return Tame(self.potentials.chosen(index), untouched)
+
+        draws._potentials = Tame(draws._potentials, untouched)
+
+
+class ShiftedDraws(FaultyDraws):
+    def spoil_draws(self, draws: Any) -> None:
+        def shifted(found: DrawPredictions) -> DrawPredictions:
+            shift = 1e3 / found.atomic_energies.shape[1]
+            return dataclasses.replace(
+                found, energies=found.energies + 1e3, atomic_energies=found.atomic_energies + shift
+            )
+
+        draws._potentials = Spoilt(draws._potentials, shifted)
+
+
+class BentDraws(FaultyDraws):
+    def spoil_draws(self, draws: Any) -> None:
+        draws._potentials = Spoilt(
+            draws._potentials, lambda found: dataclasses.replace(found, forces=found.forces * 1.001)
+        )
+
+
+class TwistedDraws(FaultyDraws):
+    def spoil_draws(self, draws: Any) -> None:
+        draws._potentials = Spoilt(
+            draws._potentials, lambda found: dataclasses.replace(found, stress=found.stress[:, ::-1])
+        )
+
+
+class TwoFaced(FaultyDraws):
+    """Alone a draw says something else than among the others."""
+
+    def spoil_draws(self, draws: Any) -> None:
+        def lifted(found: DrawPredictions) -> DrawPredictions:
+            return dataclasses.replace(
+                found, energies=1.001 * found.energies, atomic_energies=1.001 * found.atomic_energies
+            )
+
+        draws._potentials = Spoilt(draws._potentials, lifted, untouched)
+
+
+class SureOfItself(PotentialDraw):
+    def predict_full(self, structures: Any, covariance: bool = False) -> Any:
+        return []
+
+
+class SureDraws(FaultyDraws):
+    def spoil_draws(self, draws: Any) -> None:
+        class Sure(Draws):
+            def __getitem__(self, index: Any) -> Any:
+                found = super().__getitem__(index)
+                if isinstance(found, PotentialDraw):
+                    found.__class__ = SureOfItself
+                return found
+
+        draws.__class__ = Sure
+
+
+# ---------------------------------------------------------------------------------------------------- under a gate
+
+
+class FalseAlarm(Faulty):
+    """Less certain of structures that are being simulated."""
+
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        return p if atoms.calc is None else replaced(p, forces=scaled(p.forces, std=1.01))
+
+
+class Sleeps(Faulty):
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        return p if atoms.calc is None else replaced(p, forces=scaled(p.forces, epistemic=0.9, std=0.9))
+
+
+class BlamesAnother(Faulty):
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        if atoms.calc is None:
+            return p
+        return replaced(p, forces=Quantity(p.forces.mean, p.forces.epistemic_std, p.forces.std[::-1], p.forces.unit))
+
+
+class BentScreen(Faulty):
+    def screen(self) -> Any:
+        def bent(atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, Any]:
+            mean = self.mean(atoms, pairs)
+            return dataclasses.replace(mean, forces=1.001 * mean.forces), np.ones(len(atoms))
+
+        return bent
+
+
+class CoarseScreen(Faulty):
+    def screen(self) -> Any:
+        return lambda atoms, pairs=None: (self.mean(atoms, pairs), 1.0)
+
+
+class LeakyCalculator(Faulty):
+    """Error bars among the results of the calculator."""
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        class Leaky(KernpotCalculator):
+            def calculate(self, *arguments: Any, **options: Any) -> None:
+                super().calculate(*arguments, **options)
+                self.results["forces_std"] = np.zeros_like(self.results["forces"])
+
+        return Leaky(self, skin=skin)
+
+
+# ---------------------------------------------------------------------------------------------------- faulty learners
+
+
+class LearnsNothing(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        super(Faulty, copy.deepcopy(self)).partial_fit(structures, energies, forces, stress)
+        return self
+
+
+class ForgetsForces(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        label_structures(structures, energies, forces, stress)
+        return super().partial_fit(structures, energies, [None for _ in structures], stress)
+
+
+class LearnsElsewhere(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        return super(Faulty, copy.deepcopy(self)).partial_fit(structures, energies, forces, stress)
+
+
+class LearnsSilently(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        super().partial_fit(structures, energies, forces, stress)
+        self.summary_["updates"].pop()
+        return self
+
+
+class LearnsBadLabels(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        try:
+            return super().partial_fit(structures, energies, forces, stress)
+        except StructureError:
+            return self
+
+
+class LearnsBeforeItLooks(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        super().partial_fit(structures[:1], energies[:1], forces[:1])
+        return super().partial_fit(structures[1:], energies[1:], forces[1:])
+
+
+class LearnsBeforeItLooksButSaysWhere(Faulty):
+    def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
+        super().partial_fit(structures[:1], energies[:1], forces[:1])
+        return super().partial_fit(structures, energies, forces)
+
+
+class UpdatesNothing(Faulty):
+    def update(self, structures: Any) -> Self:
+        copy.deepcopy(self).partial_fit(structures)
+        return self
+
+
+class SharesItsState(Faulty):
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+
+class SelectsTheFirst(Faulty):
+    def select(self, structures: Any, k: int, random_part: float = 0.5) -> Selection:
+        return Selection(np.arange(k), np.zeros(k), np.zeros(k, dtype=bool))
+
+
+class SelectsCopies(Faulty):
+    def select(self, structures: Any, k: int, random_part: float = 0.5) -> Selection:
+        return Selection(np.roll(np.arange(len(structures)), 1)[:k], np.zeros(k), np.zeros(k, dtype=bool))
+
+
+class SelectsAtRandom(Faulty):
+    def select(self, structures: Any, k: int, random_part: float = 0.5) -> Selection:
+        return dataclasses.replace(super().select(structures, k, random_part), random=np.ones(k, dtype=bool))
+
+
+class SelectsMoreThanThereAre(Faulty):
+    def select(self, structures: Any, k: int, random_part: float = 0.5) -> Selection:
+        return super().select(structures, min(k, len(structures) - 1), random_part)
+
+
+class CalibratesBackwards(Faulty):
+    def calibrate(self, held_out: Any) -> Self:
+        if len(held_out) < 5:
+            return super().calibrate(held_out)
+        self.narrowed = True
+        return self
+
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        return replaced(p, energy=scaled(p.energy, epistemic=0.5, std=0.5)) if hasattr(self, "narrowed") else p
+
+
+class CalibratesTheMean(Faulty):
+    def calibrate(self, held_out: Any) -> Self:
+        self.moved = bool(super().calibrate(held_out))
+        return self
+
+    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
+        return replaced(p, forces=scaled(p.forces, mean=1.001)) if hasattr(self, "moved") else p
+
+
+class CalibratesWithOne(Faulty):
+    def calibrate(self, held_out: Any) -> Self:
+        return self if len(held_out) < 5 else super().calibrate(held_out)
+
+
+class AlwaysPerfect(Faulty):
+    def score(self, structures: Any, energies: Any = None, sample_weight: Any = None) -> float:
+        return 1.0
+
+
+class ScoresTheTotal(Faulty):
+    """Labels without the isolated atoms against predictions with them."""
+
+    def score(self, structures: Any, energies: Any = None, sample_weight: Any = None) -> float:
+        return super().score(structures, None if energies is None else np.asarray(energies) + 1.0)
+
+
+class BoldLeftOut(Faulty):
+    def left_out(self) -> list[LeftOut]:
+        return [LeftOut(100 * one.errors, one.std) for one in super().left_out()]
+
+
+class LeavesNothingOut(Faulty):
+    def left_out(self) -> list[LeftOut]:
+        return []
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "match"),
     [
         (WrongForces, "check_forces", "by central differences"),
         (WrongStress, "check_stress", "stress component 3"),
         (WrongEnergyStd, "check_energy_std", "derivative of energy_std"),
+        (WrongUnits, "check_answers", "forces must be in eV/Å"),
         (CarelessMean, "check_methods_agree", "mean against predict_full"),
         (OtherCalculator, "check_methods_agree", "calculator against predict_full"),
         (EpistemicAboveStd, "check_answers", "std of forces must not be below"),
@@ -255,10 +583,47 @@ class Forgetful(Faulty):
         (IndependentAtoms, "check_supercell", "epistemic_std squared of energy, cell doubled along a"),
         (FeelsTheSize, "check_separation", "epistemic_std squared of forces of two clusters"),
         (Jumps, "check_cutoff", "crosses the cutoff"),
+        (ForcesJump, "check_cutoff", "forces as a neighbour crosses the cutoff"),
         (AnswersAnything, "check_refusals", "must raise StructureError"),
         (LosesOrder, "check_lists", "predict of a list"),
         (AlwaysFitted, "check_clone", "NotFittedError"),
         (Forgetful, "check_save_and_load", "after saving and loading"),
+        (OneDrawMore, "check_draws", "must give 8 draws, got 9"),
+        (Unseeded, "check_draws", "differ between two calls with the same seed"),
+        (SeedOfNumber, "check_draws", "few draws against the first of many"),
+        (OtherMean, "check_draws", "mean_potential against the mean"),
+        (TamePotentials, "check_draws", "the std of energy over draws"),
+        (ShiftedDraws, "check_draws", "eV off the mean"),
+        (BentDraws, "check_draws", "forces of draw 0: .* by central differences"),
+        (TwistedDraws, "check_draws", "draw 0, stress component 0"),
+        (TwoFaced, "check_draws", "against draws"),
+        (SureDraws, "check_draws", "no error bars, must raise KernpotError"),
+        (FalseAlarm, "check_gate", "a gate above it fired"),
+        (Sleeps, "check_gate", "must fire, but did not"),
+        (BlamesAnother, "check_gate", "the gate's event names"),
+        (BentScreen, "check_gate", "the screen's mean"),
+        (CoarseScreen, "check_gate", r"numbers of shape \(4,\)"),
+        (LeakyCalculator, "check_gate", "got also \\['forces_std'\\]"),
+        (LearnsNothing, "check_partial_fit", "must bring predictions nearer"),
+        (ForgetsForces, "check_partial_fit", r"nearer to new labels \(forces\)"),
+        (LearnsElsewhere, "check_partial_fit", "must return the potential itself"),
+        (LearnsSilently, "check_partial_fit", "summary_ must tell"),
+        (LearnsBadLabels, "check_partial_fit", "unknown to the fit must raise StructureError"),
+        (LearnsBeforeItLooks, "check_partial_fit", r"must name structures\[1\]"),
+        (LearnsBeforeItLooksButSaysWhere, "check_partial_fit", "was refused"),
+        (UpdatesNothing, "check_update", r"nearer to new labels \(forces and energy\)"),
+        (SharesItsState, "check_update", "after update of a deep copy"),
+        (SelectsTheFirst, "check_update", "not yet learnt"),
+        (SelectsCopies, "check_select", "all 4 different structures"),
+        (SelectsAtRandom, "check_select", "must draw none at random"),
+        (SelectsMoreThanThereAre, "check_select", "select of 5 among 4 must raise"),
+        (CalibratesBackwards, "check_calibrate", "the std of energy must grow"),
+        (CalibratesTheMean, "check_calibrate", "after a calibration against before"),
+        (CalibratesWithOne, "check_calibrate", "with one structure must raise StructureError"),
+        (AlwaysPerfect, "check_score", "must be below 1"),
+        (ScoresTheTotal, "check_score", "given apart"),
+        (BoldLeftOut, "check_left_out", "times their stds"),
+        (LeavesNothingOut, "check_left_out", "of which there are .*, got none"),
     ],
 )
 def test_fault_is_caught(alloy: SparseGPPotential, fault: type[Faulty], check: str, match: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import kernpot
-from kernpot.cli import demo, evaluate, fit, info, learn, md, properties, report
+from kernpot.cli import compare, demo, evaluate, fit, info, learn, md, properties, report
 from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning
 
@@ -52,6 +52,7 @@ app = typer.Typer(
 
       kernpot fit train.xyz -o si.kernpot
       kernpot evaluate si.kernpot test.xyz --report report/
+      kernpot compare train.xyz -o comparison/    [dim]which backend for these data?[/]
       kernpot md si.kernpot start.xyz --temperature 600
       kernpot properties si.kernpot diamond.xyz
       kernpot info si.kernpot
@@ -72,6 +73,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("md")(md.md)
 app.command("learn")(learn.learn)
 app.command("report")(report.report)

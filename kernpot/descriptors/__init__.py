@@ -1,6 +1,9 @@
-"""DScribe SOAP, differentiable: radial part, layout of the power spectrum, and their derivatives."""
+"""DScribe's SOAP and ACSF, differentiable: the features, their layout, and their derivatives."""
 
-from kernpot.descriptors.default import default_descriptor
+from kernpot.descriptors.acsf import ACSFFeatures
+from kernpot.descriptors.default import default_acsf, default_descriptor
+from kernpot.descriptors.features import Features
 from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.descriptors.twins import features_of
 
-__all__ = ["SOAPFeatures", "default_descriptor"]
+__all__ = ["ACSFFeatures", "Features", "SOAPFeatures", "default_acsf", "default_descriptor", "features_of"]

@@ -1,16 +1,20 @@
-"""The descriptor used when none is given."""
+"""The descriptors used when none is given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 from ase.data import chemical_symbols, covalent_radii
-from dscribe.descriptors import SOAP
+from dscribe.descriptors import ACSF, SOAP
 
 from kernpot.errors import DescriptorError
 
 # (n_max, l_max) by number of elements: features grow with the square of the elements, so the basis shrinks.
 _BASIS = {1: (10, 6), 2: (8, 6), 3: (7, 5), 4: (6, 5)}
+
+# Symmetry functions: shifted Gaussians, widths of angular ones, their powers.
+_N_SHIFTS, _N_WIDTHS, _ZETAS = 8, 3, (1, 4, 16)
 
 
 def default_descriptor(species: Iterable[int]) -> SOAP:
@@ -30,11 +34,7 @@ def default_descriptor(species: Iterable[int]) -> SOAP:
     DescriptorError
         No elements are given.
     """
-    numbers = sorted({int(z) for z in species})
-    if not numbers:
-        raise DescriptorError("expected the atomic numbers of at least one element, got none.")
-    radius = max(covalent_radii[z] for z in numbers)
-    cutoff = round(min(max(3.2 + 1.5 * radius, 4.5), 6.0), 1)
+    numbers, cutoff = _elements(species)
     n_max, l_max = _BASIS.get(len(numbers), (6, 4))
     return SOAP(
         species=[chemical_symbols[z] for z in numbers],
@@ -46,3 +46,43 @@ def default_descriptor(species: Iterable[int]) -> SOAP:
         weighting={"function": "poly", "r0": cutoff, "c": 1.0, "m": 1},
         compression={"mode": "off" if len(numbers) < 5 else "mu1nu1", "species_weighting": None},
     )
+
+
+def default_acsf(species: Iterable[int]) -> ACSF:
+    """Symmetry functions for the given elements, with the cutoff of :func:`default_descriptor`.
+
+    Widths and positions follow the grids of Gastegger et al., J. Chem. Phys. 148, 241709 (2018): of ``n`` radii ``r_i``
+    from 0.5 A to 1 A below the cutoff, a step ``d`` apart, radial functions sit at ``R_s = r_i`` with
+    ``eta = 1 / (2 d^2)`` (eight G2 per element), and angular ones have ``eta = 1 / (2 r_i^2)``, from a bond's length
+    (1.5 A) on: a narrower one sees no second neighbour. Angles are resolved by ``zeta = 1, 4, 16`` and
+    ``lambda = -1, 1``, from Behler's set (J. Chem. Phys. 134, 074106 (2011)): eighteen G4 per pair of elements.
+
+    Parameters
+    ----------
+    species : iterable of int
+        Atomic numbers present.
+
+    Raises
+    ------
+    DescriptorError
+        No elements are given.
+    """
+    numbers, cutoff = _elements(species)
+    shifts, step = np.linspace(0.5, cutoff - 1.0, _N_SHIFTS, retstep=True)
+    widths = np.linspace(1.5, cutoff - 1.0, _N_WIDTHS)
+    return ACSF(
+        species=[chemical_symbols[z] for z in numbers],
+        r_cut=cutoff,
+        g2_params=[[0.5 / step**2, shift] for shift in shifts],
+        g4_params=[[0.5 / width**2, zeta, lam] for width in widths for zeta in _ZETAS for lam in (-1, 1)],
+        periodic=True,
+    )
+
+
+def _elements(species: Iterable[int]) -> tuple[list[int], float]:
+    """Atomic numbers, ascending, and the cutoff (Angstrom) that suits the largest of these atoms."""
+    numbers = sorted({int(z) for z in species})
+    if not numbers:
+        raise DescriptorError("expected the atomic numbers of at least one element, got none.")
+    radius = max(covalent_radii[z] for z in numbers)
+    return numbers, round(min(max(3.2 + 1.5 * radius, 4.5), 6.0), 1)

@@ -1,4 +1,4 @@
-"""DScribe SOAPs as plain data, for the model file."""
+"""DScribe descriptors as plain data, for the model file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
-from dscribe.descriptors import SOAP
+from dscribe.descriptors import ACSF, SOAP
 
 from kernpot.errors import DescriptorError
 
@@ -65,3 +65,58 @@ def soap_from_dict(data: dict[str, Any]) -> SOAP:
             )
         setattr(soap, f"_{name}", stored)
     return soap
+
+
+def acsf_arguments(acsf: ACSF) -> dict[str, Any]:
+    """Constructor arguments of an ACSF as plain data; ``sparse`` and ``dtype`` only concern DScribe's own output."""
+    return {
+        "species": [chemical_symbols[int(z)] for z in acsf._atomic_numbers],
+        "r_cut": float(acsf.r_cut),
+        "g2_params": [[float(x) for x in row] for row in acsf.g2_params],
+        "g3_params": [float(x) for x in acsf.g3_params],
+        "g4_params": [[float(x) for x in row] for row in acsf.g4_params],
+        "g5_params": [[float(x) for x in row] for row in acsf.g5_params],
+        "periodic": bool(acsf.periodic),
+    }
+
+
+def acsf_to_dict(acsf: ACSF) -> dict[str, Any]:
+    """Constructor arguments of an ACSF, marked as such."""
+    return {"kind": "acsf"} | acsf_arguments(acsf)
+
+
+def acsf_from_dict(data: dict[str, Any]) -> ACSF:
+    """The ACSF that :func:`acsf_to_dict` described."""
+    # DScribe wants a matrix or nothing: an empty list is neither.
+    return ACSF(**{k: None if v == [] else v for k, v in data.items() if k != "kind"})
+
+
+def descriptor_to_dict(descriptor: SOAP | ACSF) -> dict[str, Any]:
+    """A SOAP or an ACSF as plain data.
+
+    Raises
+    ------
+    DescriptorError
+        It is neither.
+    """
+    if isinstance(descriptor, ACSF):
+        return acsf_to_dict(descriptor)
+    if isinstance(descriptor, SOAP):
+        return soap_to_dict(descriptor)
+    raise DescriptorError(f"expected a dscribe.descriptors.SOAP or ACSF, got {type(descriptor).__name__}.")
+
+
+def descriptor_from_dict(data: dict[str, Any]) -> SOAP | ACSF:
+    """The descriptor that :func:`descriptor_to_dict` described; without a ``kind`` it is a SOAP.
+
+    Raises
+    ------
+    DescriptorError
+        A kind that this version does not know.
+    """
+    kind = data.get("kind", "soap")
+    if kind == "acsf":
+        return acsf_from_dict(data)
+    if kind == "soap":
+        return soap_from_dict({k: v for k, v in data.items() if k != "kind"})
+    raise DescriptorError(f"expected a descriptor of kind 'soap' or 'acsf', got {kind!r}. Update kernpot to read it.")

@@ -120,8 +120,8 @@ class OnTheFlyLearner:
     data : sequence of Atoms, optional
         Labelled structures to begin with, beside the bootstrap.
     refit_growth : float, default=1.3
-        Inducing environments, hyperparameters and calibration are found anew when there are this many times the labels
-        of the last time; in between labels are learnt exactly with them as they are.
+        The potential is fitted anew, and calibrated, when there are this many times the labels of the last time; in
+        between it is updated.
     audit_every : int, optional
         Mean number of steps (of all walkers) between structures that are labelled at random, whatever the gate says,
         and never learnt: they measure how true the error bars are. None: no audit.
@@ -454,7 +454,7 @@ class OnTheFlyLearner:
                 "threshold",
                 f"the gate still finds {np.mean(recent):.2g} times its threshold in structures that have been learnt "
                 f"({gate.thresholds}), and more labels do not bring it down: raise the threshold, "
-                "or let the potential describe more (n_inducing, cutoff, n_max) in a new run.",
+                "or let the potential describe more (cutoff, n_max; n_inducing, or larger networks) in a new run.",
             )
 
     def _left(self, learnt: Sequence[Atoms], gate: UncertaintyGate) -> list[float]:

@@ -59,7 +59,7 @@ class Study:
         return self._potential is None or n_labels >= self._growth * at_fit
 
     def fit(self, structures: Sequence[Atoms], number: int) -> Record:
-        """Fit to everything: inducing environments, hyperparameters and calibration anew."""
+        """Fit to everything: all that a fit finds, calibration included, anew."""
         if len(structures) < FEWEST:
             raise KernpotError(
                 f"there are {len(structures)} labelled structures to fit to, expected at least {FEWEST}: the oracle "
@@ -83,6 +83,8 @@ class Study:
         self.potential.save(self._directory.model_file(number))
         self.potential.save(self._directory.path / "model.kernpot")
         told: dict[str, Any] = {"event": "learn", "kind": kind, "seconds": time.perf_counter() - start}
+        if size := self.potential.summary_.get("size"):
+            told["size"] = size
         if hasattr(self.potential, "n_inducing_"):
             told["n_inducing"] = self.potential.n_inducing_
         return told

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from ase import Atoms
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
@@ -15,7 +16,7 @@ from kernpot import tails
 from kernpot.errors import StructureError
 from kernpot.gp.leave_one_out import MIN_STRUCTURES
 from kernpot.gp.misfit import FLOOR, TOGETHER, LabelVariances, Misfit, misfit_variance, tells
-from kernpot.gp.predictor import Predictor
+from kernpot.prediction import MeanPrediction
 from kernpot.structures.identity import identity
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
 
@@ -43,8 +44,19 @@ class Rescaled:
     crps_after: float
 
 
+class Explained(Protocol):
+    """Means, and what the variances about them are made of."""
+
+    @property
+    def mean(self) -> Callable[[Atoms], MeanPrediction]:
+        """Mean of every label of a structure."""
+
+    def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
+        """Parts of the variances, those of energies per atom."""
+
+
 def calibrate(
-    predictor: Predictor,
+    predictor: Explained,
     held_out: Sequence[LabelledStructure],
     misfit: dict[str, Misfit],
     training: Sequence[LabelledStructure],
@@ -57,7 +69,7 @@ def calibrate(
 
     Parameters
     ----------
-    predictor : Predictor
+    predictor : Explained
     held_out : sequence of LabelledStructure
     misfit : dict of str to Misfit
         As it is.

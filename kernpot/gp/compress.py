@@ -103,7 +103,7 @@ class Compressor:
                 kept, self._room = self._room[: len(part.rows)], self._room[len(part.rows) :]
                 parts.append(replace(part, rows=kept.copy_(part.rows)))
         if keep:
-            self.kept.append(KeptRows(parts, Surroundings(structure)))
+            self.kept.append(KeptRows(parts, Surroundings.of(structure)))
 
     def merge(self, factors: dict[str, LabelFactor], kept: list[KeptRows]) -> None:
         """Add what another process made of other structures."""

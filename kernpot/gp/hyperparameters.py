@@ -22,7 +22,7 @@ from kernpot.structures.noise import NoiseModel
 _START_PART = 0.05
 _START_FLOOR = {"energy": 1e-3, "forces": 1e-2, "stress": 1e-4}
 # Misfit taken for a kind of label the model has never seen.
-_UNSEEN = {"energy": 0.01, "forces": 0.1, "stress": 0.005}
+UNSEEN = {"energy": 0.01, "forces": 0.1, "stress": 0.005}
 
 
 class Hyperparameters:
@@ -113,7 +113,7 @@ def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) ->
             weights = np.array([factors[g].n_rows for g in groups], dtype=float)
             out[kind] = Misfit(float(np.sqrt(np.average([noise[g] ** 2 for g in groups], weights=weights))))
         else:
-            out[kind] = Misfit(_UNSEEN[kind])
+            out[kind] = Misfit(UNSEEN[kind])
     return out
 
 
@@ -127,7 +127,7 @@ def warn_unseen(labelled: Sequence[LabelledStructure]) -> None:
     for kind, unit in missing:
         warnings.warn(
             f"no structure has {kind} labels, so their misfit is unknown; the std of predicted {kind} takes "
-            f"{_UNSEEN[kind]} {unit} for it.",
+            f"{UNSEEN[kind]} {unit} for it.",
             KernpotWarning,
             stacklevel=3,
         )

@@ -191,13 +191,13 @@ def leave_one_out(
             else:
                 around = structure.surroundings.pool(v) if kind == "forces" else mean_variance(v)
                 pooled.setdefault(kind, []).append(around.numpy())
-    reach = _reach(energies)
+    reach = reach_of(energies)
     if energies:
         pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
     return LeaveOneOut(residuals, own, pooled, unrepresented, reach)
 
 
-def _reach(energies: Sequence[tuple[float, float | None]]) -> float:
+def reach_of(energies: Sequence[tuple[float, float | None]]) -> float:
     """Length that makes the mean variances of forces and of energies per atom equal; 0 where there are no forces."""
     both = [(v, f) for v, f in energies if f is not None]
     of_forces = sum(f for _, f in both)

@@ -53,7 +53,7 @@ def left_out_forces(
         if labelled.forces is None or is_isolated_atom(labelled):
             continue
         structure = Structure(maker.descriptors, labelled.atoms)
-        kept = KeptRows(list(maker(labelled, structure)), Surroundings(structure))
+        kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure))
         out = leave_one_out([kept], posterior, noise, maker.whitening.block, amplitudes)
         # Rows were divided by the structure's own noise scale.
         scale = labelled.noise_scale["forces"]

@@ -19,10 +19,10 @@ from kernpot.functionals.state import InducingBlock
 
 
 class LocalEnergies(Protocol):
-    """K functions of unit features, with their gradients."""
+    """K functions of (unit) features, with their gradients."""
 
-    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (n, K) and gradients (n, K, n_features), to keep, at unit features (n, n_features)."""
+    def __call__(self, u: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) and gradients (n, K, n_features), to keep, at features (n, n_features)."""
 
     def chosen(self, which: slice) -> Self:
         """Some of the functions; shares memory."""

@@ -11,7 +11,9 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.descriptors.soap import PairGradient, SOAPFeatures
+from kernpot.descriptors.blocks import PairGradient
+from kernpot.descriptors.features import Features
+from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.state import VOIGT, InducingBlock, normalise
 from kernpot.gp.local_energy import LocalEnergies, weighted
 from kernpot.gp.threads import in_threads
@@ -35,19 +37,27 @@ class Potentials:
 
     Parameters
     ----------
-    descriptors : sequence of SOAPFeatures
+    descriptors : sequence of Features
     terms : sequence of Term
         Of K functions each.
     isolated : mapping of int to float
         Isolated-atom energies in eV.
     n : int
         Number of potentials, ``K``.
+    unit : bool, default=True
+        Whether energies are functions of the features scaled to unit length, or of the features themselves.
     """
 
     def __init__(
-        self, descriptors: Sequence[SOAPFeatures], terms: Sequence[Term], isolated: Mapping[int, float], n: int
+        self,
+        descriptors: Sequence[Features],
+        terms: Sequence[Term],
+        isolated: Mapping[int, float],
+        n: int,
+        unit: bool = True,
     ) -> None:
         self._descriptors, self._terms, self._isolated, self._n = list(descriptors), list(terms), dict(isolated), n
+        self._unit = unit
         self._offsets = torch.zeros(120, dtype=torch.float64)
         for z, energy in isolated.items():
             self._offsets[z] = energy
@@ -55,7 +65,8 @@ class Potentials:
     def chosen(self, which: slice) -> Potentials:
         """Some of the potentials; shares memory."""
         terms = [t._replace(energies=t.energies.chosen(which)) for t in self._terms]
-        return Potentials(self._descriptors, terms, self._isolated, len(range(*which.indices(self._n))))
+        n = len(range(*which.indices(self._n)))
+        return Potentials(self._descriptors, terms, self._isolated, n, self._unit)
 
     def __len__(self) -> int:
         return self._n
@@ -92,7 +103,7 @@ class Potentials:
     def _evaluate(
         self,
         descriptor: int,
-        features: SOAPFeatures,
+        features: Features,
         numbers: Tensor,
         pairs: Pairs,
         watch: Watch | None,
@@ -100,8 +111,11 @@ class Potentials:
     ) -> tuple[Tensor, list[PairGradient]]:
         """Energies (n, K) of a block of atoms and their gradients."""
         block = features.environments(numbers, pairs, *bounds)
-        u, norm = normalise(block.environments.features())
         own = numbers[block.first : block.last]
+        if not self._unit:
+            energies, v = self._local(descriptor, own, block.environments.features())
+            return energies, block.pull(v)
+        u, norm = normalise(block.environments.features())
         if watch is not None:
             watch(descriptor, slice(block.first, block.last), own, u)
         energies, v = self._local(descriptor, own, u)
@@ -110,7 +124,7 @@ class Potentials:
         return energies, block.pull(v)
 
     def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (n, K) of unit features and their gradients (n, K, n_features)."""
+        """Energies (n, K) of features and their gradients (n, K, n_features)."""
         terms = [(numbers == t.element, t.energies) for t in self._terms if t.descriptor == descriptor]
         if len(terms) == 1 and bool(terms[0][0].all()):
             return terms[0][1](u)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -147,15 +147,27 @@ class Surroundings:
 
     Parameters
     ----------
-    structure : Structure
+    n_atoms : int
+    centres, neighbours : Tensor of shape (p,)
+        Pairs of atoms.
+    vectors : Tensor of shape (p, 3)
+        Angstrom.
+    cutoff : float
+        Angstrom.
     """
 
-    def __init__(self, structure: Structure) -> None:
-        described = max(structure.described, key=lambda d: d.features.cutoff)
-        x = torch.linalg.vector_norm(described.block.vectors, dim=1) / described.features.cutoff
+    def __init__(self, n_atoms: int, centres: Tensor, neighbours: Tensor, vectors: Tensor, cutoff: float) -> None:
+        x = torch.linalg.vector_norm(vectors, dim=1) / cutoff
         self._weights = (1 - x).clamp(min=0.0) ** 2 * (1 + 2 * x)
-        self._centres, self._neighbours = described.block.centres, described.block.neighbours
-        self._total = torch.ones(structure.n_atoms, dtype=torch.float64).index_add_(0, self._centres, self._weights)
+        self._centres, self._neighbours = centres, neighbours
+        self._total = torch.ones(n_atoms, dtype=torch.float64).index_add_(0, self._centres, self._weights)
+
+    @classmethod
+    def of(cls, structure: Structure) -> Self:
+        """Within the largest cutoff of the descriptors."""
+        described = max(structure.described, key=lambda d: d.features.cutoff)
+        block = described.block
+        return cls(structure.n_atoms, block.centres, block.neighbours, block.vectors, described.features.cutoff)
 
     def pool(self, component_variances: Tensor) -> Tensor:
         """For force components (3 n,): the mean variance in the surroundings of their atom, (3 n,)."""

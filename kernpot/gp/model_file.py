@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kernpot.descriptors import SOAPFeatures
 from kernpot.descriptors.serial import soap_from_dict, soap_to_dict
-from kernpot.errors import KernpotError, ModelFileError
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.compress import RowMaker
 from kernpot.gp.factor import LabelFactor
+from kernpot.gp.file_parts import UNITS, misfit_data, misfit_from, number, reading, require, tensor_of
 from kernpot.gp.hyperparameters import Hyperparameters, kind_of
-from kernpot.gp.misfit import Misfit
 from kernpot.gp.training_data import pack, unpack
 from kernpot.gp.whitening import Whitening
 from kernpot.kernels import SOAPKernel
 from kernpot.storage import write_model
 from kernpot.structures.labels import LABEL_KINDS
 from kernpot.structures.noise import NoiseModel
-from kernpot.tails import LEAST
 
 if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential
 
-_UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
 # Rounding of products of orthonormal columns; a basis further off was not made by an orthogonalisation.
 _ORTHONORMAL = 1e-9
 _PARAMETERS = {"n_inducing", "n_components", "optimize", "inducing", "random_state"}
@@ -53,7 +47,7 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         tensors |= arrays
     header = {
         "kind": "SparseGPPotential",
-        "units": _UNITS,
+        "units": UNITS,
         "elements": list(estimator.elements_),
         "isolated_atoms": {str(z): e for z, e in estimator.isolated_atoms_.items()},
         "descriptors": [soap_to_dict(f.soap) for f in estimator._features],
@@ -64,7 +58,7 @@ def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
         ],
         "groups": groups,
         "noise": dict(estimator.noise_),
-        "misfit": {kind: _misfit_data(misfit) for kind, misfit in estimator.misfit_.items()},
+        "misfit": {kind: misfit_data(misfit) for kind, misfit in estimator.misfit_.items()},
         "noise_model": asdict(estimator._maker.noise),
         "log_evidence": getattr(estimator, "log_evidence_", None),
         "n_inducing": estimator.n_inducing_,
@@ -90,50 +84,50 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
     ModelFileError
         When a part is missing, is of another type, or does not fit the others.
     """
-    with _reading("descriptors"):
+    with reading("descriptors"):
         soaps = [soap_from_dict(d) for d in header["descriptors"]]
-        _require(len(soaps) > 0, "it has none")
+        require(len(soaps) > 0, "it has none")
         estimator._features = [SOAPFeatures(s) for s in soaps]
-    with _reading("kernels"):
+    with reading("kernels"):
         estimator.kernels_ = [_kernel(k) for k in header["kernels"]]
-        _require(len(estimator.kernels_) == len(soaps), f"{len(soaps)} descriptors need as many")
-    with _reading("elements"):
+        require(len(estimator.kernels_) == len(soaps), f"{len(soaps)} descriptors need as many")
+    with reading("elements"):
         estimator.elements_ = tuple(int(z) for z in header["elements"])
         known = set.intersection(*(set(f.species) for f in estimator._features))
-        _require(bool(estimator.elements_) and set(estimator.elements_) <= known, "they are not the descriptors'")
-    with _reading("isolated_atoms"):
-        estimator.isolated_atoms_ = {int(z): _number(e) for z, e in header["isolated_atoms"].items()}
-        _require(set(estimator.elements_) <= set(estimator.isolated_atoms_), "an element has no energy")
+        require(bool(estimator.elements_) and set(estimator.elements_) <= known, "they are not the descriptors'")
+    with reading("isolated_atoms"):
+        estimator.isolated_atoms_ = {int(z): number(e) for z, e in header["isolated_atoms"].items()}
+        require(set(estimator.elements_) <= set(estimator.isolated_atoms_), "an element has no energy")
     blocks: list[InducingBlock] = []
-    with _reading("blocks"):
+    with reading("blocks"):
         for b, data in enumerate(header["blocks"]):
             blocks.append(_block(data, b, tensors, estimator, blocks))
-        _require(len(blocks) > 0, "it has none")
-    with _reading("groups"):
+        require(len(blocks) > 0, "it has none")
+    with reading("groups"):
         groups = [str(group) for group in header["groups"]]
-        _require(bool(groups) and len(set(groups)) == len(groups), "expected one or more different names")
-        _require({kind_of(group) for group in groups} <= set(LABEL_KINDS), f"unknown kind of label among {groups}")
+        require(bool(groups) and len(set(groups)) == len(groups), "expected one or more different names")
+        require({kind_of(group) for group in groups} <= set(LABEL_KINDS), f"unknown kind of label among {groups}")
     estimator._factors = {}
     for g, group in enumerate(groups):
-        with _reading(f"factor.{g}"):
+        with reading(f"factor.{g}"):
             estimator._factors[group] = _factor(f"factor.{g}", tensors, blocks)
-    with _reading("noise"):
-        estimator.noise_ = {str(k): _number(v) for k, v in header["noise"].items()}
-        _require(set(groups) <= set(estimator.noise_), f"expected a level for each of {groups}")
-        _require(all(v > 0 for v in estimator.noise_.values()), "a level is not positive")
-    with _reading("misfit"):
-        _require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
-        estimator.misfit_ = {kind: _misfit(data) for kind, data in header["misfit"].items()}
-    with _reading("summary"):
+    with reading("noise"):
+        estimator.noise_ = {str(k): number(v) for k, v in header["noise"].items()}
+        require(set(groups) <= set(estimator.noise_), f"expected a level for each of {groups}")
+        require(all(v > 0 for v in estimator.noise_.values()), "a level is not positive")
+    with reading("misfit"):
+        require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
+        estimator.misfit_ = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
+    with reading("summary"):
         estimator.summary_ = dict(header["summary"])
-    with _reading("log_evidence"):
+    with reading("log_evidence"):
         if header["log_evidence"] is not None:
             estimator.log_evidence_ = float(header["log_evidence"])
-    with _reading("noise_model"):
+    with reading("noise_model"):
         noise = NoiseModel(**header["noise_model"])
-    with _reading("parameters"):
+    with reading("parameters"):
         parameters = {"n_components": None} | header["parameters"]
-        _require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
+        require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
         estimator.set_params(
             descriptor=soaps if len(soaps) > 1 else soaps[0],
             kernel=list(estimator.kernels_) if len(soaps) > 1 else estimator.kernels_[0],
@@ -143,10 +137,10 @@ def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[
         )
         if header.get("as_given") is not None:  # absent until kernpot stored what a clone is fitted with
             estimator.set_params(**_given(header["as_given"], estimator.descriptor))
-    with _reading("training"):
+    with reading("training"):
         training = header.get("training")  # absent until kernpot stored the structures
         estimator._training = None if training is None else unpack(training, tensors)
-    with _reading("environments"):
+    with reading("environments"):
         estimator._whitening = Whitening(blocks)
     estimator._maker = RowMaker(estimator._features, estimator._whitening, noise, estimator.isolated_atoms_)
     estimator._hyperparameters = Hyperparameters(blocks, estimator.kernels_)
@@ -173,7 +167,7 @@ def _given(data: dict[str, Any], descriptor: Any) -> dict[str, Any]:
         "noise": None if noise is None else NoiseModel(**noise),
         "isolated_atoms": None
         if isolated is None
-        else {int(z) if z.isdigit() else z: _number(e) for z, e in isolated.items()},
+        else {int(z) if z.isdigit() else z: number(e) for z, e in isolated.items()},
     }
 
 
@@ -188,63 +182,6 @@ def _kernel_data(kernel: SOAPKernel) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _reading(part: str) -> Iterator[None]:
-    """Whatever goes wrong inside is the file's fault, in this part of it."""
-    try:
-        yield
-    except KeyError as error:
-        raise ModelFileError(
-            f"the model file lacks {error} (reading its {part}): it was not written by kernpot; save the model again."
-        ) from None
-    except (KernpotError, ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelFileError(
-            f"the part {part!r} of the model file cannot be used: {error}. The file is damaged or was "
-            "not written by kernpot; save the model again, or refit it."
-        ) from error
-
-
-def _require(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise ValueError(otherwise)
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    _require(bool(np.isfinite(number)), f"{value!r} is not a finite number")
-    return number
-
-
-def _misfit_data(misfit: Misfit) -> dict[str, Any]:
-    """JSON has no infinity: Gaussian tails are null."""
-    nu = misfit.degrees_of_freedom
-    return asdict(misfit) | {"degrees_of_freedom": nu if np.isfinite(nu) else None}
-
-
-def _misfit(data: dict[str, Any]) -> Misfit:
-    # Absent until labels had tails of their own.
-    nu = data.get("degrees_of_freedom")
-    numbers = {name: _number(value) for name, value in data.items() if name != "degrees_of_freedom"}
-    misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else _number(nu))
-    _require(min(misfit.constant, misfit.factor, misfit.reach) >= 0, "a number is negative")
-    _require(misfit.exponent == 1 or (misfit.exponent > 1 and misfit.reference > 0), "an exponent has no reference")
-    _require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")
-    return misfit
-
-
-def _tensor(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:
-    """A stored array of float64, with the shape expected (-1: any but 0)."""
-    array = np.array(tensors[name])
-    if array.size == 1 and not shape:
-        array = array.reshape(())  # single numbers are stored with one dimension
-    fits = array.ndim == len(shape) and all(n == m or (m < 0 < n) for n, m in zip(array.shape, shape, strict=True))
-    expected = f"({', '.join('any' if n < 0 else str(n) for n in shape)})"
-    _require(fits, f"{name} has the shape {array.shape}, expected {expected}")
-    _require(array.dtype == np.float64, f"{name} has the type {array.dtype}, expected float64")
-    _require(bool(np.isfinite(array).all()), f"{name} holds numbers that are not finite")
-    return torch.from_numpy(array)
-
-
 def _block(
     data: dict[str, Any],
     index: int,
@@ -254,16 +191,16 @@ def _block(
 ) -> InducingBlock:
     name = f"environments.{index}"
     descriptor, element, zeta = (data[key] for key in ("descriptor", "element", "zeta"))
-    _require(descriptor in range(len(estimator._features)), f"{name} is of the descriptor {descriptor!r}")
+    require(descriptor in range(len(estimator._features)), f"{name} is of the descriptor {descriptor!r}")
     kernel = estimator.kernels_[descriptor]
-    _require(element in (kernel.elements or ()), f"{name} is of {element!r}, an element its kernel does not know")
-    _require(zeta == kernel.zeta, f"{name} has the zeta {zeta!r}, its kernel {kernel.zeta}")
+    require(element in (kernel.elements or ()), f"{name} is of {element!r}, an element its kernel does not know")
+    require(zeta == kernel.zeta, f"{name} has the zeta {zeta!r}, its kernel {kernel.zeta}")
     n_features, basis = estimator._features[descriptor].n_features, None
     if data.get("in_basis", False):  # absent until there were bases
-        basis = _tensor(tensors, f"basis.{index}", (n_features, -1))
+        basis = tensor_of(tensors, f"basis.{index}", (n_features, -1))
         off = float((basis.T @ basis - torch.eye(basis.shape[1], dtype=torch.float64)).abs().max())
-        _require(off < _ORTHONORMAL, f"basis.{index} is off orthonormal by {off:.1e}")
-    u = _tensor(tensors, name, (-1, n_features if basis is None else basis.shape[1]))
+        require(off < _ORTHONORMAL, f"basis.{index} is off orthonormal by {off:.1e}")
+    u = tensor_of(tensors, name, (-1, n_features if basis is None else basis.shape[1]))
     start = before[-1].columns.stop if before else 0
     return InducingBlock(int(descriptor), int(element), int(zeta), u, slice(start, start + len(u)), basis)
 
@@ -276,20 +213,20 @@ def _factor(name: str, tensors: dict[str, NDArray[Any]], blocks: list[InducingBl
         "residual": (),
         "prior": (len(blocks),),
     }
-    parts = {part: _tensor(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
+    parts = {part: tensor_of(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
     parts["n_rows"] = torch.from_numpy(np.array(tensors[f"{name}.n_rows"]))
     return LabelFactor.from_tensors(parts)
 
 
 def _kernel(data: dict[str, Any]) -> SOAPKernel:
     kernel = SOAPKernel(int(data["zeta"]), elements=data["elements"])
-    amplitude = torch.tensor([_number(a) for a in data["amplitude"]], dtype=torch.float64)
+    amplitude = torch.tensor([number(a) for a in data["amplitude"]], dtype=torch.float64)
     n = kernel.raw_amplitude.numel()
-    _require(len(amplitude) == n and bool((amplitude > 0).all()), f"expected {n} positive amplitudes")
+    require(len(amplitude) == n and bool((amplitude > 0).all()), f"expected {n} positive amplitudes")
     kernel.set_amplitude(amplitude)
     if "raw_amplitude" in data:  # absent in older files
-        raw = torch.tensor([_number(a) for a in data["raw_amplitude"]], dtype=torch.float64)
+        raw = torch.tensor([number(a) for a in data["raw_amplitude"]], dtype=torch.float64)
         kernel.initialize(raw_amplitude=raw)
-        _require(bool(torch.allclose(kernel.amplitude, amplitude, rtol=1e-9)), "raw and other amplitudes differ")
+        require(bool(torch.allclose(kernel.amplitude, amplitude, rtol=1e-9)), "raw and other amplitudes differ")
     kernel.raw_amplitude.requires_grad_(not data["fixed"])
     return kernel

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
@@ -14,18 +13,12 @@ from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import energy_prior, energy_rows, force_rows, local_energy_rows, stress_rows
 from kernpot.functionals.state import Structure
+from kernpot.gp.answers import Answers
 from kernpot.gp.mean import MeanPotential
-from kernpot.gp.misfit import (
-    TOGETHER,
-    LabelVariances,
-    Misfit,
-    Surroundings,
-    mean_variance,
-    misfit_variance,
-)
+from kernpot.gp.misfit import LabelVariances, Misfit, Surroundings, mean_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
-from kernpot.prediction import UNITS, JointCovariance, Prediction, Quantity
+from kernpot.prediction import Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 
@@ -67,28 +60,16 @@ class Predictor:
         mean: MeanPotential,
     ) -> None:
         self._descriptors, self._whitening, self._posterior = list(descriptors), whitening, posterior
-        self._amplitudes, self._misfit, self.mean = amplitudes, dict(misfit), mean
+        self._amplitudes, self._answers, self.mean = amplitudes, Answers(misfit), mean
 
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Prediction for one structure; ``covariance`` adds the joint covariance of energy, forces and stress."""
         pairs = self._pairs(atoms)
         structure = Structure(self._descriptors, atoms, pairs)
         mean = self.mean(atoms, pairs[0])
-        n = structure.n_atoms
         found, atomic, whitened = self._found(structure, mean.stress is not None, covariance)
-        misfit = {kind: self._misfit_of(kind, variances) for kind, variances in found.items()}
-        # Variances of energies are those per atom, as their misfit is.
-        energy = LabelVariances(*(n**2 * v for v in found["energy"]))
-        misfit["energy"] = n**2 * misfit["energy"][0], misfit["energy"][1]
-        return Prediction(
-            energy=self._quantity("energy", mean.energy, energy, misfit["energy"]),
-            energies=self._quantity("energy", mean.energies, atomic, self._misfit_of("energy", atomic)),
-            forces=self._quantity("forces", mean.forces, found["forces"], misfit["forces"]),
-            stress=self._quantity("stress", mean.stress, found["stress"], misfit["stress"])
-            if mean.stress is not None
-            else None,
-            covariance=self._covariance(structure, torch.cat(whitened), misfit) if covariance else None,
-        )
+        joint = self._covariance(structure, torch.cat(whitened)) if covariance else None
+        return self._answers(mean, found, atomic, joint)
 
     def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
         """What the variances of a structure's labels are made of; those of energies per atom."""
@@ -102,7 +83,7 @@ class Predictor:
         row, prior = energy_rows(structure, self._whitening.blocks)
         found = self._variances(self._whitening(row), prior, "the energy", structure.n_atoms)
         n = structure.n_atoms
-        misfit, _ = self._misfit_of("energy", self._per_atom(found, n, self._force_variance(structure)))
+        misfit, _ = self._answers.misfit("energy", self._answers.per_atom(found, n, self._force_variance(structure)))
         total = found.parameter + found.unrepresented + n**2 * misfit
         return self.mean(atoms, pairs[0]).energy, float(total[0].sqrt())
 
@@ -124,9 +105,9 @@ class Predictor:
         energies, forces = (Variances(*(torch.cat(v) for v in zip(*p, strict=True))) for p in (local, parts))
         energy = self._variances(total, energy_prior(structure, blocks), "the energy", n)
         found = {
-            "energy": self._per_atom(energy, n, float(forces.parameter.mean())),
+            "energy": self._answers.per_atom(energy, n, float(forces.parameter.mean())),
             "forces": LabelVariances(
-                forces.parameter, Surroundings(structure).pool(forces.parameter), forces.unrepresented
+                forces.parameter, Surroundings.of(structure).pool(forces.parameter), forces.unrepresented
             ),
         }
         if with_stress and structure.volume is not None:
@@ -138,7 +119,7 @@ class Predictor:
 
     def _force_variance(self, structure: Structure) -> float:
         """Mean parameter variance of the force components, where the misfit of energies asks for it."""
-        if self._misfit["energy"].reach == 0:
+        if not self._answers.energies_ask_forces:
             return 0.0
         parts = [
             self._posterior.variance(self._whitening(rows) * self._posterior.scale)
@@ -152,15 +133,6 @@ class Predictor:
             f.check(atoms)
         return [find_pairs(atoms, max(f.cutoff for f in self._descriptors))] * len(self._descriptors)
 
-    def _per_atom(self, energy: Variances, n_atoms: int, of_forces: float) -> LabelVariances:
-        """Variances of an energy per atom; that of the forces stands for its surroundings."""
-        own, unrepresented = (v / n_atoms**2 for v in energy)
-        reach = self._misfit["energy"].reach
-        return LabelVariances(own, torch.full_like(own, reach**2 * of_forces) if reach > 0 else own, unrepresented)
-
-    def _misfit_of(self, kind: str, found: LabelVariances) -> tuple[Tensor, Tensor]:
-        return misfit_variance(self._misfit[kind], found, TOGETHER[kind])
-
     def _variances(self, whitened: Tensor, prior: Tensor, what: str, unit: float = 1.0) -> Variances:
         """Epistemic variances from whitened unit-amplitude rows (n, M) and prior variances (n, n_blocks)."""
         represented = torch.zeros_like(prior).index_add_(1, self._whitening.block, whitened.square())
@@ -168,30 +140,13 @@ class Predictor:
         parameter = self._posterior.variance(whitened * self._posterior.scale)
         return Variances(parameter, unrepresented @ self._amplitudes.square())
 
-    def _covariance(
-        self, structure: Structure, whitened: Tensor, misfit: Mapping[str, tuple[Tensor, Tensor]]
-    ) -> JointCovariance:
-        epistemic = self._posterior.covariance(whitened * self._posterior.scale)
-        parameter = epistemic.clone()
+    def _covariance(self, structure: Structure, whitened: Tensor) -> tuple[Tensor, Tensor]:
+        """Joint epistemic covariance, and its parameter part."""
+        parameter = self._posterior.covariance(whitened * self._posterior.scale)
+        epistemic = parameter.clone()
         for b, block in enumerate(self._whitening.blocks):
             described = structure.described[block.descriptor]
             prior = joint_prior(described, block.element, block.zeta, structure.volume)
             part = whitened[:, block.columns]
             epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
-        total = epistemic + torch.diag(torch.cat([variance for variance, _ in misfit.values()]))
-        # The forces on an atom turn with it: their own part of the misfit is its 3 x 3 block, not a diagonal.
-        half = 0.5 * misfit["forces"][1]
-        for first in range(1, 1 + 3 * structure.n_atoms, 3):
-            atom = slice(first, first + 3)
-            off_diagonal = parameter[atom, atom] - torch.diag(parameter[atom, atom].diagonal())
-            total[atom, atom] += half[first - 1] * off_diagonal
-        return JointCovariance(epistemic.numpy(), total.numpy(), structure.n_atoms, structure.volume is not None)
-
-    def _quantity(
-        self, kind: str, mean: np.ndarray | float, found: LabelVariances, misfit: tuple[Tensor, Tensor]
-    ) -> Quantity:
-        shape = np.shape(mean)
-        epistemic = found.parameter + found.unrepresented
-        std = (epistemic + misfit[0]).sqrt().numpy().reshape(shape)
-        nu = self._misfit[kind].degrees_of_freedom
-        return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, UNITS[kind], nu)
+        return epistemic, parameter

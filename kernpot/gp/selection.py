@@ -20,7 +20,7 @@ of it; what either does to errors is measured by ``benchmarks/selection.py``.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ from kernpot.gp.novelty import log_det
 from kernpot.gp.setup import require_described, require_fitted
 from kernpot.progress import Report, reporting
 from kernpot.structures.identity import identity
+from kernpot.structures.labels import LabelledStructure
 
 if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential
@@ -74,42 +75,80 @@ class Selection:
 
 def select(estimator: SparseGPPotential, structures: Sequence[Atoms], k: int, random_part: float) -> Selection:
     """Structures that would teach an estimator most: what it has learnt counts; if it has not, nothing is known yet."""
-    candidates = unlabelled(structures)
-    seen = {identity(s.atoms) for s in getattr(estimator, "_training", None) or ()}
-    # Labels of a copy are known: only what differs from the training structures, and from one another, can teach.
-    places: list[int] = []
-    for place, s in enumerate(candidates):
-        if (own := identity(s.atoms)) not in seen:
-            seen.add(own)
-            places.append(place)
-    candidates = [candidates[place] for place in places]
-    if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= len(candidates):
-        raise KernpotError(
-            f"k: expected a number of structures, 1 to {len(candidates)} (the {len(structures)} given, copies of one "
-            f"another and of training structures counted out), got {k!r}."
-        )
-    if not 0 <= random_part <= 1:
-        raise KernpotError(f"random_part: expected a part of the choices, 0 to 1, got {random_part!r}.")
+    candidates = distinct_candidates(structures, getattr(estimator, "_training", None) or (), k, random_part)
     if estimator.__sklearn_is_fitted__():
-        for s in candidates:
+        for s in candidates.values():
             require_fitted(s.atoms, estimator.elements_, s.source)
-        require_described(candidates, estimator._features)
+        require_described(list(candidates.values()), estimator._features)
         rows = CandidateRows.of_fitted(
             estimator._maker, estimator._hyperparameters.amplitudes(), estimator.noise_, estimator._factors
         )
         root = estimator._posterior.root
     else:
-        rows = CandidateRows.of_pool(candidates, estimator.get_params(deep=False))
+        rows = CandidateRows.of_pool(list(candidates.values()), estimator.get_params(deep=False))
         root = torch.eye(rows.n_inducing, dtype=torch.float64)
     rng = check_random_state(estimator.random_state)
     with reporting(estimator.progress) as report:
-        greedy = GreedyChoice(root, len(candidates), lambda index: rows(candidates[index]), report)
-        for number in range(1, int(k) + 1):
-            # Evenly spread: with a half, every second one.
-            at_random = int(number * random_part) > int((number - 1) * random_part)
-            greedy.take(int(rng.choice(greedy.left())) if at_random else None)
-            if report:
-                report("choice", number, int(k))
+        return choose(candidates, root, rows, k, random_part, rng, report)
+
+
+def distinct_candidates(
+    structures: Sequence[Atoms], training: Sequence[LabelledStructure], k: int, random_part: float
+) -> dict[int, LabelledStructure]:
+    """Structures that can be chosen, by their place in the list: without copies of others and of training structures.
+
+    Labels of a copy are known: only what differs can teach.
+
+    Raises
+    ------
+    KernpotError
+        When `k` or `random_part` is out of range.
+    """
+    candidates = unlabelled(structures)
+    seen = {identity(s.atoms) for s in training}
+    found: dict[int, LabelledStructure] = {}
+    for place, s in enumerate(candidates):
+        if (own := identity(s.atoms)) not in seen:
+            seen.add(own)
+            found[place] = s
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= len(found):
+        raise KernpotError(
+            f"k: expected a number of structures, 1 to {len(found)} (the {len(structures)} given, copies of one "
+            f"another and of training structures counted out), got {k!r}."
+        )
+    if not 0 <= random_part <= 1:
+        raise KernpotError(f"random_part: expected a part of the choices, 0 to 1, got {random_part!r}.")
+    return found
+
+
+def choose(
+    candidates: Mapping[int, LabelledStructure],
+    root: Tensor,
+    rows: Callable[[LabelledStructure], Tensor],
+    k: int,
+    random_part: float,
+    rng: np.random.RandomState,
+    report: Report | None,
+) -> Selection:
+    """``k`` candidates, greedily and at random in turn.
+
+    Parameters
+    ----------
+    candidates : mapping of int to LabelledStructure
+        By the place that the selection tells.
+    root : Tensor of shape (M, M)
+        Upper triangle of what is known already.
+    rows : callable
+        Rows (n, M) of a candidate's labels, divided by their noise.
+    """
+    places = list(candidates)
+    greedy = GreedyChoice(root, len(places), lambda index: rows(candidates[places[index]]), report)
+    for number in range(1, int(k) + 1):
+        # Evenly spread: with a half, every second one.
+        at_random = int(number * random_part) > int((number - 1) * random_part)
+        greedy.take(int(rng.choice(greedy.left())) if at_random else None)
+        if report:
+            report("choice", number, int(k))
     found = greedy.selection()
     return replace(found, indices=np.array(places, dtype=np.int64)[found.indices])
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from dscribe.descriptors import SOAP
 
-from kernpot.descriptors import SOAPFeatures, default_descriptor
+from kernpot.descriptors import Features, SOAPFeatures, default_descriptor
 from kernpot.errors import DescriptorError, KernpotError, StructureError
 from kernpot.gp.inducing import METHODS
 from kernpot.kernels import SOAPKernel
@@ -63,7 +63,7 @@ def kernels_for(
     return [k.for_elements(elements) for k in kernels]
 
 
-def require_described(labelled: Sequence[LabelledStructure], features: Sequence[SOAPFeatures]) -> None:
+def require_described(labelled: Sequence[LabelledStructure], features: Sequence[Features]) -> None:
     """Raise DescriptorError, naming the frame, when a descriptor does not fit a structure."""
     for f in features:
         for s in labelled:

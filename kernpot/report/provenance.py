@@ -14,29 +14,42 @@ _NOISE_UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 
 
 def describe_model(header: Mapping[str, Any]) -> list[Section]:
-    """Sections of name and value from a header that `kernpot.storage.read_model` returned."""
-    return [
+    """Sections of name and value from a header that `kernpot.storage.read_model` returned.
+
+    A header says what its backend has: sections without anything to tell are left out, and ``header["sections"]``,
+    pairs of titles and of pairs of names and values, adds those that only the backend knows how to put.
+    """
+    sections = [
         ("Model", _model(header)),
         ("Descriptor", _descriptors(header)),
+        *((str(title), _told(rows)) for title, rows in dict(header.get("sections", {})).items()),
         ("Hyperparameters", _hyperparameters(header)),
         ("Isolated atoms", _isolated(header)),
         ("Training data", _data(header["summary"])),
         ("Provenance", _provenance(header)),
     ]
+    return [(title, rows) for title, rows in sections if rows]
+
+
+def _told(rows: Any) -> list[tuple[str, str]]:
+    """Of a mapping, or of pairs, which keep their order in a file."""
+    return [(str(name), str(value)) for name, value in dict(rows).items()]
 
 
 def _model(header: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
+    rows = [
         ("Kind", str(header["kind"])),
         ("Elements", ", ".join(_symbol(z) for z in header["elements"])),
-        ("Inducing environments", _inducing(header)),
     ]
+    if "n_inducing" in header:
+        rows.append(("Inducing environments", _inducing(header)))
+    return rows + [(name[:1].upper() + name[1:], value) for name, value in _told(header["summary"].get("size", {}))]
 
 
 def _inducing(header: Mapping[str, Any]) -> str:
     bases = [
         n
-        for n, block in zip(header["summary"].get("n_components", []), header["blocks"], strict=False)
+        for n, block in zip(header["summary"].get("n_components", []), header.get("blocks", []), strict=False)
         if block.get("in_basis")
     ]
     return f"{header['n_inducing']} in {max(bases)} directions" if bases else str(header["n_inducing"])
@@ -44,8 +57,9 @@ def _inducing(header: Mapping[str, Any]) -> str:
 
 def _descriptors(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
-    for index, (soap, kernel) in enumerate(zip(header["descriptors"], header["kernels"], strict=True)):
-        prefix = f"{index + 1}. " if len(header["descriptors"]) > 1 else ""
+    descriptors, kernels = header.get("descriptors", []), header.get("kernels", [])
+    for index, soap in enumerate(descriptors):
+        prefix = f"{index + 1}. " if len(descriptors) > 1 else ""
         rows += [
             (f"{prefix}Features", f"DScribe SOAP, {soap['rbf']} basis, species {', '.join(soap['species'])}"),
             (f"{prefix}Cutoff", f"{soap['r_cut']:g} Å"),
@@ -53,8 +67,9 @@ def _descriptors(header: Mapping[str, Any]) -> list[tuple[str, str]]:
             (f"{prefix}Density width sigma", f"{soap['sigma']:g} Å"),
             (f"{prefix}Weighting", _weighting(soap.get("weighting"))),
             (f"{prefix}Compression", str((soap.get("compression") or {}).get("mode", "off"))),
-            (f"{prefix}Kernel", f"dot product to the power {kernel['zeta']}"),
         ]
+        if kernels:
+            rows.append((f"{prefix}Kernel", f"dot product to the power {kernels[index]['zeta']}"))
     return rows
 
 
@@ -67,11 +82,11 @@ def _weighting(weighting: Mapping[str, Any] | None) -> str:
 
 def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
-    for kernel in header["kernels"]:
+    for kernel in header.get("kernels", []):
         for number, amplitude in zip(kernel["elements"], kernel["amplitude"], strict=True):
             fixed = " (fixed)" if kernel["fixed"] else ""
             rows.append((f"Amplitude {_symbol(number)}", f"{amplitude:.4g} eV{fixed}"))
-    rows += [(f"Noise {group}", _level(group, level)) for group, level in header["noise"].items()]
+    rows += [(f"Noise {group}", _level(group, level)) for group, level in header.get("noise", {}).items()]
     for kind, misfit in header.get("misfit", {}).items():
         constant = _level(kind, misfit["constant"])
         nu = misfit.get("degrees_of_freedom")
@@ -89,6 +104,8 @@ def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _data(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "data" not in summary:
+        return []
     data = summary["data"]
     rows = [
         ("Structures, atoms", f"{data['structures']}, {data['atoms']}"),
@@ -138,7 +155,7 @@ def _by_number(values: Mapping[str, float]) -> list[tuple[int, float]]:
 def _isolated(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     fitted = header["summary"].get("fitted_isolated_atoms", [])
     rows = []
-    for z, energy in sorted(_by_number(header["isolated_atoms"])):
+    for z, energy in sorted(_by_number(header.get("isolated_atoms", {}))):
         found = " (least squares over compositions: no energy of an atom)" if _symbol(z) in fitted else ""
         rows.append((_symbol(z), f"{energy:.6f} eV{found}"))
     return rows

@@ -2,7 +2,7 @@
 
 Each check also stands alone: ``check_forces(potential, atoms, rng)`` for one structure, ``check_lists(potential,
 structures)`` for several. The structures are the caller's choice: a few atoms each, of elements the potential knows,
-and of every periodicity that matters.
+and of every periodicity that matters. Checks of learning need no labels, which they make, and learn on deep copies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 from ase import Atoms
 
 from kernpot.potential import Potential
+from kernpot.testing.draws import check_draws
+from kernpot.testing.gate import check_gate
 from kernpot.testing.interface import (
     check_answers,
     check_clone,
@@ -22,6 +24,14 @@ from kernpot.testing.interface import (
     check_methods_agree,
     check_refusals,
     check_save_and_load,
+)
+from kernpot.testing.learning import (
+    check_calibrate,
+    check_left_out,
+    check_partial_fit,
+    check_score,
+    check_select,
+    check_update,
 )
 from kernpot.testing.physics import (
     check_cutoff,
@@ -51,35 +61,55 @@ STRUCTURE_CHECKS = (
     check_separation,
     check_cutoff,
     check_energy_std,
+    check_draws,
+    check_gate,
     check_refusals,
 )
 """Checks of one structure: ``check(potential, atoms, rng)``; they may change the atoms they get."""
 
-LIST_CHECKS = (check_lists, check_clone, check_save_and_load)
+LIST_CHECKS = (
+    check_lists,
+    check_clone,
+    check_save_and_load,
+    check_score,
+    check_select,
+    check_left_out,
+    check_partial_fit,
+    check_update,
+    check_calibrate,
+)
 """Checks of a potential with several structures: ``check(potential, structures)``."""
 
 __all__ = [
     "LIST_CHECKS",
     "STRUCTURE_CHECKS",
     "check_answers",
+    "check_calibrate",
     "check_clone",
     "check_covariance",
     "check_cutoff",
+    "check_draws",
     "check_energy_std",
     "check_forces",
+    "check_gate",
     "check_images",
     "check_input_is_kept",
+    "check_left_out",
     "check_lists",
     "check_methods_agree",
+    "check_partial_fit",
     "check_permutation",
     "check_potential",
     "check_refusals",
     "check_rotation",
     "check_save_and_load",
+    "check_score",
+    "check_select",
     "check_separation",
     "check_stress",
     "check_supercell",
     "check_translation",
+    "check_update",
 ]
 
 

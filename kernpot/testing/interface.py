@@ -15,19 +15,21 @@ from sklearn.exceptions import NotFittedError
 
 from kernpot.errors import StructureError
 from kernpot.potential import Potential
-from kernpot.prediction import MeanPrediction, Prediction
+from kernpot.prediction import UNITS, MeanPrediction, Prediction
 from kernpot.storage import load
 from kernpot.testing.comparison import full, quantities, require, require_close, require_same, require_same_means
 
 
 def check_answers(potential: Potential, atoms: Atoms, _: np.random.Generator) -> None:
-    """Shapes, 0 <= epistemic std <= std, finite numbers, and the same bits when asked again."""
+    """Shapes, units, 0 <= epistemic std <= std, finite numbers, and the same bits when asked again."""
     prediction = full(potential, atoms)
     n = len(atoms)
     require(potential.cutoff > 0, f"the cutoff must be a positive distance, got {potential.cutoff}")
     shapes = {"energy": (), "energies": (n,), "forces": (n, 3), "stress": (6,)}
+    units = UNITS | {"energies": UNITS["energy"]}
     for name, q in quantities(prediction):
         require(q.shape == shapes[name], f"{name} must have shape {shapes[name]}, got {q.shape}")
+        require(q.unit == units[name], f"{name} must be in {units[name]}, got {q.unit}")
         for part in ("mean", "epistemic_std", "std"):
             require(bool(np.isfinite(getattr(q, part)).all()), f"{part} of {name} must be finite")
         require(bool((q.epistemic_std >= 0).all()), f"epistemic_std of {name} must not be negative")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -20,31 +19,16 @@ from kernpot.testing.comparison import (
     require_same,
     require_same_variance,
 )
+from kernpot.testing.derivatives import STENCIL, VOIGT, require_forces, require_stress
 
-DERIVATIVE_TOLERANCE = 1e-6
-"""Largest error of forces and stress against central differences, relative to their norm."""
-
-# Angstrom or strain. Long steps drown the rounding of energies; a neighbour crossing the cutoff needs a shorter one.
-_STEPS = (1e-2, 5e-3, 1e-3, 1e-4)
-_STENCIL = (4 / 5, -1 / 5, 4 / 105, -1 / 280)  # eighth order, for steps 1 to 4
 # Along positions (A) and strain at once.
 _STD_STEP = 1e-3
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 def check_forces(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:
     """Forces are minus the derivative of the energy, along random displacements of all atoms."""
     atoms.rattle(0.02, rng=rng)
-    forces = potential.mean(atoms).forces
-    for _ in range(3):
-        along = rng.normal(size=forces.shape)
-
-        def moved(t: float, along: NDArray[np.float64] = along) -> Atoms:
-            new = atoms.copy()
-            new.positions += t * along
-            return new
-
-        _require_derivative(-float((forces * along).sum()), potential, moved, float(np.linalg.norm(forces)), "forces")
+    require_forces(potential, atoms, rng, 3)
 
 
 def check_energy_std(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:
@@ -62,7 +46,7 @@ def check_energy_std(potential: Potential, atoms: Atoms, rng: np.random.Generato
         strain = 0.1 * rng.normal(size=(3, 3))
         strain = strain + strain.T
         expected += atoms.get_volume() * float(
-            sum(found.stress[k] * strain[_VOIGT[k]] * (1 + (k > 2)) for k in range(6))
+            sum(found.stress[k] * strain[VOIGT[k]] * (1 + (k > 2)) for k in range(6))
         )
 
     def std(t: float) -> float:
@@ -74,7 +58,7 @@ def check_energy_std(potential: Potential, atoms: Atoms, rng: np.random.Generato
         return potential.energy_std(new).std
 
     differences = [std(k * _STD_STEP) - std(-k * _STD_STEP) for k in range(1, 5)]
-    slope = float(np.dot(_STENCIL, differences)) / _STD_STEP
+    slope = float(np.dot(STENCIL, differences)) / _STD_STEP
     scale = float(np.linalg.norm(found.gradient) + found.std)
     require_close(expected, slope, "the derivative of energy_std, by central differences", 1e-4, scale)
 
@@ -82,21 +66,7 @@ def check_energy_std(potential: Potential, atoms: Atoms, rng: np.random.Generato
 def check_stress(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:
     """Stress is the derivative of the energy with respect to strain, divided by the volume."""
     atoms.rattle(0.02, rng=rng)
-    stress = potential.mean(atoms).stress
-    if stress is None:
-        return
-    volume = atoms.get_volume()
-    for k, (a, b) in enumerate(_VOIGT):
-
-        def strained(t: float, a: int = a, b: int = b) -> Atoms:
-            new, deformation = atoms.copy(), np.eye(3)
-            deformation[a, b] += t / 2
-            deformation[b, a] += t / 2
-            new.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
-            return new
-
-        scale = float(np.linalg.norm(stress)) * volume
-        _require_derivative(float(stress[k]) * volume, potential, strained, scale, f"stress component {k} x volume")
+    require_stress(potential, atoms, range(6))
 
 
 def check_permutation(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:
@@ -191,44 +161,23 @@ def check_separation(potential: Potential, atoms: Atoms, rng: np.random.Generato
 
 
 def check_cutoff(potential: Potential, atoms: Atoms, _: np.random.Generator) -> None:
-    """Energy and its epistemic std are continuous where a neighbour crosses the cutoff."""
+    """Energy, forces and their epistemic std are continuous where a neighbour crosses the cutoff."""
     inside, outside = (
-        full(potential, Atoms(atoms.numbers[[0, -1]], [[0, 0, 0], [0, 0, potential.cutoff + d]])).energy
-        for d in (-1e-6, 1e-6)
+        full(potential, Atoms(atoms.numbers[[0, -1]], [[0, 0, 0], [0, 0, potential.cutoff + d]])) for d in (-1e-6, 1e-6)
     )
-    what = f"as a neighbour crosses the cutoff ({potential.cutoff:.3f} A)"
-    require_close(inside.mean, outside.mean, f"energy {what}", tolerance=0.0, floor=1e-5)
-    require_close(inside.epistemic_std, outside.epistemic_std, f"epistemic std of the energy {what}", 1e-3, floor=1e-5)
+    for name in ("energy", "forces"):
+        new, old = getattr(inside, name), getattr(outside, name)
+        what = f"{name} as a neighbour crosses the cutoff ({potential.cutoff:.3f} A)"
+        require_close(new.mean, old.mean, what, tolerance=0.0, floor=1e-5)
+        require_close(new.epistemic_std, old.epistemic_std, f"epistemic std of {what}", 1e-3, floor=1e-5)
 
 
 def voigt_rotation(turn: NDArray[np.float64]) -> NDArray[np.float64]:
     """Matrix (6, 6) that takes the Voigt components of a symmetric tensor ``s`` to those of ``turn s turn^T``."""
     columns = []
-    for a, b in _VOIGT:
+    for a, b in VOIGT:
         tensor = np.zeros((3, 3))
         tensor[a, b] = tensor[b, a] = 1.0
         turned = turn @ tensor @ turn.T
-        columns.append([turned[c, d] for c, d in _VOIGT])
+        columns.append([turned[c, d] for c, d in VOIGT])
     return np.array(columns).T
-
-
-def _require_derivative(
-    found: float, potential: Potential, path: Callable[[float], Atoms], scale: float, what: str
-) -> None:
-    """Require the derivative of the energy along a path, by a central difference of one of the steps."""
-    reference = potential.mean(path(0.0)).energies
-
-    def rise(t: float) -> float:
-        # atom by atom, lest the small difference be lost in a large sum
-        return float((potential.mean(path(t)).energies - reference).sum())
-
-    differences = []
-    for h in _STEPS:
-        differences.append(sum(c * (rise(k * h) - rise(-k * h)) for k, c in enumerate(_STENCIL, 1)) / h)
-        if abs(differences[-1] - found) <= DERIVATIVE_TOLERANCE * scale + 1e-9:
-            return
-    nearest = min(differences, key=lambda d: abs(d - found))
-    raise AssertionError(
-        f"{what}: dE/dt is {found:.9g} according to the potential and {nearest:.9g} by central differences; they may "
-        f"differ by {DERIVATIVE_TOLERANCE * scale:.1e}"
-    )

@@ -8,17 +8,19 @@ covariance is then the posterior's, joint over all structures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from kernpot.errors import KernpotError
 from kernpot.gp.sensitivity import Sensitivities, sensitivities
+from kernpot.potential import Potential
 from kernpot.prediction import FloatArray, MeanPrediction
 from kernpot.uncertainty.propagation import FixedGeometries
 
-if TYPE_CHECKING:
-    from kernpot.gp.estimator import SparseGPPotential
+# What the sensitivities are computed from: the posterior of weights that answers are linear in.
+_LINEAR = ("draw_scale_", "_features", "_posterior", "_whitening")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Linearised:
         return self.mean - half, self.mean + half
 
 
-def linearise(property_function: FixedGeometries, potential: SparseGPPotential) -> Linearised:
+def linearise(property_function: FixedGeometries, potential: Potential) -> Linearised:
     """Distribution of a linear property from the joint posterior of the weights.
 
     It is what :func:`kernpot.uncertainty.propagation.propagate` tends to for many draws, but for the part that the
@@ -61,21 +63,29 @@ def linearise(property_function: FixedGeometries, potential: SparseGPPotential) 
     ----------
     property_function : FixedGeometries
         With ``linear = True``.
-    potential : SparseGPPotential
-        Fitted.
+    potential : Potential
+        Fitted, and linear in its weights, as Gaussian processes are.
 
     Raises
     ------
     ValueError
         If the property is not linear.
+    KernpotError
+        If the potential is not linear in its weights.
     """
     if not property_function.linear:
         raise ValueError(
             f"{type(property_function).__name__} is not linear in the potential; use propagate, which draws"
         )
     mean = np.asarray(property_function(potential))
+    if not all(hasattr(potential, name) for name in _LINEAR):
+        raise KernpotError(
+            f"linearise needs a potential whose answers are linear in Gaussian weights, such as a SparseGPPotential, "
+            f"got {type(potential).__name__}; use propagate, which draws"
+        )
+    linear: Any = potential
     kinds = property_function.needs
-    changes = [sensitivities(potential, atoms, kinds) for atoms in property_function.structures]
+    changes = [sensitivities(linear, atoms, kinds) for atoms in property_function.structures]
     directions = [
         np.ravel(property_function.combine([_answer(part, m) for part in changes]))
         for m in range(len(changes[0].energy))

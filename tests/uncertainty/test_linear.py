@@ -5,9 +5,11 @@ import pytest
 from ase.build import bulk
 
 from kernpot import SparseGPPotential
+from kernpot.errors import KernpotError
 from kernpot.properties import ElasticConstants, EnergyDifference, EquationOfState, ForceConstants, PathEnergies
 from kernpot.uncertainty.linear import linearise
 from kernpot.uncertainty.propagation import propagate
+from tests.fakes import LennardJones
 from tests.systems import crystals, soap
 
 N_DRAWS = 600
@@ -63,6 +65,11 @@ def test_one_energy_is_that_of_the_posterior(gp):
 def test_what_is_not_linear_is_refused(gp):
     with pytest.raises(ValueError, match="EquationOfState is not linear"):
         linearise(EquationOfState(bulk("Cu")), gp)
+
+
+def test_a_potential_that_is_not_linear_in_weights_is_sent_to_draws():
+    with pytest.raises(KernpotError, match="such as a SparseGPPotential, got LennardJones; use propagate"):
+        linearise(EnergyDifference([bulk("Ar")], [1.0]), LennardJones())
 
 
 def test_interval_is_gaussian(gp):

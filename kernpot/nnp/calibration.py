@@ -1,0 +1,87 @@
+"""Misfit of labels from errors on structures that no member has trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernpot.gp.hyperparameters import UNSEEN
+from kernpot.gp.leave_one_out import LeaveOneOut, reach_of
+from kernpot.gp.misfit import FLOOR, TOGETHER, Misfit, fit_misfit, misfit_variance
+from kernpot.nnp.spread import Spread
+from kernpot.prediction import LeftOut
+from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+
+
+def held_out_misfit(
+    spread: Spread, held_out: Sequence[LabelledStructure], levels: Mapping[str, float]
+) -> dict[str, Misfit]:
+    """Misfit of every kind of label, as the Gaussian process finds it from structures left out.
+
+    The errors here are those of the potential itself, on structures that none of its members has seen. From fewer than
+    five structures a kind of label takes the factor of the forces and its rms error as a constant; without any, the
+    noise level; a kind that was never seen a stated guess.
+
+    Parameters
+    ----------
+    spread : Spread
+    held_out : sequence of LabelledStructure
+    levels : mapping of str to float
+        Noise levels by kind of label, eV/atom, eV/A, eV/A^3.
+    """
+    found = _errors(spread, held_out)
+    misfit = {kind: Misfit(levels.get(kind, UNSEEN[kind])) for kind in LABEL_KINDS}
+    told = found.misfit()
+    if "forces" in found.residuals and "forces" not in told:
+        r, own, pooled, none = (
+            getattr(found, name)["forces"] for name in ("residuals", "own", "pooled", "unrepresented")
+        )
+        told["forces"] = fit_misfit(r, own, pooled, none, FLOOR["forces"], TOGETHER["forces"])
+    factor = told["forces"].factor if "forces" in told else 0.0
+    for kind, residuals in found.residuals.items():
+        if kind not in told:
+            error = float(np.sqrt(np.mean(np.concatenate(residuals) ** 2)))
+            reach = found.reach if kind == "energy" else 0.0
+            told[kind] = Misfit(max(error, FLOOR[kind]), factor, reach=reach)
+    return misfit | told
+
+
+def _errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOut:
+    """Errors and variances of held-out labels; those of energies per atom."""
+    residuals: dict[str, list[NDArray[np.float64]]] = {}
+    own: dict[str, list[NDArray[np.float64]]] = {}
+    pooled: dict[str, list[NDArray[np.float64]]] = {}
+    energies: list[tuple[float, float | None]] = []
+    for s in held_out:
+        mean, found = spread.mean(s.atoms), spread.label_variances(s.atoms)
+        of_forces = float(found["forces"].parameter.mean())
+        for kind in s.kinds:
+            predicted = getattr(mean, kind)
+            if predicted is None:
+                continue
+            per = len(s.atoms) if kind == "energy" else 1
+            residuals.setdefault(kind, []).append(np.ravel(getattr(s, kind) - predicted) / per)
+            own.setdefault(kind, []).append(found[kind].parameter.numpy())
+            pooled.setdefault(kind, []).append(found[kind].pooled.numpy())
+            if kind == "energy":
+                energies.append((float(found[kind].parameter[0]), of_forces if s.forces is not None else None))
+    reach = reach_of(energies) if energies else 0.0
+    if reach > 0:
+        pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
+    none = {kind: [np.zeros_like(v) for v in values] for kind, values in own.items()}
+    return LeaveOneOut(residuals, own, pooled, none, reach)
+
+
+def held_out_forces(spread: Spread, held_out: Sequence[LabelledStructure], misfit: Misfit) -> list[LeftOut]:
+    """Force errors on held-out structures, with the error bars of a prediction."""
+    found = []
+    for s in held_out:
+        if s.forces is None:
+            continue
+        variances = spread.label_variances(s.atoms)["forces"]
+        added, _ = misfit_variance(misfit, variances, TOGETHER["forces"])
+        std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
+        found.append(LeftOut(spread.mean(s.atoms).forces - s.forces, std.reshape(-1, 3)))
+    return found

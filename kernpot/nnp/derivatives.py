@@ -1,0 +1,291 @@
+"""From slopes of atomic energies to forces and stress, and back: the linear map that training repeats.
+
+Training does not move atoms, so the derivatives of the networks' inputs along every pair vector are computed once,
+
+    J_p = dz_i / dr_ij      (3, P) for every pair p = (i, j),
+
+and with the slopes ``g_i = de_i/dz_i`` of K members the derivative of the energy along a pair is ``J_p g_i``, folded
+onto the two atoms and, for the stress, onto the cell. All members share each ``J_p`` while it is in the cache.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from kernpot.compilation import compiled
+from kernpot.descriptors import Features
+from kernpot.gp.threads import in_threads
+from kernpot.nnp.inputs import Inputs
+
+Single = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+# Pairs whose derivatives along all features are in memory at a time.
+_PAIRS = 256
+# Bytes of derivatives that are kept in memory; more go to a temporary file, which the system caches as far as it can.
+_IN_MEMORY = 4e9
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """Inputs and their derivatives of many structures, one after the other.
+
+    Attributes
+    ----------
+    numbers : Tensor of shape (n_atoms,)
+        Atomic numbers.
+    inputs : Tensor of shape (n_atoms, P), float32
+    along : ndarray of shape (n_pairs, 3, P), float32
+        ``J``.
+    centres, neighbours : ndarray of shape (n_pairs,)
+        Atoms, counted from the first of their structure.
+    vectors : ndarray of shape (n_pairs, 3), float32
+        Angstrom.
+    atoms, pairs : ndarray of shape (n_structures + 1,)
+        Where each structure's atoms and pairs begin.
+    volumes : ndarray of shape (n_structures,)
+        A^3; infinite where there is no stress.
+    """
+
+    numbers: Tensor
+    inputs: Tensor
+    along: Single
+    centres: Index
+    neighbours: Index
+    vectors: Single
+    atoms: Index
+    pairs: Index
+    volumes: NDArray[np.float64]
+
+
+def describe(
+    structures: Sequence[Atoms], features: Features, inputs: dict[int, Inputs], report: Any = None
+) -> Derivatives:
+    """Inputs and derivatives of structures.
+
+    Parameters
+    ----------
+    structures : sequence of ase.Atoms
+    features : Features
+    inputs : dict of int to Inputs
+        By atomic number.
+    report : callable, optional
+        ``(stage, done, total)``.
+    """
+    width = max(i.projection.shape[1] for i in inputs.values())
+    found = [features.pairs(atoms) for atoms in structures]
+    pairs = np.concatenate([[0], np.cumsum([len(p) for p in found])])
+    atoms = np.concatenate([[0], np.cumsum([len(a) for a in structures])])
+    along = _storage((int(pairs[-1]), 3, width))
+    z = torch.zeros((int(atoms[-1]), width))
+    centres, neighbours = np.empty(pairs[-1], dtype=np.int64), np.empty(pairs[-1], dtype=np.int64)
+    vectors = np.empty((pairs[-1], 3), dtype=np.float32)
+    for s, structure in enumerate(structures):
+        numbers = torch.from_numpy(structure.numbers.astype(np.int64))
+        at = int(pairs[s])
+        for block in features.blocks(numbers, found[s]):
+            n = len(block.vectors)
+            here, own = slice(at, at + n), numbers[block.first : block.last]
+            x = block.environments.features()
+            for element, given in inputs.items():
+                members = torch.nonzero(own == element).squeeze(1)
+                if len(members):
+                    z[int(atoms[s]) + block.first + members, : given.projection.shape[1]] = given(x[members]).float()
+            along[here] = _along(block, own, inputs, width)
+            centres[here], neighbours[here] = block.centres.numpy(), block.neighbours.numpy()
+            vectors[here] = block.vectors.numpy()
+            at += n
+        # A descriptor drops pairs beyond its own cutoff.
+        along[at : pairs[s + 1]], vectors[at : pairs[s + 1]] = 0.0, 0.0
+        centres[at : pairs[s + 1]] = neighbours[at : pairs[s + 1]] = 0
+        if report is not None:
+            report("derivatives", s + 1, len(structures))
+    volumes = np.array([a.get_volume() if all(a.pbc) else np.inf for a in structures])
+    numbers = torch.from_numpy(np.concatenate([a.numbers for a in structures]).astype(np.int64))
+    return Derivatives(numbers, z, along, centres, neighbours, vectors, atoms, pairs, volumes)
+
+
+def _storage(shape: tuple[int, ...]) -> Single:
+    if 4.0 * np.prod(shape) < _IN_MEMORY:
+        return np.empty(shape, dtype=np.float32)
+    # The file has no name and is gone with the process, however it ends.
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+
+
+def _along(block: Any, own: Tensor, inputs: dict[int, Inputs], width: int) -> Single:
+    """``J`` (p, 3, width) of the pairs of one block."""
+    out = torch.zeros((len(block.vectors), 3, width))
+    element = own[block.centres - block.first]
+    for slot in torch.unique(block.slots).tolist():
+        moving = block.environments.slot_features(slot)
+        for z, given in inputs.items():
+            chosen = torch.nonzero((block.slots == slot) & (element == z)).squeeze(1)
+            projection = given.projection[moving]
+            for pairs in chosen.split(_PAIRS):
+                tangent = block.environments.pair_tangent(pairs, slot)
+                out[pairs, :, : projection.shape[1]] = (tangent @ projection).float()
+    return out.numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some structures of `Derivatives`.
+
+    Attributes
+    ----------
+    of : Derivatives
+    structures : ndarray of int64
+    """
+
+    of: Derivatives
+    structures: Index
+
+    @property
+    def sizes(self) -> Index:
+        """Number of atoms of every structure."""
+        return self.of.atoms[self.structures + 1] - self.of.atoms[self.structures]
+
+    @property
+    def places(self) -> Tensor:
+        """Where the batch's atoms are among all."""
+        spans = zip(self.of.atoms[self.structures], self.of.atoms[self.structures + 1], strict=True)
+        return torch.from_numpy(np.concatenate([np.arange(a, b) for a, b in spans]))
+
+
+def forces_and_stress(slopes: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Forces and stress of K members.
+
+    Parameters
+    ----------
+    slopes : Tensor of shape (n_atoms, K, P), float32
+        ``g``, for the atoms of the batch.
+    batch : Batch
+
+    Returns
+    -------
+    forces : Tensor of shape (n_atoms, 3, K)
+        eV/A.
+    stress : Tensor of shape (n_structures, 6, K)
+        eV/A^3, ASE's sign and Voigt order; zero where there is none.
+    """
+    found: tuple[Tensor, Tensor] = _Fold.apply(slopes, batch)
+    return found
+
+
+class _Fold(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, slopes: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        ctx.batch, ctx.shape = batch, slopes.shape
+        g = slopes.contiguous().numpy()
+        forces = np.zeros((g.shape[0], 3, g.shape[1]), dtype=np.float32)
+        stress = np.zeros((len(batch.structures), 6, g.shape[1]), dtype=np.float32)
+        _each(_fold, batch, g, forces, stress)
+        return torch.from_numpy(forces), torch.from_numpy(stress)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, forces: Tensor, stress: Tensor) -> tuple[Tensor, None]:
+        out = np.zeros(ctx.shape, dtype=np.float32)
+        _each(_unfold, ctx.batch, forces.contiguous().numpy(), stress.contiguous().numpy(), out)
+        return torch.from_numpy(out), None
+
+
+def _each(loop: Any, batch: Batch, *arrays: Single) -> None:
+    """Run a loop over the structures of a batch, in shares for as many threads as torch has."""
+    of, n = batch.of, len(batch.structures)
+    start = np.concatenate([[0], np.cumsum(batch.sizes)])
+    edges = np.unique(np.linspace(0, n, min(torch.get_num_threads(), n) + 1).round().astype(np.int64))
+
+    def share(span: tuple[int, int]) -> None:
+        loop(
+            batch.structures, span[0], span[1], start, of.along, of.centres, of.neighbours, of.vectors, of.pairs,
+            of.volumes, *arrays,
+        )  # fmt: skip
+
+    in_threads(share, list(pairwise(edges.tolist())))
+
+
+@compiled
+def _fold(
+    structures: Index,
+    first: int,
+    last: int,
+    start: Index,
+    along: Single,
+    centres: Index,
+    neighbours: Index,
+    vectors: Single,
+    pairs: Index,
+    volumes: NDArray[np.float64],
+    slopes: Single,
+    forces: Single,
+    stress: Single,
+) -> None:
+    n_members, width = slopes.shape[1], slopes.shape[2]
+    for s in range(first, last):
+        structure = structures[s]
+        per_volume = np.float32(1.0 / volumes[structure])
+        for p in range(pairs[structure], pairs[structure + 1]):
+            i, j = start[s] + centres[p], start[s] + neighbours[p]
+            g = slopes[i]
+            for a in range(3):
+                row = along[p, a]
+                for k in range(n_members):
+                    f = np.float32(0.0)
+                    for d in range(width):
+                        f += row[d] * g[k, d]
+                    forces[j, a, k] -= f
+                    forces[i, a, k] += f
+                    f *= per_volume
+                    # Voigt order xx, yy, zz, yz, xz, xy; the off-diagonal strains are shared between two components.
+                    stress[s, a, k] += f * vectors[p, a]
+                    for b in range(3):
+                        if b != a:
+                            stress[s, 6 - a - b, k] += np.float32(0.5) * f * vectors[p, b]
+
+
+@compiled
+def _unfold(
+    structures: Index,
+    first: int,
+    last: int,
+    start: Index,
+    along: Single,
+    centres: Index,
+    neighbours: Index,
+    vectors: Single,
+    pairs: Index,
+    volumes: NDArray[np.float64],
+    forces: Single,
+    stress: Single,
+    slopes: Single,
+) -> None:
+    n_members, width = slopes.shape[1], slopes.shape[2]
+    for s in range(first, last):
+        structure = structures[s]
+        per_volume = np.float32(1.0 / volumes[structure])
+        for p in range(pairs[structure], pairs[structure + 1]):
+            i, j = start[s] + centres[p], start[s] + neighbours[p]
+            g = slopes[i]
+            for a in range(3):
+                row = along[p, a]
+                for k in range(n_members):
+                    f = stress[s, a, k] * vectors[p, a]
+                    for b in range(3):
+                        if b != a:
+                            f += np.float32(0.5) * stress[s, 6 - a - b, k] * vectors[p, b]
+                    f = f * per_volume + forces[i, a, k] - forces[j, a, k]
+                    for d in range(width):
+                        g[k, d] += f * row[d]

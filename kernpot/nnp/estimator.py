@@ -1,0 +1,517 @@
+"""An ensemble of neural-network potentials as a scikit-learn estimator, with the contract of the Gaussian process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from ase import Atoms
+from dscribe.descriptors import ACSF, SOAP
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from kernpot.errors import KernpotError
+from kernpot.gp.answers import Answers
+from kernpot.gp.calibration import calibrate as rescale
+from kernpot.gp.draws import Draws, PotentialDraw
+from kernpot.gp.hyperparameters import kind_of, warn_unseen
+from kernpot.gp.misfit import Misfit, draw_scale
+from kernpot.gp.selection import Selection
+from kernpot.gp.setup import require_described, require_fitted
+from kernpot.gp.summary import data_hash, describe_data
+from kernpot.nnp import model_file
+from kernpot.nnp.calibration import held_out_forces, held_out_misfit
+from kernpot.nnp.committee import Committee
+from kernpot.nnp.fitting import Trained, train, train_more
+from kernpot.nnp.selection import select
+from kernpot.nnp.setup import check_settings, descriptor_for
+from kernpot.nnp.spread import Spread
+from kernpot.prediction import EnergyStd, LeftOut, MeanPrediction, Prediction
+from kernpot.progress import Report, reporting
+from kernpot.structures.checks import check_atoms
+from kernpot.structures.labels import label_structures, require_any_energy, source_of
+from kernpot.structures.neighbours import Pairs
+from kernpot.structures.noise import NoiseModel
+from kernpot.structures.reference import by_least_squares
+
+if TYPE_CHECKING:
+    from kernpot.calculator import KernpotCalculator
+
+
+class NNPEnsemble(RegressorMixin, BaseEstimator):
+    """Ensemble of high-dimensional neural-network potentials (Behler and Parrinello 2007).
+
+    The energy is a sum of atomic energies, each from a small network of the atom's element that sees the descriptor of
+    its surroundings; members are trained together on energies, forces and stress (:mod:`kernpot.nnp.training`). A part
+    of the structures is held out from all members: it stops the training and calibrates the error bars.
+
+    Parameters
+    ----------
+    descriptor : dscribe.descriptors.SOAP or dscribe.descriptors.ACSF, optional
+        None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present.
+    hidden : sequence of int, default=(32, 32)
+        Widths of the hidden layers.
+    n_members : int, default=8
+        Networks; ``uncertainty="last_layer"`` trains one, whatever it says.
+    uncertainty : {"ensemble", "shallow", "last_layer"}, default="ensemble"
+        Members with weights of their own; members that share all but the last layer, which costs as much as one
+        (Kellner and Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024)); or one network with the posterior over
+        its last layer (:mod:`kernpot.nnp.last_layer`).
+    activation : {"silu", "softplus", "tanh"}, default="silu"
+        Smooth, so that forces are.
+    n_components : int, default=96
+        Directions of the descriptor's features that the networks see (:mod:`kernpot.nnp.inputs`).
+    noise : dict or NoiseModel, optional
+        Levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3) of the labels, and ``config_type``
+        overrides: labels weigh as one over their squares. Without them forces are wanted to 5 % of their rms, and
+        energies per atom and stress as forces over 0.05 A and 100 A^2. ``atoms.info["noise_scale"]`` multiplies those
+        of one structure.
+    isolated_atoms : dict, optional
+        Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
+        precedence, and elements with neither are found by least squares over compositions. Networks do not train on
+        such frames.
+    resample : {None, "bootstrap", "split"}, optional
+        What members train on: the same structures, from other starting weights; structures drawn with replacement; or
+        another four fifths each. Shallow ensembles always bootstrap.
+    validation : float, default=0.1
+        Part of the structures that is held out, whole trajectories (``atoms.info["trajectory"]``) together. With none
+        there is nothing to calibrate by, and error bars take the noise levels for misfit.
+    max_epochs : int, optional
+        By default enough for 4,000 steps, and at least 100.
+    batch_size : int, default=6
+        Structures per step, fewer when they are large.
+    learning_rate : float, default=0.01
+    schedule : {"cosine", "plateau"}, default="cosine"
+        Down to nothing over `max_epochs`; or halved where the held-out part no longer improves.
+    patience : int, optional
+        Epochs without any member's improvement on the held-out part that end the training; by default it runs to its
+        end. What is kept of each member is its best (running average of the) weights either way.
+    checkpoint : path-like, optional
+        File that holds the training after every epoch: the same fit started again goes on from there, to the same bits.
+    random_state : int, RandomState or None
+        Seed of starting weights, batches and what is held out.
+    progress : bool or callable, optional
+        True shows bars; a callable gets ``(stage, done, total)``.
+
+    Attributes
+    ----------
+    elements_ : tuple of int
+        Atomic numbers seen in training.
+    isolated_atoms_ : dict of int to float
+        Isolated-atom energies used, eV.
+    noise_ : dict of str to float
+        Noise level per group, which weighs the labels.
+    misfit_ : dict of str to Misfit
+        Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions, from errors on
+        the held-out part (:mod:`kernpot.gp.misfit`).
+    draw_scale_ : float
+        Factor on deviations from the mean of calibrated draws.
+    summary_ : dict
+        What the fit saw and found.
+
+    Examples
+    --------
+    >>> from kernpot import NNPEnsemble, read_structures  # doctest: +SKIP
+    >>> nnp = NNPEnsemble(random_state=0).fit(read_structures("train.xyz"))  # doctest: +SKIP
+    >>> energy, std = nnp.predict(read_structures("test.xyz"), return_std=True)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        descriptor: SOAP | ACSF | None = None,
+        hidden: Sequence[int] = (32, 32),
+        n_members: int = 8,
+        uncertainty: Literal["ensemble", "shallow", "last_layer"] = "ensemble",
+        activation: Literal["silu", "softplus", "tanh"] = "silu",
+        n_components: int = 96,
+        noise: Mapping[str, Any] | NoiseModel | None = None,
+        isolated_atoms: Mapping[int | str, float] | None = None,
+        resample: Literal["bootstrap", "split"] | None = None,
+        validation: float = 0.1,
+        max_epochs: int | None = None,
+        batch_size: int = 6,
+        learning_rate: float = 0.01,
+        schedule: Literal["cosine", "plateau"] = "cosine",
+        patience: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        progress: bool | Report | None = None,
+    ) -> None:
+        self.descriptor = descriptor
+        self.hidden = hidden
+        self.n_members = n_members
+        self.uncertainty = uncertainty
+        self.activation = activation
+        self.n_components = n_components
+        self.noise = noise
+        self.isolated_atoms = isolated_atoms
+        self.resample = resample
+        self.validation = validation
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.patience = patience
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.progress = progress
+
+    misfit_: dict[str, Misfit]
+
+    # ------------------------------------------------------------------ learning
+
+    def fit(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        forces: Sequence[Any] | None = None,
+        stress: Sequence[Any] | None = None,
+    ) -> Self:
+        """Train on labelled structures.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+            Labels are read from their calculators unless given.
+        energies : array-like of shape (n,), optional
+            Total energies, eV; overrides the structures' own. None entries are missing labels.
+        forces : list of array-like of shape (n_atoms, 3) or None, optional
+            eV/A.
+        stress : list of array-like of shape (6,) or None, optional
+            eV/A^3, ASE sign and Voigt order.
+
+        Raises
+        ------
+        StructureError
+            Before any work, naming the frame, when a structure or label cannot be used.
+        DescriptorError
+            When the descriptor does not fit the structures or is not smooth.
+        KernpotError
+            When a parameter is out of range, or the checkpoint is of another training.
+        """
+        labelled = label_structures(structures, energies, forces, stress)
+        require_any_energy(labelled)
+        warn_unseen(labelled)
+        parameters = self.get_params(deep=False)
+        check_settings(parameters)
+        noise = NoiseModel.from_user(self.noise)
+        noise.require_known(labelled)
+        elements = sorted({int(z) for s in labelled for z in s.atoms.numbers})
+        features = descriptor_for(self.descriptor, elements)
+        require_described(labelled, [features])
+        with reporting(self.progress) as report:
+            trained, told = train(labelled, features, noise, parameters, report)
+        # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
+        networks = next(iter(trained.networks.values()))
+        self.summary_: dict[str, Any] = {
+            "data": describe_data(labelled),
+            "data_hash": data_hash(labelled),
+            "fitted_isolated_atoms": by_least_squares(labelled, self.isolated_atoms),
+            "held_out": len(trained.held),
+            "size": {
+                "networks": networks.n_members,
+                "weights of each": sum(t[0].numel() for n in trained.networks.values() for t in n.tensors),
+            },
+            "training": told,
+            "updates": [],
+        }
+        self._adopt(trained)
+        self._calibrated()
+        return self
+
+    def partial_fit(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        forces: Sequence[Any] | None = None,
+        stress: Sequence[Any] | None = None,
+    ) -> Self:
+        """Learn from more labelled structures.
+
+        With ``uncertainty="last_layer"`` their rows are added to the posterior, exactly and at once. Otherwise the
+        members train on, from where they are, on all structures old and new for a tenth of the epochs of a fit. What was
+        held out stays so, and calibrates anew.
+
+        Parameters
+        ----------
+        structures, energies, forces, stress
+            As of :meth:`fit`.
+
+        Raises
+        ------
+        StructureError
+            Before any work, when a structure or label cannot be used or holds elements that were not in the fit.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self.fit(structures, energies, forces, stress)
+        labelled = label_structures(structures, energies, forces, stress)
+        for s in labelled:
+            require_fitted(s.atoms, self.elements_, s.source)
+        require_described(labelled, [self._trained.features])
+        parameters = self.get_params(deep=False)
+        check_settings(parameters)
+        with reporting(self.progress) as report:
+            trained, _ = train_more(self._trained, labelled, parameters, report)
+        self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
+        self._adopt(trained)
+        self._calibrated()
+        return self
+
+    def update(self, structures: Sequence[Atoms]) -> Self:
+        """Learn from more labelled structures as :meth:`partial_fit` does; an unfitted ensemble is fitted.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+            Labels are read from their calculators.
+        """
+        return self.partial_fit(structures)
+
+    def calibrate(self, held_out: Sequence[Atoms]) -> Self:
+        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.gp.calibration`).
+
+        A fit is calibrated already, by its held-out part; more data of the kind to be predicted make it sharper. Means
+        and epistemic standard deviations stay.
+
+        Parameters
+        ----------
+        held_out : list of ase.Atoms
+            Labelled structures, at least five, none of them seen in the fit.
+
+        Raises
+        ------
+        StructureError
+            When a structure or label cannot be used or was in the fit, or there are too few.
+        """
+        check_is_fitted(self)
+        labelled = label_structures(held_out)
+        self._frames([s.atoms for s in labelled])
+        self.misfit_, found = rescale(self._spread, labelled, self.misfit_, self._trained.labelled)
+        self.summary_["updates"].append({"calibration": found, "data_hash": data_hash(labelled)})
+        self._condition()
+        return self
+
+    # ------------------------------------------------------------------ answering
+
+    def predict(
+        self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Total energies.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        return_std : bool
+            Also return standard deviations, the misfit of labels included.
+
+        Returns
+        -------
+        energies : ndarray of shape (n,), eV
+        std : ndarray of shape (n,), eV
+            Only with ``return_std``.
+        """
+        frames = self._frames(structures)
+        if not return_std:
+            return np.array([self._spread.mean(a).energy for a in frames])
+        found = [self._spread(a).energy for a in frames]
+        return np.array([float(e.mean) for e in found]), np.array([float(e.std) for e in found])
+
+    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+        """Distributions of energy, atomic energies, forces and stress.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        covariance : bool
+            Also the joint covariance of energy, forces and stress of each structure.
+        """
+        return [self._spread(a, covariance) for a in self._frames(structures)]
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Mean energy, atomic energies, forces and stress of one structure, without error bars.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
+        """
+        check_is_fitted(self)
+        require_fitted(atoms, self.elements_, "structure")
+        return self._spread.mean(atoms, pairs)
+
+    def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
+        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.nnp.spread`).
+
+        At least 1 meV, so that the derivatives stay finite where members agree.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
+        """
+        check_is_fitted(self)
+        require_fitted(atoms, self.elements_, "structure")
+        return self._spread.energy_std(atoms, self.draw_scale_, pairs)
+
+    def screen(self) -> None:
+        """No cheap bound on force stds: the stds themselves cost few means."""
+        check_is_fitted(self)
+
+    def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
+        """``k`` structures to label: those that would teach most together, and some at random.
+
+        The greedy D-optimal batch for the last hidden layer of the first member; labels are not looked at
+        (:mod:`kernpot.nnp.selection`). Before any fit the networks are those that training would start from.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+            To choose from.
+        k : int
+        random_part : float, default=0.5
+            Part of the choices that is drawn at random.
+        """
+        return select(self, structures, k, random_part)
+
+    def left_out(self) -> list[LeftOut]:
+        """Force errors on the structures that no member has trained on, and their standard deviations.
+
+        Raises
+        ------
+        KernpotError
+            When no structure was held out.
+        """
+        check_is_fitted(self)
+        held = self._trained.held_out
+        if not held:
+            raise KernpotError(
+                "no structure was held out of this fit: there were too few, or validation=0; give labelled structures "
+                "that the fit has not seen."
+            )
+        return held_out_forces(self._spread, held, self.misfit_["forces"])
+
+    def sample_potentials(
+        self,
+        n: int,
+        random_state: int | np.random.RandomState | None = None,
+        posterior: Literal["calibrated", "bayes", "members"] = "calibrated",
+    ) -> Draws:
+        """Potentials that scatter as the ensemble does, each with an ASE calculator.
+
+        They are random combinations of the members, with their mean and covariance, or draws from the posterior over
+        the last layer; coherent across energies, forces, stress and structures either way.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        random_state : int, RandomState or None
+            Seed; the first draws of many are those of few.
+        posterior : {"calibrated", "bayes", "members"}
+            Deviations scaled to reproduce errors on structures held out (``draw_scale_``); as they are; or the first
+            `n` members themselves.
+
+        Raises
+        ------
+        KernpotError
+            When an argument is out of range.
+        """
+        check_is_fitted(self)
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
+        if posterior not in ("calibrated", "bayes", "members"):
+            raise KernpotError(f"posterior must be 'calibrated', 'bayes' or 'members', got {posterior!r}.")
+        mean = PotentialDraw(self._source.average, self.elements_, self.cutoff)
+        if posterior == "members":
+            there = len(self._source.members) if isinstance(self._source, Committee) else 0
+            if not isinstance(self._source, Committee) or n > there:
+                raise KernpotError(
+                    f"posterior='members': expected n of at most {there}, the members there are, got {n}; "
+                    "posterior='bayes' draws any number with their covariance."
+                )
+            return Draws(self._source.members.chosen(slice(0, int(n))), mean, ("parameter",), posterior)
+        # A seed for every draw: the first ten of a hundred are those of ten.
+        seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        scale = self.draw_scale_ if posterior == "calibrated" else 1.0
+        return Draws(self._source.draws(generators, scale), mean, ("parameter",), posterior)
+
+    def score(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        sample_weight: Sequence[float] | NDArray[np.float64] | None = None,
+    ) -> float:
+        """R^2 of energies per atom, as scikit-learn's regressors score."""
+        labelled = label_structures(structures, energies)
+        require_any_energy(labelled)
+        kept = [s for s in labelled if s.energy is not None]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[[s.energy is not None for s in labelled]]
+        sizes = np.array([len(s.atoms) for s in kept])
+        found = np.asarray(self.predict([s.atoms for s in kept]))
+        return float(r2_score([s.energy for s in kept] / sizes, found / sizes, sample_weight=weights))
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff of the descriptor, Angstrom."""
+        check_is_fitted(self)
+        return self._trained.features.cutoff
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
+        from kernpot.calculator import KernpotCalculator
+
+        check_is_fitted(self)
+        return KernpotCalculator(self, skin=skin)
+
+    # ------------------------------------------------------------------ the model file
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file: safetensors with a JSON header, nothing executable."""
+        check_is_fitted(self)
+        model_file.save(self, path)
+
+    @classmethod
+    def from_file_contents(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
+        """Rebuild a fitted ensemble from a model file's header and tensors (see :func:`kernpot.load`)."""
+        estimator = cls()
+        model_file.restore(estimator, header, tensors)
+        return estimator
+
+    # ------------------------------------------------------------------ parts
+
+    def _adopt(self, trained: Trained) -> None:
+        self._trained, self._source = trained, trained.source()
+        self.elements_ = tuple(sorted(trained.networks))
+        self.isolated_atoms_, self.noise_ = trained.isolated, trained.levels
+
+    def _calibrated(self) -> None:
+        """Misfit from the held-out structures."""
+        spread = Spread(
+            self._source, Answers({kind: Misfit(0.0) for kind in ("energy", "forces", "stress")}), self.cutoff
+        )
+        kinds = {kind_of(group): level for group, level in self.noise_.items()}
+        self.misfit_ = held_out_misfit(spread, self._trained.held_out, kinds)
+        self._condition()
+
+    def _condition(self) -> None:
+        self._spread = Spread(self._source, Answers(self.misfit_), self.cutoff)
+        self.draw_scale_ = draw_scale(self.misfit_, {kind_of(group) for group in self.noise_})
+
+    def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
+        check_is_fitted(self)
+        frames = [structures] if isinstance(structures, Atoms) else list(structures)
+        for index, atoms in enumerate(frames):
+            source = source_of(atoms, index)
+            check_atoms(atoms, source)
+            require_fitted(atoms, self.elements_, source)
+        return frames
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_trained")

@@ -1,0 +1,254 @@
+"""From labelled structures to trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from kernpot.descriptors import Features
+from kernpot.descriptors.serial import descriptor_to_dict
+from kernpot.gp.posterior import Posterior
+from kernpot.gp.summary import data_hash
+from kernpot.nnp.checkpoint import Checkpoint
+from kernpot.nnp.committee import Committee
+from kernpot.nnp.derivatives import describe
+from kernpot.nnp.inputs import Inputs, fit_inputs
+from kernpot.nnp.last_layer import Factors, HiddenRows, LastLayer, compress, learn
+from kernpot.nnp.members import in_ev, potentials_of
+from kernpot.nnp.networks import Networks, random_networks
+from kernpot.nnp.splits import held_out, member_weights
+from kernpot.nnp.targets import Scales, scales_of, targets_of
+from kernpot.nnp.training import Settings, Trainer
+from kernpot.progress import Report
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.noise import NoiseModel
+from kernpot.structures.reference import is_isolated_atom, isolated_atom_energies
+
+# Epochs where none are given: enough for so many steps, and no fewer than so many.
+_STEPS, _FEWEST_EPOCHS = 4000, 100
+# More labels are learnt with this part of the epochs, and at least so many steps, at this part of the learning rate.
+_UPDATE_EPOCHS, _UPDATE_STEPS, _UPDATE_RATE = 0.1, 300, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Networks with everything that predictions and further training need.
+
+    Attributes
+    ----------
+    features : Features
+    inputs : dict of int to Inputs
+        By atomic number.
+    networks : dict of int to Networks
+        Energies in eV.
+    scales : Scales
+    isolated : dict of int to float
+        Isolated-atom energies, eV.
+    noise : NoiseModel
+    labelled : list of LabelledStructure
+        All structures learnt from.
+    held : ndarray of int64
+        Those among them that no member trains on.
+    factors : dict of str to LabelFactor, optional
+        Rows of the last layer, for ``uncertainty="last_layer"``.
+    levels : dict of str to float
+        Noise per group; of largest evidence for ``"last_layer"``.
+    amplitude : float
+        ``delta`` of the last layer, eV.
+    """
+
+    features: Features
+    inputs: dict[int, Inputs]
+    networks: dict[int, Networks]
+    scales: Scales
+    isolated: dict[int, float]
+    noise: NoiseModel
+    labelled: list[LabelledStructure]
+    held: NDArray[np.int64]
+    factors: Factors | None
+    levels: dict[str, float]
+    amplitude: float
+
+    @property
+    def zero(self) -> dict[int, float]:
+        """Energy of an atom that the networks' energies are added to, eV."""
+        return {z: e + self.scales.offsets.get(z, 0.0) for z, e in self.isolated.items()}
+
+    @property
+    def held_out(self) -> list[LabelledStructure]:
+        """Structures that no member trains on."""
+        return [self.labelled[k] for k in self.held]
+
+    def source(self) -> Committee | LastLayer:
+        """What predicts."""
+        if self.factors is None:
+            return Committee(self.features, self.inputs, self.networks, self.zero)
+        block = torch.zeros(next(iter(self.factors.values())).n_inducing, dtype=torch.int64)
+        amplitude = torch.tensor([self.amplitude], dtype=torch.float64)
+        posterior = Posterior(self.factors, block, self.levels, amplitude)
+        return LastLayer(self.features, self.inputs, self.networks, self.zero, posterior)
+
+
+def train(
+    labelled: list[LabelledStructure],
+    features: Features,
+    noise: NoiseModel,
+    parameters: Mapping[str, Any],
+    report: Report | None,
+) -> tuple[Trained, dict[str, Any]]:
+    """Train from nothing; also what there is to tell of how it went."""
+    elements = tuple(sorted({int(z) for s in labelled for z in s.atoms.numbers}))
+    isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
+    rng = check_random_state(parameters["random_state"])
+    held = held_out(labelled, parameters["validation"], rng)
+    shared = parameters["uncertainty"] == "shallow"
+    n_members = 1 if parameters["uncertainty"] == "last_layer" else int(parameters["n_members"])
+    seeds = rng.randint(2**31 - 1, size=n_members + 1)
+    usable = [k for k, s in enumerate(labelled) if not is_isolated_atom(s)] or list(range(len(labelled)))
+    learning = np.setdiff1d(usable, held)
+    weights = np.zeros((n_members, len(labelled)))
+    resample = parameters["resample"] or ("bootstrap" if shared else None)
+    weights[:, learning] = member_weights(len(learning), n_members, resample, rng)
+    inputs = _inputs(labelled, learning, features, elements, int(parameters["n_components"]))
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[:-1]]
+    networks = {
+        z: random_networks(
+            inputs[z].projection.shape[1], parameters["hidden"], n_members, shared, parameters["activation"], generators
+        )
+        for z in elements
+    }
+    scales = scales_of([labelled[k] for k in usable], noise, isolated, elements)
+    start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, None, scales.levels, 1.0)
+    identity = _identity(labelled, features, parameters, seeds)
+    n_epochs = _epochs(parameters, len(learning))
+    trained, told = _trained(start, weights, parameters, n_epochs, 1.0, int(seeds[-1]), identity, report)
+    if parameters["uncertainty"] == "last_layer":
+        trained = _with_last_layer(trained, learning, report)
+    return trained, told
+
+
+def train_more(
+    trained: Trained, new: Sequence[LabelledStructure], parameters: Mapping[str, Any], report: Report | None
+) -> tuple[Trained, dict[str, Any]]:
+    """Learn more labels: exactly, by rows of the last layer; otherwise from where the members are, with the old ones."""
+    labelled = [*trained.labelled, *new]
+    levels = scales_of(labelled, trained.noise, trained.isolated, tuple(trained.scales.offsets)).levels
+    levels = levels | trained.levels
+    if trained.factors is not None:
+        network = potentials_of(trained.features, trained.inputs, trained.networks, trained.zero)
+        rows = HiddenRows(trained.features, trained.inputs, trained.networks)
+        factors = dict(trained.factors)
+        for group, factor in compress(new, rows, network, trained.noise, report).items():
+            if group in factors:
+                # A copy: nothing is touched when anything fails.
+                factors[group] = type(factor).from_tensors(factors[group].as_tensors())
+                factors[group].merge(factor)
+            else:
+                factors[group] = factor
+        return replace(trained, labelled=labelled, factors=factors, levels=levels), {}
+    scales = replace(trained.scales, levels=levels)
+    before = replace(trained, labelled=labelled, scales=scales, levels=levels)
+    n_members = next(iter(trained.networks.values())).n_members
+    usable = [k for k, s in enumerate(labelled) if not is_isolated_atom(s)]
+    weights = np.zeros((n_members, len(labelled)))
+    learning = np.setdiff1d(usable, trained.held)
+    weights[:, learning] = 1.0
+    steps = -(-len(learning) // int(parameters["batch_size"]))
+    n_epochs = max(round(_UPDATE_EPOCHS * _epochs(parameters, len(learning))), -(-_UPDATE_STEPS // steps))
+    return _trained(before, weights, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report)
+
+
+def _epochs(parameters: Mapping[str, Any], n_structures: int) -> int:
+    """Epochs of a fit."""
+    steps = -(-n_structures // int(parameters["batch_size"]))
+    return int(parameters["max_epochs"] or max(_FEWEST_EPOCHS, -(-_STEPS // steps)))
+
+
+def _trained(
+    start: Trained,
+    weights: NDArray[np.float64],
+    parameters: Mapping[str, Any],
+    n_epochs: int,
+    rate: float,
+    seed: int,
+    identity: Mapping[str, Any] | None,
+    report: Report | None,
+) -> tuple[Trained, dict[str, Any]]:
+    unit = start.scales.unit
+    data = describe([s.atoms for s in start.labelled], start.features, start.inputs, report)
+    targets = targets_of(start.labelled, start.noise, start.scales, start.isolated)
+    # Weights come in as they are trained: energies in units of the scale.
+    networks = start.networks if identity is not None else {z: in_ev(n, 1.0 / unit) for z, n in start.networks.items()}
+    settings = Settings(
+        n_epochs,
+        int(parameters["batch_size"]),
+        rate * float(parameters["learning_rate"]),
+        parameters["schedule"],
+        int(parameters["patience"] or n_epochs),
+        seed,
+    )
+    # An update has nothing to stop by: what is held out from it does not hold what is new.
+    held = start.held if identity is not None else np.empty(0, dtype=np.int64)
+    trainer = Trainer(networks, data, targets, weights, held, settings)
+    checkpoint = Checkpoint(parameters["checkpoint"] if identity is not None else None, identity or {})
+    checkpoint.restore(trainer)
+    while not trainer.done:
+        trainer.epoch()
+        checkpoint.write(trainer)
+        if report is not None:
+            report("training", trainer.progress.epoch, n_epochs)
+    if report is not None:
+        report("training", n_epochs, n_epochs)
+    at = trainer.progress
+    found = {z: in_ev(n, unit) for z, n in trainer.networks().items()}
+    told = {
+        "epochs": at.epoch,
+        "best_epochs": at.best_epoch.tolist(),
+        "steps": trainer.optimiser.steps,
+        "learning_curve": [[float(f"{x:.4g}") if np.isfinite(x) else None for x in pair] for pair in at.history],
+    }
+    return replace(start, networks=found), told
+
+
+def _with_last_layer(trained: Trained, learning: NDArray[np.int64], report: Report | None) -> Trained:
+    network = potentials_of(trained.features, trained.inputs, trained.networks, trained.zero)
+    rows = HiddenRows(trained.features, trained.inputs, trained.networks)
+    factors = compress([trained.labelled[k] for k in learning], rows, network, trained.noise, report)
+    levels, amplitude = learn(factors, trained.levels, set(trained.noise.fixed), trained.scales.unit)
+    return replace(trained, factors=factors, levels=trained.levels | levels, amplitude=amplitude)
+
+
+def _inputs(
+    labelled: Sequence[LabelledStructure],
+    learning: NDArray[np.int64],
+    features: Features,
+    elements: Sequence[int],
+    n_components: int,
+) -> dict[int, Inputs]:
+    """Inputs of every element from its training environments."""
+    found: dict[int, list[torch.Tensor]] = {z: [] for z in elements}
+    for k in learning:
+        x = torch.from_numpy(features(labelled[k].atoms))
+        for z in np.unique(labelled[k].atoms.numbers):
+            found[int(z)].append(x[torch.from_numpy(labelled[k].atoms.numbers == z)])
+    # An element that occurs as an isolated atom only.
+    alone = {int(z): s for s in labelled for z in s.atoms.numbers if is_isolated_atom(s)}
+    for z in elements:
+        found[z] = found[z] or [torch.from_numpy(features(alone[z].atoms))]
+    return {z: fit_inputs(x, n_components) for z, x in found.items()}
+
+
+def _identity(
+    labelled: Sequence[LabelledStructure], features: Features, parameters: Mapping[str, Any], seeds: NDArray[np.int64]
+) -> dict[str, Any]:
+    """What decides the result of a training."""
+    apart = {"progress", "checkpoint", "random_state", "descriptor"}
+    told = {name: repr(value) for name, value in parameters.items() if name not in apart}
+    labels = {"data": data_hash(labelled), "noise_scale": [s.noise_scale for s in labelled]}
+    return told | labels | {"descriptor": descriptor_to_dict(features.descriptor), "seeds": seeds.tolist()}

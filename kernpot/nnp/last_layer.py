@@ -1,0 +1,160 @@
+"""Bayesian linear regression on the last hidden layer: the posterior of the Gaussian process, with other features.
+
+The energy of an atom is linear in its network's last hidden layer ``h``, so labels are linear functionals of the head's
+weights, with rows ``sum_i h(x_i)``, ``-d/dr sum_i h(x_i)`` and so on. A prior ``N(0, delta^2)`` on each weight's
+deviation from what training found, the labels' noise and these rows give a posterior in the square-root form of
+:mod:`kernpot.gp.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.gp.evidence`). Its covariance is
+the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018 (2024),
+and more labels are learnt exactly, by adding rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from kernpot.descriptors import Features
+from kernpot.gp.factor import LabelFactor
+from kernpot.gp.mean import Potentials
+from kernpot.gp.posterior import Posterior
+from kernpot.gp.search import search_hyperparameters
+from kernpot.nnp.inputs import Inputs
+from kernpot.nnp.members import hidden_potentials, potentials_of
+from kernpot.nnp.networks import Networks
+from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.progress import Report
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.neighbours import Pairs
+from kernpot.structures.noise import NoiseModel
+
+Factors = dict[str, LabelFactor]
+
+
+class HiddenRows:
+    """Rows of a structure's labels against the heads of all elements.
+
+    Parameters
+    ----------
+    features : Features
+    inputs : mapping of int to Inputs
+    networks : mapping of int to Networks
+        A single member.
+    """
+
+    def __init__(self, features: Features, inputs: Mapping[int, Inputs], networks: Mapping[int, Networks]) -> None:
+        self._hidden = hidden_potentials(features, inputs, networks)
+        self.n = sum(len(h) for h in self._hidden)
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """What every hidden feature would contribute with a weight of one."""
+        found = [h(atoms, pairs) for h in self._hidden]
+        stress = [f.stress for f in found if f.stress is not None]
+        return DrawPredictions(
+            np.concatenate([f.energies for f in found]),
+            np.concatenate([f.atomic_energies for f in found]),
+            np.concatenate([f.forces for f in found]),
+            np.concatenate(stress) if stress else None,
+        )
+
+
+def compress(
+    labelled: Sequence[LabelledStructure],
+    rows: HiddenRows,
+    network: Potentials,
+    noise: NoiseModel,
+    report: Report | None,
+) -> Factors:
+    """Rows of all labels in square-root form, and what the network has left of the labels as their targets.
+
+    Rows are divided by the structures' own ``noise_scale``; those of energies are per atom.
+    """
+    factors: Factors = {}
+    for done, s in enumerate(labelled, 1):
+        found, mean = rows(s.atoms), network(s.atoms)[0]
+        for kind in s.kinds:
+            n = len(s.atoms) if kind == "energy" else 1
+            part = {"energy": found.energies[:, None], "forces": found.forces, "stress": found.stress}[kind]
+            predicted = getattr(mean, kind)
+            if part is None or predicted is None:
+                continue
+            scale = n * s.noise_scale[kind]
+            left = torch.from_numpy(np.ravel(getattr(s, kind) - predicted) / scale)
+            b = torch.from_numpy(part.reshape(len(part), -1).T / scale)
+            group = noise.group(s, kind)
+            factors.setdefault(group, LabelFactor.empty(rows.n, 1)).add(b, left, b.square().sum(1, keepdim=True))
+        if report is not None:
+            report("last layer", done, len(labelled))
+    return factors
+
+
+def learn(
+    factors: Factors, noise: Mapping[str, float], fixed: set[str], amplitude: float
+) -> tuple[dict[str, float], float]:
+    """Noise and ``delta`` (eV) of largest evidence, from where they start."""
+    block = torch.zeros(next(iter(factors.values())).n_inducing, dtype=torch.int64)
+    start = torch.tensor([amplitude], dtype=torch.float64)
+    levels = {group: noise[group] for group in factors}
+    found, _ = search_hyperparameters(factors, block, levels, fixed, start, torch.zeros(1, dtype=torch.bool))
+    return found.noise, float(found.amplitudes[0])
+
+
+class LastLayer:
+    """The network with the posterior mean of its heads, and deviations along the axes of the posterior.
+
+    Parameters
+    ----------
+    features : Features
+    inputs : mapping of int to Inputs
+    networks : mapping of int to Networks
+        A single member, as trained; energies in eV.
+    zero : mapping of int to float
+    posterior : Posterior
+        Over the heads' deviations from training, in units of ``delta``.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        inputs: Mapping[int, Inputs],
+        networks: Mapping[int, Networks],
+        zero: Mapping[int, float],
+        posterior: Posterior,
+    ) -> None:
+        self._features, self._inputs, self._networks, self._zero = features, inputs, networks, zero
+        self._rows, self._posterior = HiddenRows(features, inputs, networks), posterior
+        self.average = self._with_heads(posterior.whitened_weights[None])
+
+    def _with_heads(self, whitened: Tensor) -> Potentials:
+        """Potentials (K) whose heads deviate by whitened weights (K, M) from those of the training."""
+        weights, at, changed = whitened * self._posterior.scale, 0, {}
+        for z, net in self._networks.items():
+            width = net.head.shape[1]
+            own = weights[:, at : at + width + 1]
+            head, offset = net.head + own[:, :width, None], net.offset + own[:, width:, None]
+            changed[z], at = replace(net, head=head, offset=offset), at + width + 1
+        return potentials_of(self._features, self._inputs, changed, self._zero)
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Energy, forces and stress of the posterior mean."""
+        return self.average(atoms, pairs)[0]
+
+    def deviations(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, DrawPredictions]:
+        """The mean, and ``R^-T b`` of every label's row ``b``."""
+        rows = self._rows(atoms, pairs)
+
+        def along(a: np.ndarray) -> np.ndarray:
+            b = torch.from_numpy(a.reshape(len(a), -1)).T * self._posterior.scale
+            return self._posterior.half(b).numpy().reshape(a.shape)
+
+        stress = None if rows.stress is None else along(rows.stress)
+        energies, atomic, forces = (along(a) for a in (rows.energies, rows.atomic_energies, rows.forces))
+        return self.mean(atoms, pairs), DrawPredictions(energies, atomic, forces, stress)
+
+    def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
+        """Draws from the posterior, their deviations scaled."""
+        return self._with_heads(torch.cat([self._posterior.sample(1, g, scale) for g in generators]))

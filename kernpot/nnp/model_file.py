@@ -1,0 +1,196 @@
+"""A fitted ensemble as header and tensors, and back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kernpot.descriptors import features_of
+from kernpot.descriptors.serial import descriptor_from_dict, descriptor_to_dict
+from kernpot.gp.factor import LabelFactor
+from kernpot.gp.file_parts import UNITS, misfit_data, misfit_from, number, reading, require, tensor_of
+from kernpot.gp.training_data import pack, unpack
+from kernpot.nnp.fitting import Trained
+from kernpot.nnp.inputs import Inputs
+from kernpot.nnp.networks import Networks, check_activation
+from kernpot.nnp.setup import check_settings
+from kernpot.nnp.targets import Scales
+from kernpot.storage import write_model
+from kernpot.structures.labels import LABEL_KINDS
+from kernpot.structures.noise import NoiseModel
+
+if TYPE_CHECKING:
+    from kernpot.nnp.estimator import NNPEnsemble
+
+_PARAMETERS = {
+    "hidden", "n_members", "uncertainty", "activation", "n_components", "resample", "validation", "max_epochs",
+    "batch_size", "learning_rate", "schedule", "patience", "random_state",
+}  # fmt: skip
+
+
+def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator."""
+    trained = estimator._trained
+    tensors: dict[str, NDArray[Any]] = {}
+    for z, net in trained.networks.items():
+        tensors[f"inputs.{z}.mean"] = trained.inputs[z].mean.numpy()
+        tensors[f"inputs.{z}.projection"] = trained.inputs[z].projection.numpy()
+        for k, tensor in enumerate(net.tensors):
+            tensors[f"network.{z}.{k}"] = tensor.numpy()
+    groups = list(trained.factors or ())
+    for g, group in enumerate(groups):
+        for name, tensor in (trained.factors or {})[group].as_tensors().items():
+            tensors[f"factor.{g}.{name}"] = tensor.numpy()
+    training, arrays = pack(trained.labelled)
+    first = next(iter(trained.networks.values()))
+    parameters = {name: getattr(estimator, name) for name in _PARAMETERS}
+    seed = parameters["random_state"]
+    descriptor = descriptor_to_dict(trained.features.descriptor)
+    header = {
+        "kind": "NNPEnsemble",
+        "units": UNITS,
+        "elements": list(estimator.elements_),
+        "isolated_atoms": {str(z): e for z, e in trained.isolated.items()},
+        "descriptors": [descriptor],
+        "noise": dict(trained.levels),
+        "misfit": {kind: misfit_data(misfit) for kind, misfit in estimator.misfit_.items()},
+        "noise_model": asdict(trained.noise),
+        "parameters": parameters
+        | {
+            "hidden": [int(width) for width in estimator.hidden],
+            "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
+        },
+        "as_given": {
+            "default_descriptor": estimator.descriptor is None,
+            "noise": None if estimator.noise is None else asdict(NoiseModel.from_user(estimator.noise)),
+            "isolated_atoms": None
+            if estimator.isolated_atoms is None
+            else {str(z): float(e) for z, e in estimator.isolated_atoms.items()},
+        },
+        "scales": {
+            "unit": trained.scales.unit,
+            "offsets": {str(z): e for z, e in trained.scales.offsets.items()},
+            "levels": trained.scales.levels,
+        },
+        "held_out": trained.held.tolist(),
+        "groups": groups,
+        "amplitude": trained.amplitude,
+        "summary": estimator.summary_,
+        "training": training,
+        "sections": {
+            "Networks": {
+                "Members": str(first.n_members),
+                "Inputs": ", ".join(str(i.projection.shape[1]) for i in trained.inputs.values()),
+                "Hidden layers": ", ".join(map(str, estimator.hidden)),
+                "Activation": first.activation,
+                "Uncertainty": estimator.uncertainty,
+                "Held out": f"{len(trained.held)} structures",
+            }
+        },
+    }
+    write_model(path, header, tensors | arrays)
+
+
+def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
+    """Fill an estimator from a file's contents.
+
+    Raises
+    ------
+    ModelFileError
+        When a part is missing, is of another type, or does not fit the others.
+    """
+    with reading("descriptors"):
+        (data,) = header["descriptors"]
+        descriptor = descriptor_from_dict(data)
+        features = features_of(descriptor)
+    with reading("elements"):
+        elements = tuple(int(z) for z in header["elements"])
+        require(bool(elements) and set(elements) <= set(features.species), "they are not the descriptor's")
+    with reading("isolated_atoms"):
+        isolated = {int(z): number(e) for z, e in header["isolated_atoms"].items()}
+        require(set(elements) <= set(isolated), "an element has no energy")
+    with reading("parameters"):
+        parameters = dict(header["parameters"])
+        require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
+        given = header["as_given"]
+        noise, atoms = given["noise"], given["isolated_atoms"]
+        estimator.set_params(
+            descriptor=None if given["default_descriptor"] else descriptor,
+            noise=None if noise is None else NoiseModel(**noise),
+            isolated_atoms=None
+            if atoms is None
+            else {int(z) if z.isdigit() else z: number(e) for z, e in atoms.items()},
+            **(parameters | {"hidden": tuple(parameters["hidden"])}),
+        )
+        check_settings(estimator.get_params(deep=False))
+        check_activation(parameters["activation"])
+    with reading("networks"):
+        inputs = {z: _inputs(z, tensors, features.n_features) for z in elements}
+        networks = {z: _networks(z, tensors, inputs[z], estimator) for z in elements}
+        require(len({n.n_members for n in networks.values()}) == 1, "elements differ in the number of members")
+    with reading("scales"):
+        scales = header["scales"]
+        scales = Scales(
+            number(scales["unit"]),
+            {int(z): number(e) for z, e in scales["offsets"].items()},
+            {str(group): number(level) for group, level in scales["levels"].items()},
+        )
+        require(scales.unit > 0 and set(scales.offsets) == set(elements), "they are not those of the elements")
+    with reading("noise"):
+        levels = {str(group): number(level) for group, level in header["noise"].items()}
+        require(all(level > 0 for level in levels.values()), "a level is not positive")
+        amplitude = number(header["amplitude"])
+        noise_model = NoiseModel(**header["noise_model"])
+    with reading("factors"):
+        size = sum(n.head.shape[1] + 1 for n in networks.values())
+        groups = [str(group) for group in header["groups"]]
+        require(set(groups) <= set(levels), f"expected a level for each of {groups}")
+        require(bool(groups) == (estimator.uncertainty == "last_layer"), "rows belong to uncertainty='last_layer'")
+        factors = {group: _factor(f"factor.{g}", tensors, size) for g, group in enumerate(groups)} or None
+    with reading("misfit"):
+        require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
+        estimator.misfit_ = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
+    with reading("training"):
+        labelled = unpack(header["training"], tensors)
+        held = np.array(header["held_out"], dtype=np.int64)
+        require(bool(np.isin(held, np.arange(len(labelled))).all()), "held-out structures are not among them")
+    with reading("summary"):
+        estimator.summary_ = dict(header["summary"])
+    estimator._adopt(
+        Trained(features, inputs, networks, scales, isolated, noise_model, labelled, held, factors, levels, amplitude)
+    )
+    estimator._condition()
+
+
+def _inputs(z: int, tensors: dict[str, NDArray[Any]], n_features: int) -> Inputs:
+    mean = tensor_of(tensors, f"inputs.{z}.mean", (n_features,))
+    return Inputs(mean, tensor_of(tensors, f"inputs.{z}.projection", (n_features, -1)))
+
+
+def _networks(z: int, tensors: dict[str, NDArray[Any]], inputs: Inputs, estimator: NNPEnsemble) -> Networks:
+    sizes = [inputs.projection.shape[1], *estimator.hidden]
+    n_members = 1 if estimator.uncertainty == "last_layer" else int(estimator.n_members)
+    n_bodies = 1 if estimator.uncertainty == "shallow" else n_members
+    n = len(sizes) - 1
+    weights = [tensor_of(tensors, f"network.{z}.{k}", (n_bodies, sizes[k], sizes[k + 1])) for k in range(n)]
+    biases = [tensor_of(tensors, f"network.{z}.{n + k}", (n_bodies, 1, sizes[k + 1])) for k in range(n)]
+    head = tensor_of(tensors, f"network.{z}.{2 * n}", (n_members, sizes[-1], 1))
+    offset = tensor_of(tensors, f"network.{z}.{2 * n + 1}", (n_members, 1, 1))
+    return Networks(weights, biases, head, offset, estimator.activation)
+
+
+def _factor(name: str, tensors: dict[str, NDArray[Any]], size: int) -> LabelFactor:
+    shapes: dict[str, tuple[int, ...]] = {
+        "triangle": (size, size),
+        "projected": (size,),
+        "residual": (),
+        "prior": (1,),
+    }
+    parts = {part: tensor_of(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
+    parts["n_rows"] = torch.from_numpy(np.array(tensors[f"{name}.n_rows"]))
+    return LabelFactor.from_tensors(parts)

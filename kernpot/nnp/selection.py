@@ -1,0 +1,105 @@
+"""Which structures to label: the D-optimal choice of the Gaussian process, for the last hidden layer of a network.
+
+A network's labels are linear in its head, with the rows of :mod:`kernpot.nnp.last_layer`; these take the place of kernel
+rows in :mod:`kernpot.gp.selection`. Of an ensemble the first member chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from kernpot.descriptors import Features
+from kernpot.gp.candidates import EXPECTED_NOISE
+from kernpot.gp.factor import triangle_of
+from kernpot.gp.hyperparameters import kind_of
+from kernpot.gp.selection import Selection, choose, distinct_candidates
+from kernpot.gp.setup import require_described, require_fitted
+from kernpot.nnp.inputs import Inputs, fit_inputs
+from kernpot.nnp.last_layer import HiddenRows
+from kernpot.nnp.networks import Networks, random_networks
+from kernpot.nnp.setup import check_settings, descriptor_for
+from kernpot.progress import reporting
+from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+
+if TYPE_CHECKING:
+    from kernpot.nnp.estimator import NNPEnsemble
+
+
+def select(estimator: NNPEnsemble, structures: Sequence[Atoms], k: int, random_part: float) -> Selection:
+    """Structures that would teach most; see :meth:`kernpot.nnp.estimator.NNPEnsemble.select`."""
+    trained = getattr(estimator, "_trained", None)
+    candidates = distinct_candidates(structures, () if trained is None else trained.labelled, k, random_part)
+    rng = check_random_state(estimator.random_state)
+    if trained is None:
+        parameters = estimator.get_params(deep=False)
+        check_settings(parameters)
+        features, inputs, networks = _untrained(list(candidates.values()), parameters, rng)
+        levels, amplitude, known = dict(EXPECTED_NOISE), 1.0, list[LabelledStructure]()
+    else:
+        for s in candidates.values():
+            require_fitted(s.atoms, estimator.elements_, s.source)
+        require_described(list(candidates.values()), [trained.features])
+        features, inputs = trained.features, trained.inputs
+        networks = {z: first_member(net) for z, net in trained.networks.items()}
+        levels = {kind_of(group): level for group, level in trained.levels.items()}
+        amplitude, known = trained.amplitude, trained.labelled
+    rows = _Rows(HiddenRows(features, inputs, networks), levels, amplitude)
+    root = torch.eye(rows.n, dtype=torch.float64)
+    with reporting(estimator.progress) as report:
+        for done, s in enumerate(known, 1):
+            root = triangle_of(torch.cat([root, rows(s)]))
+            if report is not None:
+                report("known structures", done, len(known))
+        return choose(candidates, root, rows, k, random_part, rng, report)
+
+
+class _Rows:
+    """Rows of the labels that a structure would have, each divided by its noise level."""
+
+    def __init__(self, hidden: HiddenRows, levels: dict[str, float], amplitude: float) -> None:
+        self._hidden, self._levels, self._amplitude, self.n = hidden, levels, amplitude, hidden.n
+
+    def __call__(self, candidate: LabelledStructure) -> Tensor:
+        found = self._hidden(candidate.atoms)
+        parts: dict[str, Any] = {
+            "energy": found.energies[:, None] / len(candidate.atoms),
+            "forces": found.forces,
+            "stress": found.stress,
+        }
+        rows = [
+            torch.from_numpy(parts[kind].reshape(self.n, -1).T / self._levels[kind])
+            for kind in LABEL_KINDS
+            if kind in self._levels and parts[kind] is not None
+        ]
+        together = self._amplitude * torch.cat(rows)
+        return together if len(together) <= self.n else triangle_of(together)
+
+
+def first_member(networks: Networks) -> Networks:
+    """The first of the members, as an ensemble of one."""
+    return networks.like([t[:1] for t in networks.tensors])
+
+
+def _untrained(
+    candidates: Sequence[LabelledStructure], parameters: dict[str, Any], rng: np.random.RandomState
+) -> tuple[Features, dict[int, Inputs], dict[int, Networks]]:
+    """Networks that training would start from, were the candidates its structures."""
+    elements = sorted({int(z) for s in candidates for z in s.atoms.numbers})
+    features = descriptor_for(parameters["descriptor"], elements)
+    require_described(candidates, [features])
+    described = [torch.from_numpy(features(s.atoms)) for s in candidates]
+    inputs, networks = {}, {}
+    generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+    for z in elements:
+        own = [x[torch.from_numpy(s.atoms.numbers == z)] for x, s in zip(described, candidates, strict=True)]
+        inputs[z] = fit_inputs([x for x in own if len(x)], int(parameters["n_components"]))
+        n = inputs[z].projection.shape[1]
+        networks[z] = random_networks(n, parameters["hidden"], 1, False, parameters["activation"], [generator])
+    return features, inputs, networks

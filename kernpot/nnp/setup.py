@@ -1,0 +1,74 @@
+"""Before any work starts: parameters of the ensemble checked, a descriptor that suits the structures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernpot.descriptors import Features, default_descriptor, features_of
+from kernpot.errors import DescriptorError, KernpotError
+from kernpot.nnp.networks import check_activation
+from kernpot.nnp.splits import RESAMPLINGS
+from kernpot.nnp.training import SCHEDULES
+
+UNCERTAINTIES = ("ensemble", "shallow", "last_layer")
+
+
+def check_settings(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that have the wrong type or are out of range.
+
+    Raises
+    ------
+    KernpotError
+        Naming the parameter, what was expected and what was got.
+    """
+    check_activation(parameters["activation"])
+    hidden = parameters["hidden"]
+    listed = isinstance(hidden, Sequence) and not isinstance(hidden, str) and len(hidden) > 0
+    if not listed or not all(_whole(width, 1) for width in hidden):
+        raise KernpotError(f"hidden must be the widths of one or more hidden layers such as (32, 32), got {hidden!r}.")
+    for name, least in (("n_members", 2), ("n_components", 1), ("batch_size", 1)):
+        if not _whole(parameters[name], least):
+            raise KernpotError(f"{name} must be a whole number, {least} or more, got {parameters[name]!r}.")
+    for name in ("max_epochs", "patience"):
+        if parameters[name] is not None and not _whole(parameters[name], 1):
+            raise KernpotError(f"{name} must be None or a positive whole number, got {parameters[name]!r}.")
+    for name, choices in (("uncertainty", UNCERTAINTIES), ("resample", RESAMPLINGS), ("schedule", SCHEDULES)):
+        if parameters[name] not in choices:
+            raise KernpotError(f"{name} must be one of {', '.join(map(repr, choices))}, got {parameters[name]!r}.")
+    rate, part = parameters["learning_rate"], parameters["validation"]
+    if not (_real(rate) and 0 < rate < 1):
+        raise KernpotError(f"learning_rate must lie between 0 and 1 (0.01, say), got {rate!r}.")
+    if not (_real(part) and 0 <= part <= 0.5):
+        raise KernpotError(f"validation must be a part of the structures, 0 to 0.5, got {part!r}.")
+    progress, isolated = parameters["progress"], parameters["isolated_atoms"]
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")
+    numbers = isinstance(isolated, Mapping) and all(_real(e) for e in isolated.values())
+    if isolated is not None and not numbers:
+        raise KernpotError(f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {isolated!r}.")
+
+
+def descriptor_for(descriptor: Any, elements: Sequence[int]) -> Features:
+    """The differentiable descriptor of what the user gave; None is the default one for these elements.
+
+    Raises
+    ------
+    DescriptorError
+        Not a SOAP or an ACSF, or one that is not smooth.
+    """
+    if isinstance(descriptor, Sequence):
+        raise DescriptorError("expected one descriptor, got a list: networks see the features of a single one.")
+    features = features_of(default_descriptor(elements) if descriptor is None else descriptor)
+    features.require_smooth()
+    return features
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))

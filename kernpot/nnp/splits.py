@@ -1,0 +1,89 @@
+"""Which structures train which member, and which are held out from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.reference import is_isolated_atom
+
+RESAMPLINGS = (None, "bootstrap", "split")
+# With fewer structures than this none can be spared.
+_FEWEST = 4
+# At least that many are held out where they are no more than a quarter.
+_AT_LEAST = 5
+# Part of its structures that a member does not see with ``resample="split"``.
+_LEFT = 0.2
+
+
+def held_out(labelled: Sequence[LabelledStructure], part: float, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """Structures that no member trains on: they stop the training and calibrate the error bars.
+
+    Frames of one trajectory (``atoms.info["trajectory"]``, any name) stay together, as neighbours in time are nearly
+    copies; the others are drawn one by one. Every ``config_type`` gives its share, the largest first. Isolated atoms
+    are never held out, and every element stays in training.
+
+    Parameters
+    ----------
+    labelled : sequence of LabelledStructure
+    part : float
+        Of the structures.
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    ndarray of int64, ascending
+        Empty when there are fewer than four structures to choose from.
+    """
+    units: dict[tuple[str, str], list[int]] = {}
+    for k, s in enumerate(labelled):
+        if not is_isolated_atom(s):
+            trajectory = s.atoms.info.get("trajectory")
+            name = f"structure {k}" if trajectory is None else f"trajectory {trajectory}"
+            units.setdefault((s.config_type, name), []).append(k)
+    n = sum(map(len, units.values()))
+    if n < _FEWEST or part == 0:
+        return np.empty(0, dtype=np.int64)
+    wanted = max(round(part * n), min(_AT_LEAST, n // 4))
+    left = {z: sum(z in s.atoms.numbers for s in labelled) for z in {int(z) for s in labelled for z in s.atoms.numbers}}
+    by_type: dict[str, list[list[int]]] = {}
+    for (config_type, _), unit in units.items():
+        by_type.setdefault(config_type, []).append(unit)
+    chosen: list[int] = []
+    ordered = [[of_type[k] for k in rng.permutation(len(of_type))] for of_type in by_type.values()]
+    sizes = np.array([sum(map(len, of_type)) for of_type in ordered], dtype=np.float64)
+    taken = np.zeros(len(ordered))
+    while len(chosen) < wanted and any(ordered):
+        # The type that is furthest behind its share.
+        behind = np.where([bool(of_type) for of_type in ordered], (taken + 1) / sizes, np.inf)
+        which = int(behind.argmin())
+        unit = ordered[which].pop()
+        numbers = {z: sum(z in labelled[k].atoms.numbers for k in unit) for z in left}
+        # A whole trajectory may be more than what can be spared.
+        if len(chosen) + len(unit) > max(wanted, n // 2) or any(0 < left[z] <= numbers[z] for z in left):
+            continue
+        left = {z: left[z] - numbers[z] for z in left}
+        chosen += unit
+        taken[which] += len(unit)
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def member_weights(
+    n_structures: int, n_members: int, resample: str | None, rng: np.random.RandomState
+) -> NDArray[np.float64]:
+    """How often each member sees each training structure, (n_members, n_structures); every row sums to the number.
+
+    ``None``: once, members differ by their starting weights; ``"bootstrap"``: as often as it was drawn with
+    replacement (Efron 1979); ``"split"``: four fifths of them, another part for every member.
+    """
+    weights = np.ones((n_members, n_structures))
+    for k in range(n_members):
+        if resample == "bootstrap":
+            weights[k] = np.bincount(rng.randint(n_structures, size=n_structures), minlength=n_structures)
+        elif resample == "split":
+            weights[k, rng.permutation(n_structures)[: int(_LEFT * n_structures)]] = 0.0
+            weights[k] *= n_structures / weights[k].sum()
+    return weights
