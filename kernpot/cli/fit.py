@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from ase import Atoms
@@ -19,11 +19,27 @@ from kernpot.descriptors.serial import soap_arguments
 from kernpot.errors import DescriptorError
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
+from kernpot.nnp import NNPEnsemble
 from kernpot.report.provenance import describe_model
 from kernpot.storage import read_model
 from kernpot.structures import read_structures
 
-_PANEL = "Model"
+_PANEL, _GP, _NNP = "Model", "Gaussian process", "Networks"
+
+
+class Backend(StrEnum):
+    """What learns."""
+
+    gp = "gp"
+    nnp = "nnp"
+
+
+class Uncertainty(StrEnum):
+    """Where the error bars of networks come from."""
+
+    ensemble = "ensemble"
+    shallow = "shallow"
+    last_layer = "last_layer"
 
 
 class Inducing(StrEnum):
@@ -35,13 +51,16 @@ class Inducing(StrEnum):
     random = "random"
 
 
+BACKENDS: Mapping[Backend, Any] = {Backend.gp: SparseGPPotential, Backend.nnp: NNPEnsemble}
+
+
 def fit(
     train: Annotated[list[Path], typer.Argument(help="Files with labelled structures.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path("model.kernpot"),
-    n_inducing: Annotated[
-        int,
-        typer.Option(min=1, help="Inducing environments: more are more accurate and slower.", rich_help_panel=_PANEL),
-    ] = 1000,
+    backend: Annotated[
+        Backend,
+        typer.Option(help="A sparse Gaussian process, or an ensemble of neural networks.", rich_help_panel=_PANEL),
+    ] = Backend.gp,
     cutoff: Annotated[
         float | None,
         typer.Option(min=1.1, max=20, help="Radius of an environment, Å. [dim]By element[/]", rich_help_panel=_PANEL),
@@ -54,29 +73,57 @@ def fit(
         int | None,
         typer.Option(min=0, max=20, help="Angular momenta of SOAP. [dim]By element[/]", rich_help_panel=_PANEL),
     ] = None,
-    zeta: Annotated[int, typer.Option(min=1, max=20, help="Power of the kernel.", rich_help_panel=_PANEL)] = 2,
+    n_inducing: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Inducing environments: more are more accurate and slower. [dim]1000[/]", rich_help_panel=_GP
+        ),
+    ] = None,
+    zeta: Annotated[
+        int | None, typer.Option(min=1, max=20, help="Power of the kernel. [dim]2[/]", rich_help_panel=_GP)
+    ] = None,
     inducing: Annotated[
-        Inducing, typer.Option(help="How inducing environments are chosen.", rich_help_panel=_PANEL)
-    ] = Inducing.fps,
+        Inducing | None, typer.Option(help="How inducing environments are chosen. [dim]fps[/]", rich_help_panel=_GP)
+    ] = None,
     n_components: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Directions that inducing environments lie in: fewer are faster. [dim]All[/]",
+            help="Directions of the features that are used: fewer are faster. [dim]All; networks: 96[/]",
             rich_help_panel=_PANEL,
         ),
+    ] = None,
+    n_members: Annotated[int | None, typer.Option(min=2, help="Networks. [dim]8[/]", rich_help_panel=_NNP)] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hidden layers. [dim]32,32[/]", rich_help_panel=_NNP)
+    ] = None,
+    uncertainty: Annotated[
+        Uncertainty | None, typer.Option(help="Source of the error bars. [dim]ensemble[/]", rich_help_panel=_NNP)
+    ] = None,
+    max_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data. [dim]100 or more[/]", rich_help_panel=_NNP)
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="File from which a training that was stopped goes on.", rich_help_panel=_NNP),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     seed: Seed = 0,
-    n_jobs: Annotated[int, typer.Option(min=-1, help="Processes for the training rows; -1 takes all cores.")] = 1,
+    n_jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=-1, help="Processes for the training rows; -1 takes all cores. [dim]1[/]", rich_help_panel=_GP
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
 ) -> None:
     """Fit a potential to labelled structures and write a model file.
 
     Structures may lack forces or stress, may be periodic or not, and may
-    mix elements. Noise levels and amplitudes are found by maximum evidence:
+    mix elements. Noise levels and amplitudes are found by maximum evidence
+    (networks: error bars by a part of the structures that is held out):
     nothing has to be tuned by hand. Bad input is refused before the work
     starts, with the name of the file and the number of the frame.
 
@@ -87,6 +134,8 @@ def fit(
       kernpot fit bulk.xyz surfaces.xyz.gz OUTCAR --n-inducing 2000 --n-jobs 4
 
       kernpot fit train.xyz --energy-key REF_energy --forces-key REF_forces
+
+      kernpot fit train.xyz --backend nnp --checkpoint training.checkpoint
     """
     started = time.perf_counter()
     if n_jobs == 0:
@@ -94,23 +143,55 @@ def fit(
     new_file(output, force, train)
     structures = read_structures(train, energy_key, forces_key, stress_key)
     console.print(f"{len(structures)} structures, {sum(map(len, structures))} atoms from {len(train)} file(s)")
+    descriptor = descriptor_for(structures, cutoff, n_max, l_max)
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
-        potential = SparseGPPotential(
-            descriptor=descriptor_for(structures, cutoff, n_max, l_max),
-            n_inducing=n_inducing,
-            kernel=SOAPKernel(zeta=zeta),
-            inducing=inducing.value,
-            n_components=n_components,
-            n_jobs=n_jobs,
-            random_state=seed,
-            progress=report,
-        ).fit(structures)
+        shared = {"descriptor": descriptor, "random_state": seed, "progress": report}
+        chosen = _given(backend, {
+            Backend.gp: {
+                "n_inducing": n_inducing,
+                "kernel": None if zeta is None else SOAPKernel(zeta=zeta),
+                "inducing": None if inducing is None else inducing.value,
+                "n_jobs": n_jobs,
+            },
+            Backend.nnp: {
+                "n_members": n_members,
+                "hidden": None if hidden is None else _widths(hidden),
+                "uncertainty": None if uncertainty is None else uncertainty.value,
+                "max_epochs": max_epochs,
+                "checkpoint": checkpoint,
+            },
+        })  # fmt: skip
+        chosen |= {} if n_components is None else {"n_components": n_components}
+        potential = BACKENDS[backend](**shared, **chosen).fit(structures)
     potential.save(output)
     sections = describe_model(read_model(output)[0])
     print_sections([section for section in sections if section[0] in ("Model", "Hyperparameters")])
     seconds = time.perf_counter() - started
     console.print(f"wrote [bold]{output}[/] ({output.stat().st_size / 1e6:.1f} MB) after {seconds:.1f} s")
     console.print(f"[dim]next: kernpot evaluate {output} TEST.xyz --report report/[/]")
+
+
+def _given(backend: Backend, options: Mapping[Backend, Mapping[str, Any]]) -> dict[str, Any]:
+    """Options of a backend that were given; those of another are refused, as they would do nothing."""
+    for other, values in options.items():
+        foreign = [name for name, value in values.items() if value is not None]
+        if other != backend and foreign:
+            names = ", ".join("--" + {"kernel": "zeta"}.get(name, name).replace("_", "-") for name in foreign)
+            raise typer.BadParameter(
+                f"belongs to --backend {other.value}, got --backend {backend.value}; leave it out", param_hint=names
+            )
+    return {name: value for name, value in options[backend].items() if value is not None}
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """Widths of layers from ``"32,32"``."""
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        widths = ()
+    if not widths or min(widths) < 1:
+        raise typer.BadParameter(f"expected widths such as 32,32, got {text!r}", param_hint="--hidden")
+    return widths
 
 
 def descriptor_for(

@@ -490,6 +490,7 @@ def test_every_descriptor_has_its_twin():
     of_acsf: Features = features_of(symmetry)
     assert isinstance(of_soap, SOAPFeatures) and of_soap.soap is soap
     assert isinstance(of_acsf, ACSFFeatures) and of_acsf.acsf is symmetry
+    assert of_soap.descriptor is soap and of_acsf.descriptor is symmetry
     other = LMBTR(
         species=["H"],
         geometry={"function": "distance"},

@@ -21,11 +21,13 @@ from kernpot.dynamics.run_directory import Record, write_atomically
 from kernpot.dynamics.schedule import Schedule, Stage
 from kernpot.errors import KernpotError
 from kernpot.gp.estimator import SparseGPPotential
+from kernpot.nnp import NNPEnsemble
 from kernpot.potential import Potential
 from kernpot.structures import read_structures
 
 CONFIG, STRUCTURES = "config.yaml", "structures.json"
 FORCE_STD = 0.15
+N_INDUCING = 500
 _HEADING = """\
 # The settings of this run as they are used, defaults included; paths are absolute or relative to this file.
 # Before a run is resumed dynamics (more steps, more stages), limits, gate and oracle may be changed here.
@@ -128,14 +130,15 @@ def make_oracle(config: OracleConfig, directory: Path) -> Oracle:
     )
 
 
-def _potential(config: PotentialConfig, structures: list[Atoms], random_state: int) -> SparseGPPotential:
-    noise = config.noise.model_dump(exclude_none=True)
-    return SparseGPPotential(
-        descriptor=descriptor_for(structures, config.cutoff, config.n_max, config.l_max),
-        n_inducing=config.n_inducing,
-        noise=noise or None,
-        random_state=random_state,
-    )
+def _potential(config: PotentialConfig, structures: list[Atoms], random_state: int) -> Potential:
+    shared: dict[str, Any] = {
+        "descriptor": descriptor_for(structures, config.cutoff, config.n_max, config.l_max),
+        "noise": config.noise.model_dump(exclude_none=True) or None,
+        "random_state": random_state,
+    }
+    if config.backend == "nnp":
+        return NNPEnsemble(**shared, **({} if config.n_members is None else {"n_members": config.n_members}))
+    return SparseGPPotential(**shared, n_inducing=config.n_inducing or N_INDUCING)
 
 
 def _gate(config: GateConfig) -> Callable[[Potential], UncertaintyGate]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernpot.descriptors.compiled import symmetry
+from kernpot.descriptors.compiled import symmetry_loops as loops
 from kernpot.descriptors.symmetry import SymmetryFunctions
 from kernpot.descriptors.triples import pushed
 
@@ -66,7 +66,7 @@ class CompiledSymmetry:
     def features(self) -> Tensor:
         """Symmetry functions of every centre, shape (n_centres, n_features)."""
         out = np.zeros((self.n_centres, self._functions.n_features))
-        symmetry.values(*self._neighbours, *self._arguments, self._functions.offsets, out)
+        loops.values(*self._neighbours, *self._arguments, self._functions.offsets, out)
         return torch.from_numpy(out)
 
     def slot_features(self, slot: int) -> Tensor:
@@ -77,7 +77,7 @@ class CompiledSymmetry:
         """Gradient (p, 3) of ``sum(cotangents * features)`` with respect to the pair vectors."""
         out = np.empty_like(self._neighbours[0])
         v = np.ascontiguousarray(cotangents.numpy())
-        symmetry.pull(*self._neighbours, *self._arguments, self._functions.offsets, v, out)
+        loops.pull(*self._neighbours, *self._arguments, self._functions.offsets, v, out)
         return torch.from_numpy(out)
 
     def push(self, tangents: Tensor) -> Tensor:
@@ -88,5 +88,5 @@ class CompiledSymmetry:
         """Derivatives (e, 3, len(slot_features(slot))) of the centres' features along single pair vectors."""
         out = np.empty((len(pairs), 3, len(self._functions.of_slot[slot])))
         which = (self._centres.numpy(), pairs.numpy())
-        symmetry.pair_tangents(*self._neighbours, *self._arguments, self._functions.local_offsets, *which, out)
+        loops.pair_tangents(*self._neighbours, *self._arguments, self._functions.local_offsets, *which, out)
         return torch.from_numpy(out)
