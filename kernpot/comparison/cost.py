@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -21,11 +22,13 @@ _STEP = 0.01  # Angstrom: every evaluation is of a new geometry, as in dynamics
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, Record]:
-    """What it returns, and the wall and CPU seconds it took on how many threads."""
+    """What it returns, and the wall and CPU seconds it took on how many threads, and how busy the machine then was."""
     wall, cpu = time.perf_counter(), time.process_time()
     value = function()
     seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-    return value, {**seconds, "threads": torch.get_num_threads()}
+    # None where the system does not tell (Windows).
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return value, {**seconds, "threads": torch.get_num_threads(), "load": load, "cores": os.cpu_count()}
 
 
 def cost_of_answers(potential: Potential, structures: Sequence[Atoms], n_repeats: int = N_REPEATS) -> list[Record]:

@@ -52,10 +52,12 @@ def criteria(result: ComparisonResult) -> list[Criterion]:
     return [*found, *_costs(result)]
 
 
-def decided(values: Mapping[str, tuple[float, float]], target: float) -> str | None:
-    """The one potential whose range holds the target, where the ranges of all others miss it."""
-    holding = [name for name, (low, high) in values.items() if low <= target <= high]
-    return holding[0] if len(holding) == 1 and len(values) > 1 else None
+def nearest(ranges: Mapping[str, tuple[float, float]], target: float) -> str | None:
+    """The potential that is nearer to the target than any other wherever within its range its true value lies."""
+    furthest = {name: max(abs(low - target), abs(high - target)) for name, (low, high) in ranges.items()}
+    closest = {name: max(low - target, target - high, 0.0) for name, (low, high) in ranges.items()}
+    found = [n for n in ranges if all(furthest[n] < closest[other] for other in ranges if other != n)]
+    return found[0] if found and len(ranges) > 1 else None
 
 
 def _errors(score: Score) -> Criterion:
@@ -95,7 +97,7 @@ def _honesty(result: ComparisonResult, kind: str) -> Criterion | None:
     shares = {name: float(row["coverage"]["0.9"]) for name, row in known.items()}
     ranges = {name: (float(row["coverage_range"][0]), float(row["coverage_range"][1])) for name, row in known.items()}
     told = "; ".join(f"{n} {_percent(shares[n])} ({_percents(ranges[n])} within sampling error)" for n in shares)
-    best = decided(ranges, 0.9)
+    best = nearest(ranges, 0.9)
     return Criterion(f"honest error bars of {_NAMES[kind]}", shares, "share", best, f"90 % intervals hold: {told}")
 
 
@@ -105,7 +107,7 @@ def _detection(result: ComparisonResult) -> list[Criterion]:
         areas = {name: curve.auc for name, curve in detection.curves.items() if curve.auc is not None}
         if len(areas) < 2:
             continue
-        told = "; ".join(f"{name} {area:.2f}" for name, area in areas.items())
+        told = "; ".join(f"{n} {area:.2f}, {_percent(detection.curves[n].bad)} bad" for n, area in areas.items())
         reason = f"area below the ROC curve: {told}{_within(detection.gap, detection.best, '')}"
         name = f"finding bad forces on unfamiliar structures ({detection.shift})"
         found.append(Criterion(name, areas, "area", detection.best, reason))
@@ -123,7 +125,7 @@ def _derived(result: ComparisonResult) -> list[Criterion]:
     told = "; ".join(
         f"{n} {_percent(c.inside_90)} ({_percents(c.range)} within sampling error)" for n, c in known.items() if c.range
     )
-    best = decided({name: c.range for name, c in known.items() if c.range}, 0.9)
+    best = nearest({name: c.range for name, c in known.items() if c.range}, 0.9)
     shares = {name: c.inside_90 for name, c in known.items()}
     return [Criterion("honest error bars of derived quantities", shares, "share", best, f"90 % intervals hold: {told}")]
 
@@ -161,7 +163,7 @@ def _gap(score: Score, unit: str) -> str:
 
 def _within(gap: tuple[float, float] | None, best: str | None, unit: str) -> str:
     if gap is None:
-        return ", too few structures to tell"
+        return " (too few structures to tell)"
     span = f"the difference is {gap[0]:.2g} to {gap[1]:.2g}{unit} within sampling error"
     return f" ({span})" if best is not None else f": no difference beyond sampling error ({span})"
 

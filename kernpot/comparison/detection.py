@@ -16,6 +16,8 @@ from kernpot.dynamics.tolerance import FEWEST_FRAMES, quantile
 from kernpot.errors import KernpotWarning
 
 FAMILIAR = 0.95
+# Bad forces in fewer structures than this say nothing of others: each potential needs as many.
+MIN_BAD = 5
 MISSED = 0.01
 N_POINTS = 101
 
@@ -89,7 +91,7 @@ class Detection:
     best : str or None
         The potential with the larger area, where the difference is more than sampling error.
     gap : (float, float) or None
-        95 % range of that difference.
+        95 % range of that difference; None where fewer than five structures hold forces that are bad for a potential.
     failed : dict of str to str
         Potentials without an answer, and why.
     """
@@ -134,12 +136,13 @@ def detect(shift: str, answers: Mapping[str, Record], tolerance: float) -> Detec
     }
     if not both:
         return None
-    curves, areas, drawn = {}, {}, {}
+    curves, areas, drawn, telling = {}, {}, {}, []
     for name, (familiar, shifted) in both.items():
         n_familiar, n_shifted = (len(part["largest_error"]) for part in (familiar, shifted))
         error, std = (np.concatenate([familiar[key], shifted[key]]) for key in ("error", "std"))
         owner = np.concatenate([familiar["structure"], np.asarray(shifted["structure"]) + n_familiar])
         bad = error > tolerance
+        telling.append(np.unique(owner[bad]).size)
         rank = np.unique(std, return_inverse=True)[1]
         area = weighted_auc(bad, rank, np.ones(bad.size))
         weights = resamples(n_familiar + n_shifted)[:, owner]
@@ -149,7 +152,7 @@ def detect(shift: str, answers: Mapping[str, Record], tolerance: float) -> Detec
         span = None if area is None else _range(-drawn[name])
         gate = _gate(familiar, shifted, whole[name]["left_out"], tolerance)
         curves[name] = Curve(float(bad.mean()), area, span, *_roc(bad, std), gate)
-    best, gap = judge(areas, drawn, n_familiar + n_shifted)
+    best, gap = judge(areas, drawn, n_familiar + n_shifted) if min(telling) >= MIN_BAD else (None, None)
     return Detection(shift, n_shifted, n_familiar, tolerance, curves, best, gap, failed)
 
 

@@ -32,8 +32,10 @@ class Checkpoint:
         self._path = None if path is None else Path(path)
         self._hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
-    def restore(self, trainer: Trainer) -> None:
-        """Take up a training where its file left it, if there is one.
+        self._found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None
+
+    def read(self) -> None:
+        """Look for what an earlier training left, before any work.
 
         Raises
         ------
@@ -50,7 +52,12 @@ class Checkpoint:
                 f"checkpoint: {self._path} is of another training (other structures, parameters or seed), expected "
                 "one of this; remove it to start anew, or name another file."
             )
-        trainer.restore(header["progress"], {name: torch.from_numpy(a.copy()) for name, a in tensors.items()})
+        self._found = header["progress"], {name: torch.from_numpy(a.copy()) for name, a in tensors.items()}
+
+    def restore(self, trainer: Trainer) -> None:
+        """Take up a training where its file left it, if there was one."""
+        if self._found is not None:
+            trainer.restore(*self._found)
 
     def write(self, trainer: Trainer) -> None:
         """Replace the file, at once or not at all."""

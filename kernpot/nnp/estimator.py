@@ -235,8 +235,8 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         """Learn from more labelled structures.
 
         With ``uncertainty="last_layer"`` their rows are added to the posterior, exactly and at once. Otherwise the
-        members train on, from where they are, on all structures old and new for a tenth of the epochs of a fit. What was
-        held out stays so, and calibrates anew.
+        members train on, from where they are, on all structures old and new for a tenth of the epochs of a fit. What
+        was held out stays so, and calibrates anew.
 
         Parameters
         ----------

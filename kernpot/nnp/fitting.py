@@ -110,11 +110,13 @@ def train(
     shared = parameters["uncertainty"] == "shallow"
     n_members = 1 if parameters["uncertainty"] == "last_layer" else int(parameters["n_members"])
     seeds = rng.randint(2**31 - 1, size=n_members + 1)
-    usable = [k for k, s in enumerate(labelled) if not is_isolated_atom(s)] or list(range(len(labelled)))
+    usable = _usable(labelled)
     learning = np.setdiff1d(usable, held)
     weights = np.zeros((n_members, len(labelled)))
     resample = parameters["resample"] or ("bootstrap" if shared else None)
     weights[:, learning] = member_weights(len(learning), n_members, resample, rng)
+    checkpoint = Checkpoint(parameters["checkpoint"], _identity(labelled, features, parameters, seeds, weights))
+    checkpoint.read()
     inputs = _inputs(labelled, learning, features, elements, int(parameters["n_components"]))
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[:-1]]
     networks = {
@@ -125,9 +127,8 @@ def train(
     }
     scales = scales_of([labelled[k] for k in usable], noise, isolated, elements)
     start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, None, scales.levels, 1.0)
-    identity = _identity(labelled, features, parameters, seeds)
     n_epochs = _epochs(parameters, len(learning))
-    trained, told = _trained(start, weights, parameters, n_epochs, 1.0, int(seeds[-1]), identity, report)
+    trained, told = _trained(start, weights, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report)
     if parameters["uncertainty"] == "last_layer":
         trained = _with_last_layer(trained, learning, report)
     return trained, told
@@ -136,7 +137,7 @@ def train(
 def train_more(
     trained: Trained, new: Sequence[LabelledStructure], parameters: Mapping[str, Any], report: Report | None
 ) -> tuple[Trained, dict[str, Any]]:
-    """Learn more labels: exactly, by rows of the last layer; otherwise from where the members are, with the old ones."""
+    """Learn more labels: exactly, by rows of the last layer; or from where the members are, with the old ones."""
     labelled = [*trained.labelled, *new]
     levels = scales_of(labelled, trained.noise, trained.isolated, tuple(trained.scales.offsets)).levels
     levels = levels | trained.levels
@@ -144,7 +145,8 @@ def train_more(
         network = potentials_of(trained.features, trained.inputs, trained.networks, trained.zero)
         rows = HiddenRows(trained.features, trained.inputs, trained.networks)
         factors = dict(trained.factors)
-        for group, factor in compress(new, rows, network, trained.noise, report).items():
+        learnt = [labelled[k] for k in _usable(labelled) if k >= len(trained.labelled)]
+        for group, factor in compress(learnt, rows, network, trained.noise, report).items():
             if group in factors:
                 # A copy: nothing is touched when anything fails.
                 factors[group] = type(factor).from_tensors(factors[group].as_tensors())
@@ -155,13 +157,18 @@ def train_more(
     scales = replace(trained.scales, levels=levels)
     before = replace(trained, labelled=labelled, scales=scales, levels=levels)
     n_members = next(iter(trained.networks.values())).n_members
-    usable = [k for k, s in enumerate(labelled) if not is_isolated_atom(s)]
     weights = np.zeros((n_members, len(labelled)))
-    learning = np.setdiff1d(usable, trained.held)
+    learning = np.setdiff1d(_usable(labelled), trained.held)
     weights[:, learning] = 1.0
     steps = -(-len(learning) // int(parameters["batch_size"]))
     n_epochs = max(round(_UPDATE_EPOCHS * _epochs(parameters, len(learning))), -(-_UPDATE_STEPS // steps))
     return _trained(before, weights, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report)
+
+
+def _usable(labelled: Sequence[LabelledStructure]) -> NDArray[np.int64]:
+    """Structures to train on: all but isolated atoms, unless there is nothing else."""
+    usable = [k for k, s in enumerate(labelled) if not is_isolated_atom(s)] or list(range(len(labelled)))
+    return np.array(usable, dtype=np.int64)
 
 
 def _epochs(parameters: Mapping[str, Any], n_structures: int) -> int:
@@ -177,14 +184,16 @@ def _trained(
     n_epochs: int,
     rate: float,
     seed: int,
-    identity: Mapping[str, Any] | None,
+    checkpoint: Checkpoint | None,
     report: Report | None,
 ) -> tuple[Trained, dict[str, Any]]:
     unit = start.scales.unit
     data = describe([s.atoms for s in start.labelled], start.features, start.inputs, report)
     targets = targets_of(start.labelled, start.noise, start.scales, start.isolated)
     # Weights come in as they are trained: energies in units of the scale.
-    networks = start.networks if identity is not None else {z: in_ev(n, 1.0 / unit) for z, n in start.networks.items()}
+    networks = (
+        start.networks if checkpoint is not None else {z: in_ev(n, 1.0 / unit) for z, n in start.networks.items()}
+    )
     settings = Settings(
         n_epochs,
         int(parameters["batch_size"]),
@@ -194,13 +203,14 @@ def _trained(
         seed,
     )
     # An update has nothing to stop by: what is held out from it does not hold what is new.
-    held = start.held if identity is not None else np.empty(0, dtype=np.int64)
+    held = start.held if checkpoint is not None else np.empty(0, dtype=np.int64)
     trainer = Trainer(networks, data, targets, weights, held, settings)
-    checkpoint = Checkpoint(parameters["checkpoint"] if identity is not None else None, identity or {})
-    checkpoint.restore(trainer)
+    if checkpoint is not None:
+        checkpoint.restore(trainer)
     while not trainer.done:
         trainer.epoch()
-        checkpoint.write(trainer)
+        if checkpoint is not None:
+            checkpoint.write(trainer)
         if report is not None:
             report("training", trainer.progress.epoch, n_epochs)
     if report is not None:
@@ -245,10 +255,19 @@ def _inputs(
 
 
 def _identity(
-    labelled: Sequence[LabelledStructure], features: Features, parameters: Mapping[str, Any], seeds: NDArray[np.int64]
+    labelled: Sequence[LabelledStructure],
+    features: Features,
+    parameters: Mapping[str, Any],
+    seeds: NDArray[np.int64],
+    weights: NDArray[np.float64],
 ) -> dict[str, Any]:
     """What decides the result of a training."""
     apart = {"progress", "checkpoint", "random_state", "descriptor"}
     told = {name: repr(value) for name, value in parameters.items() if name not in apart}
-    labels = {"data": data_hash(labelled), "noise_scale": [s.noise_scale for s in labelled]}
+    labels = {
+        "data": data_hash(labelled),
+        "noise_scale": [s.noise_scale for s in labelled],
+        "config_type": [s.config_type for s in labelled],
+        "weights": weights.tolist(),
+    }
     return told | labels | {"descriptor": descriptor_to_dict(features.descriptor), "seeds": seeds.tolist()}

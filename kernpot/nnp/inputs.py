@@ -52,7 +52,7 @@ def fit_inputs(features: Sequence[Tensor], n_components: int) -> Inputs:
     variances, directions = variances.flip(0), directions.flip(1)
     largest = float(variances[0])
     if largest <= _ROUNDING * float(mean.square().mean()):  # one environment, or copies of it: nothing varies
-        variances, largest = torch.ones_like(variances), max(float(mean.square().mean()), 1e-300)
+        variances, largest = torch.ones_like(variances), float(mean.square().mean()) or 1.0
         return Inputs(mean, directions[:, :1] / largest**0.5)
     n = min(n_components, int((variances > _ROUNDING * largest).sum()))
     scale = (variances[:n] / largest) ** (-0.5 * _POWER) / largest**0.5

@@ -3,9 +3,9 @@
 The energy of an atom is linear in its network's last hidden layer ``h``, so labels are linear functionals of the head's
 weights, with rows ``sum_i h(x_i)``, ``-d/dr sum_i h(x_i)`` and so on. A prior ``N(0, delta^2)`` on each weight's
 deviation from what training found, the labels' noise and these rows give a posterior in the square-root form of
-:mod:`kernpot.gp.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.gp.evidence`). Its covariance is
-the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018 (2024),
-and more labels are learnt exactly, by adding rows.
+:mod:`kernpot.gp.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.gp.evidence`). Its covariance
+is the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018
+(2024), and more labels are learnt exactly, by adding rows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ase import Atoms
 from torch import Tensor
 
 from kernpot.descriptors import Features
+from kernpot.gp.evidence import NOISE_BOUNDS
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.mean import Potentials
 from kernpot.gp.posterior import Posterior
@@ -98,7 +99,8 @@ def learn(
     """Noise and ``delta`` (eV) of largest evidence, from where they start."""
     block = torch.zeros(next(iter(factors.values())).n_inducing, dtype=torch.int64)
     start = torch.tensor([amplitude], dtype=torch.float64)
-    levels = {group: noise[group] for group in factors}
+    low, high = NOISE_BOUNDS
+    levels = {group: noise[group] if group in fixed else min(max(noise[group], low), high) for group in factors}
     found, _ = search_hyperparameters(factors, block, levels, fixed, start, torch.zeros(1, dtype=torch.bool))
     return found.noise, float(found.amplitudes[0])
 

@@ -14,6 +14,7 @@ from kernpot.descriptors import features_of
 from kernpot.descriptors.serial import descriptor_from_dict, descriptor_to_dict
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.file_parts import UNITS, misfit_data, misfit_from, number, reading, require, tensor_of
+from kernpot.gp.hyperparameters import kind_of
 from kernpot.gp.training_data import pack, unpack
 from kernpot.nnp.fitting import Trained
 from kernpot.nnp.inputs import Inputs
@@ -36,6 +37,8 @@ _PARAMETERS = {
 def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator."""
     trained = estimator._trained
+    # Parameters may have been changed since the fit: what a file could not be read with is not written.
+    check_settings(estimator.get_params(deep=False))
     tensors: dict[str, NDArray[Any]] = {}
     for z, net in trained.networks.items():
         tensors[f"inputs.{z}.mean"] = trained.inputs[z].mean.numpy()
@@ -72,6 +75,12 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
             if estimator.isolated_atoms is None
             else {str(z): float(e) for z, e in estimator.isolated_atoms.items()},
         },
+        "networks": {
+            "hidden": [w.shape[2] for w in first.weights],
+            "members": first.n_members,
+            "bodies": len(first.weights[0]),
+            "activation": first.activation,
+        },
         "scales": {
             "unit": trained.scales.unit,
             "offsets": {str(z): e for z, e in trained.scales.offsets.items()},
@@ -86,9 +95,9 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
             "Networks": {
                 "Members": str(first.n_members),
                 "Inputs": ", ".join(str(i.projection.shape[1]) for i in trained.inputs.values()),
-                "Hidden layers": ", ".join(map(str, estimator.hidden)),
+                "Hidden layers": ", ".join(str(w.shape[2]) for w in first.weights),
                 "Activation": first.activation,
-                "Uncertainty": estimator.uncertainty,
+                "Uncertainty": _uncertainty(trained),
                 "Held out": f"{len(trained.held)} structures",
             }
         },
@@ -128,11 +137,12 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
             **(parameters | {"hidden": tuple(parameters["hidden"])}),
         )
         check_settings(estimator.get_params(deep=False))
-        check_activation(parameters["activation"])
     with reading("networks"):
+        form = header["networks"]
+        check_activation(form["activation"])
+        require(form["members"] >= 1 and form["bodies"] in (1, form["members"]), "members do not fit the bodies")
         inputs = {z: _inputs(z, tensors, features.n_features) for z in elements}
-        networks = {z: _networks(z, tensors, inputs[z], estimator) for z in elements}
-        require(len({n.n_members for n in networks.values()}) == 1, "elements differ in the number of members")
+        networks = {z: _networks(z, tensors, inputs[z], form) for z in elements}
     with reading("scales"):
         scales = header["scales"]
         scales = Scales(
@@ -144,13 +154,15 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
     with reading("noise"):
         levels = {str(group): number(level) for group, level in header["noise"].items()}
         require(all(level > 0 for level in levels.values()), "a level is not positive")
+        require({kind_of(group) for group in levels} <= set(LABEL_KINDS), f"unknown kind of label in {list(levels)}")
         amplitude = number(header["amplitude"])
+        require(amplitude > 0, "the amplitude is not positive")
         noise_model = NoiseModel(**header["noise_model"])
     with reading("factors"):
         size = sum(n.head.shape[1] + 1 for n in networks.values())
         groups = [str(group) for group in header["groups"]]
         require(set(groups) <= set(levels), f"expected a level for each of {groups}")
-        require(bool(groups) == (estimator.uncertainty == "last_layer"), "rows belong to uncertainty='last_layer'")
+        require(bool(groups) == (form["members"] == 1), "rows belong to a single member, and it to them")
         factors = {group: _factor(f"factor.{g}", tensors, size) for g, group in enumerate(groups)} or None
     with reading("misfit"):
         require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
@@ -172,16 +184,23 @@ def _inputs(z: int, tensors: dict[str, NDArray[Any]], n_features: int) -> Inputs
     return Inputs(mean, tensor_of(tensors, f"inputs.{z}.projection", (n_features, -1)))
 
 
-def _networks(z: int, tensors: dict[str, NDArray[Any]], inputs: Inputs, estimator: NNPEnsemble) -> Networks:
-    sizes = [inputs.projection.shape[1], *estimator.hidden]
-    n_members = 1 if estimator.uncertainty == "last_layer" else int(estimator.n_members)
-    n_bodies = 1 if estimator.uncertainty == "shallow" else n_members
-    n = len(sizes) - 1
-    weights = [tensor_of(tensors, f"network.{z}.{k}", (n_bodies, sizes[k], sizes[k + 1])) for k in range(n)]
-    biases = [tensor_of(tensors, f"network.{z}.{n + k}", (n_bodies, 1, sizes[k + 1])) for k in range(n)]
-    head = tensor_of(tensors, f"network.{z}.{2 * n}", (n_members, sizes[-1], 1))
-    offset = tensor_of(tensors, f"network.{z}.{2 * n + 1}", (n_members, 1, 1))
-    return Networks(weights, biases, head, offset, estimator.activation)
+def _networks(z: int, tensors: dict[str, NDArray[Any]], inputs: Inputs, form: dict[str, Any]) -> Networks:
+    sizes = [inputs.projection.shape[1], *(int(width) for width in form["hidden"])]
+    members, bodies, n = int(form["members"]), int(form["bodies"]), len(sizes) - 1
+    require(n >= 1 and min(sizes) >= 1, "expected one or more hidden layers")
+    weights = [tensor_of(tensors, f"network.{z}.{k}", (bodies, sizes[k], sizes[k + 1])) for k in range(n)]
+    biases = [tensor_of(tensors, f"network.{z}.{n + k}", (bodies, 1, sizes[k + 1])) for k in range(n)]
+    head = tensor_of(tensors, f"network.{z}.{2 * n}", (members, sizes[-1], 1))
+    offset = tensor_of(tensors, f"network.{z}.{2 * n + 1}", (members, 1, 1))
+    return Networks(weights, biases, head, offset, form["activation"])
+
+
+def _uncertainty(trained: Trained) -> str:
+    """What the networks were trained for, whatever the parameter says by now."""
+    first = next(iter(trained.networks.values()))
+    if trained.factors is not None:
+        return "last_layer"
+    return "ensemble" if len(first.weights[0]) == first.n_members else "shallow"
 
 
 def _factor(name: str, tensors: dict[str, NDArray[Any]], size: int) -> LabelFactor:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -155,7 +156,7 @@ def random_networks(
             n_in
         )
 
-    weights = [drawn(bodies, a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [drawn(bodies, a, b) for a, b in pairwise(sizes)]
     biases = [torch.zeros((len(bodies), 1, b), dtype=torch.float64) for b in sizes[1:]]
     head = drawn(generators, sizes[-1], 1)
     return Networks(weights, biases, head, torch.zeros((n_members, 1, 1), dtype=torch.float64), activation)

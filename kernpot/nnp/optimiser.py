@@ -22,7 +22,7 @@ class Optimiser:
     parameters : sequence of Tensor
         Changed in place by :meth:`step`.
     clip : float
-        Largest norm of a member's gradient, in units of its usual norm: the running root mean square.
+        Largest norm of a member's gradient, in units of its usual norm: the running mean.
     averaging : float
         Steps that the average of the weights looks back.
     """
@@ -39,6 +39,9 @@ class Optimiser:
     def step(self, rate: float) -> None:
         """Move the parameters against the gradients they hold."""
         self.steps += 1
+        for p in self.parameters:
+            if p.grad is None:  # of an element that no structure of the batch holds
+                p.grad = torch.zeros_like(p)
         scale = self._scale()
         ahead = 1 - min(self._averaging, self.steps) ** -1 if self.steps > 1 else 0.0
         for p, m, v, average in zip(self.parameters, self.first, self.second, self.average, strict=True):
@@ -60,8 +63,8 @@ class Optimiser:
             assert p.grad is not None
             squares += p.grad.flatten(1).square().sum(1)
         norm = squares.sqrt()
-        if self.steps == 1:
-            self.usual = norm.clone()
+        # From the first gradient that is there: a member that was not drawn for any structure of a batch has none.
+        self.usual = torch.where(self.usual > 0, self.usual, norm)
         scale = torch.where(norm > self._clip * self.usual, self._clip * self.usual / norm, 1.0)
         self.usual.mul_(_BETA2).addcmul_(scale * norm, torch.ones_like(norm), value=1 - _BETA2)
         return scale

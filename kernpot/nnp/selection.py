@@ -1,7 +1,7 @@
 """Which structures to label: the D-optimal choice of the Gaussian process, for the last hidden layer of a network.
 
-A network's labels are linear in its head, with the rows of :mod:`kernpot.nnp.last_layer`; these take the place of kernel
-rows in :mod:`kernpot.gp.selection`. Of an ensemble the first member chooses.
+A network's labels are linear in its head, with the rows of :mod:`kernpot.nnp.last_layer`; these take the place of
+kernel rows in :mod:`kernpot.gp.selection`. Of an ensemble the first member chooses.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Trainer:
         self._train = np.nonzero(weights.any(0))[0]
         parameters = [t.detach().float().clone().requires_grad_() for n in networks.values() for t in n.tensors]
         n_atoms = float(np.diff(data.atoms)[self._train].mean())
-        self._batch = max(min(settings.batch_size, round(_ATOMS / n_atoms)), 2)
+        self._batch = max(min(settings.batch_size, round(_ATOMS / n_atoms)), min(settings.batch_size, 2))
         self.n_batches = math.ceil(len(self._train) / self._batch)
         self.optimiser = Optimiser(parameters, _CLIP, 2.0 * self.n_batches)
         n_members = weights.shape[0]

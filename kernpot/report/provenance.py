@@ -58,19 +58,33 @@ def _inducing(header: Mapping[str, Any]) -> str:
 def _descriptors(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     descriptors, kernels = header.get("descriptors", []), header.get("kernels", [])
-    for index, soap in enumerate(descriptors):
+    for index, data in enumerate(descriptors):
         prefix = f"{index + 1}. " if len(descriptors) > 1 else ""
-        rows += [
-            (f"{prefix}Features", f"DScribe SOAP, {soap['rbf']} basis, species {', '.join(soap['species'])}"),
-            (f"{prefix}Cutoff", f"{soap['r_cut']:g} Å"),
-            (f"{prefix}n_max, l_max", f"{soap['n_max']}, {soap['l_max']}"),
-            (f"{prefix}Density width sigma", f"{soap['sigma']:g} Å"),
-            (f"{prefix}Weighting", _weighting(soap.get("weighting"))),
-            (f"{prefix}Compression", str((soap.get("compression") or {}).get("mode", "off"))),
-        ]
+        found = _acsf(data) if data.get("kind") == "acsf" else _soap(data)
+        rows += [(prefix + name, value) for name, value in found]
         if kernels:
             rows.append((f"{prefix}Kernel", f"dot product to the power {kernels[index]['zeta']}"))
     return rows
+
+
+def _soap(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Features", f"DScribe SOAP, {data['rbf']} basis, species {', '.join(data['species'])}"),
+        ("Cutoff", f"{data['r_cut']:g} Å"),
+        ("n_max, l_max", f"{data['n_max']}, {data['l_max']}"),
+        ("Density width sigma", f"{data['sigma']:g} Å"),
+        ("Weighting", _weighting(data.get("weighting"))),
+        ("Compression", str((data.get("compression") or {}).get("mode", "off"))),
+    ]
+
+
+def _acsf(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    counts = [("G1", 1)] + [(f"G{k}", len(data.get(f"g{k}_params", []))) for k in (2, 3, 4, 5)]
+    return [
+        ("Features", f"DScribe ACSF, species {', '.join(data['species'])}"),
+        ("Cutoff", f"{data['r_cut']:g} Å"),
+        ("Functions", ", ".join(f"{count} {name}" for name, count in counts if count)),
+    ]
 
 
 def _weighting(weighting: Mapping[str, Any] | None) -> str:

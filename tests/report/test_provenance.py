@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dscribe.descriptors import ACSF
+
+from kernpot.descriptors.serial import descriptor_to_dict
 from kernpot.report import describe_model
 from kernpot.storage import read_model, write_model
 
@@ -64,3 +67,13 @@ def test_what_another_backend_tells(tmp_path: Path) -> None:
     assert found["Isolated atoms"] == {"Cu": "-1.500000 eV"}
     assert found["Training data"]["Structures, atoms"] == "12, 96"
     assert found["Training data"]["Update 1"] == "3 structures, SHA-256 ab"
+
+
+def test_symmetry_functions_are_described(tmp_path: Path) -> None:
+    acsf = ACSF(species=["Cu", "O"], r_cut=5.0, g2_params=[[1, 1], [1, 2]], g4_params=[[1, 1, 1]])
+    found = described(tmp_path / "m.kernpot", descriptors=[descriptor_to_dict(acsf)])
+    assert found["Descriptor"] == {
+        "Features": "DScribe ACSF, species O, Cu",
+        "Cutoff": "5 Å",
+        "Functions": "1 G1, 2 G2, 1 G4",
+    }

@@ -137,7 +137,7 @@ def _potential(config: PotentialConfig, structures: list[Atoms], random_state: i
         "random_state": random_state,
     }
     if config.backend == "nnp":
-        return NNPEnsemble(**shared, **({} if config.n_members is None else {"n_members": config.n_members}))
+        return NNPEnsemble(**shared)
     return SparseGPPotential(**shared, n_inducing=config.n_inducing or N_INDUCING)
 
 

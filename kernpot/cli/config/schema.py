@@ -97,15 +97,12 @@ class PotentialConfig(Section):
         default=None, ge=0, le=20, description="the largest angular momentum, a whole number 0 to 20"
     )
     n_inducing: Whole | None = Field(default=None, ge=1, description="a whole number of environments, 1 or more")
-    n_members: Whole | None = Field(default=None, ge=2, description="a whole number of networks, 2 or more")
     noise: NoiseConfig = Field(default=NoiseConfig(), description="a section with the keys energy, forces, stress")
 
     @model_validator(mode="after")
     def _of_one_backend(self) -> Self:
         if self.backend == "nnp" and self.n_inducing is not None:
             raise _refuse("n_inducing belongs to backend: gp, got backend: nnp; leave it out")
-        if self.backend == "gp" and self.n_members is not None:
-            raise _refuse("n_members belongs to backend: nnp, got backend: gp; leave it out")
         return self
 
 

@@ -40,7 +40,7 @@ def comparison_findings(result: ComparisonResult) -> list[Finding]:
     found += [f for kind in ("energy", "forces") if (f := _learning(result.curve, kind)) is not None]
     for name in result.potentials:
         found += [*_overconfident(result, name), *_derived(result, name)]
-    return [*found, *_gates(result), *_failures(result)]
+    return [*found, *_gates(result), *_failures(result), *_busy(result)]
 
 
 def _of_criterion(criterion: Criterion) -> Finding:
@@ -146,6 +146,17 @@ def _failures(result: ComparisonResult) -> list[Finding]:
             for name, why in detection.failed.items()
         ]
     return found
+
+
+def _busy(result: ComparisonResult) -> list[Finding]:
+    """Times of a machine with more work than cores are those of the others' work, too."""
+    fits = [cost["fit"] for cost in result.cost.values()]
+    busy = [fit for fit in fits if fit["load"] is not None and fit["cores"] and fit["load"] > fit["cores"]]
+    if not busy:
+        return []
+    worst = max(busy, key=lambda fit: float(fit["load"]))
+    text = f"Times are not to be trusted: the machine was busy (load {worst['load']:.1f} on {worst['cores']} cores)."
+    return [Finding("warning", text, ALL)]
 
 
 def _listed(names: Sequence[str]) -> str:

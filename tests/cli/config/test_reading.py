@@ -61,7 +61,7 @@ def test_a_tolerance_asks_for_enough_first_structures(tmp_path: Path) -> None:
 
 def test_a_key_without_a_value_is_not_given(tmp_path: Path) -> None:
     config = read(tmp_path, GOOD + "potential:\nbootstrap:\n  number:\n  rattle: 0.2\n")
-    assert config.potential.n_inducing == 500
+    assert config.potential.n_inducing is None
     assert config.bootstrap.number == 10 and config.bootstrap.rattle == 0.2
 
 
