@@ -89,7 +89,7 @@ def fit(
         int | None,
         typer.Option(
             min=1,
-            help="Directions of the features that are used: fewer are faster. [dim]All; networks: 96[/]",
+            help="Directions of the features that are used: fewer are faster. [dim]All; networks: 128[/]",
             rich_help_panel=_PANEL,
         ),
     ] = None,

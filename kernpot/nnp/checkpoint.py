@@ -31,7 +31,6 @@ class Checkpoint:
     def __init__(self, path: Path | str | None, identity: Mapping[str, Any]) -> None:
         self._path = None if path is None else Path(path)
         self._hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
         self._found: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None
 
     def read(self) -> None:

@@ -234,26 +234,35 @@ def _fold(
     stress: Single,
 ) -> None:
     n_members, width = slopes.shape[1], slopes.shape[2]
+    f = np.empty((3, n_members), dtype=np.float32)
     for s in range(first, last):
         structure = structures[s]
         per_volume = np.float32(1.0 / volumes[structure])
         for p in range(pairs[structure], pairs[structure + 1]):
             i, j = start[s] + centres[p], start[s] + neighbours[p]
-            g = slopes[i]
+            x, y, z = along[p, 0], along[p, 1], along[p, 2]
+            for k in range(n_members):
+                g = slopes[i, k]
+                fx, fy, fz = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+                for d in range(width):
+                    fx += x[d] * g[d]
+                    fy += y[d] * g[d]
+                    fz += z[d] * g[d]
+                f[0, k], f[1, k], f[2, k] = fx, fy, fz
             for a in range(3):
-                row = along[p, a]
                 for k in range(n_members):
-                    f = np.float32(0.0)
-                    for d in range(width):
-                        f += row[d] * g[k, d]
-                    forces[j, a, k] -= f
-                    forces[i, a, k] += f
-                    f *= per_volume
-                    # Voigt order xx, yy, zz, yz, xz, xy; the off-diagonal strains are shared between two components.
-                    stress[s, a, k] += f * vectors[p, a]
-                    for b in range(3):
-                        if b != a:
-                            stress[s, 6 - a - b, k] += np.float32(0.5) * f * vectors[p, b]
+                    forces[j, a, k] -= f[a, k]
+                    forces[i, a, k] += f[a, k]
+            v0, v1, v2 = per_volume * vectors[p, 0], per_volume * vectors[p, 1], per_volume * vectors[p, 2]
+            half = np.float32(0.5)
+            for k in range(n_members):
+                # Voigt order xx, yy, zz, yz, xz, xy.
+                stress[s, 0, k] += f[0, k] * v0
+                stress[s, 1, k] += f[1, k] * v1
+                stress[s, 2, k] += f[2, k] * v2
+                stress[s, 3, k] += half * (f[1, k] * v2 + f[2, k] * v1)
+                stress[s, 4, k] += half * (f[0, k] * v2 + f[2, k] * v0)
+                stress[s, 5, k] += half * (f[0, k] * v1 + f[1, k] * v0)
 
 
 @compiled
@@ -273,19 +282,22 @@ def _unfold(
     slopes: Single,
 ) -> None:
     n_members, width = slopes.shape[1], slopes.shape[2]
+    f = np.empty((3, n_members), dtype=np.float32)
     for s in range(first, last):
         structure = structures[s]
         per_volume = np.float32(1.0 / volumes[structure])
         for p in range(pairs[structure], pairs[structure + 1]):
             i, j = start[s] + centres[p], start[s] + neighbours[p]
-            g = slopes[i]
-            for a in range(3):
-                row = along[p, a]
-                for k in range(n_members):
-                    f = stress[s, a, k] * vectors[p, a]
-                    for b in range(3):
-                        if b != a:
-                            f += np.float32(0.5) * stress[s, 6 - a - b, k] * vectors[p, b]
-                    f = f * per_volume + forces[i, a, k] - forces[j, a, k]
-                    for d in range(width):
-                        g[k, d] += f * row[d]
+            x, y, z = along[p, 0], along[p, 1], along[p, 2]
+            v0, v1, v2 = per_volume * vectors[p, 0], per_volume * vectors[p, 1], per_volume * vectors[p, 2]
+            half = np.float32(0.5)
+            for k in range(n_members):
+                yz, xz, xy = half * stress[s, 3, k], half * stress[s, 4, k], half * stress[s, 5, k]
+                f[0, k] = stress[s, 0, k] * v0 + xy * v1 + xz * v2 + forces[i, 0, k] - forces[j, 0, k]
+                f[1, k] = stress[s, 1, k] * v1 + xy * v0 + yz * v2 + forces[i, 1, k] - forces[j, 1, k]
+                f[2, k] = stress[s, 2, k] * v2 + xz * v0 + yz * v1 + forces[i, 2, k] - forces[j, 2, k]
+            for k in range(n_members):
+                g = slopes[i, k]
+                fx, fy, fz = f[0, k], f[1, k], f[2, k]
+                for d in range(width):
+                    g[d] += fx * x[d] + fy * y[d] + fz * z[d]

@@ -65,7 +65,7 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         its last layer (:mod:`kernpot.nnp.last_layer`).
     activation : {"silu", "softplus", "tanh"}, default="silu"
         Smooth, so that forces are.
-    n_components : int, default=96
+    n_components : int, default=128
         Directions of the descriptor's features that the networks see (:mod:`kernpot.nnp.inputs`).
     noise : dict or NoiseModel, optional
         Levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3) of the labels, and ``config_type``
@@ -129,7 +129,7 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         n_members: int = 8,
         uncertainty: Literal["ensemble", "shallow", "last_layer"] = "ensemble",
         activation: Literal["silu", "softplus", "tanh"] = "silu",
-        n_components: int = 96,
+        n_components: int = 128,
         noise: Mapping[str, Any] | NoiseModel | None = None,
         isolated_atoms: Mapping[int | str, float] | None = None,
         resample: Literal["bootstrap", "split"] | None = None,

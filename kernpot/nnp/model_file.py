@@ -92,14 +92,13 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
         "summary": estimator.summary_,
         "training": training,
         "sections": {
-            "Networks": {
-                "Members": str(first.n_members),
-                "Inputs": ", ".join(str(i.projection.shape[1]) for i in trained.inputs.values()),
-                "Hidden layers": ", ".join(str(w.shape[2]) for w in first.weights),
-                "Activation": first.activation,
-                "Uncertainty": _uncertainty(trained),
-                "Held out": f"{len(trained.held)} structures",
-            }
+            "Networks": [
+                ["Inputs", ", ".join(str(i.projection.shape[1]) for i in trained.inputs.values())],
+                ["Hidden layers", ", ".join(str(w.shape[2]) for w in first.weights)],
+                ["Activation", first.activation],
+                ["Uncertainty", _uncertainty(trained)],
+                ["Held out", f"{len(trained.held)} structures"],
+            ]
         },
     }
     write_model(path, header, tensors | arrays)
