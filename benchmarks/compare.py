@@ -13,7 +13,6 @@ Writes results/compare_<set>.json and docs/figures/compare.png.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,11 +22,12 @@ import matplotlib as mpl
 from ase import Atoms
 from common import DATASETS, FIGURES, RESULTS, Clock, read_result, write_result
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from kernpot.cli.compare import backends
 from kernpot.comparison import ComparisonResult, Shift, Split, default_shift, run, summarise, without_group
 from kernpot.report.comparison import advice, comparison_findings
+from kernpot.report.comparison.plots import few_ticks
 from kernpot.report.panels import COLOURS, MARKERS, STYLE
 
 SETS = ("Si", "Mo", "ethanol", "3bpa", "acac")
@@ -49,7 +49,9 @@ def split_of(name: str, limit: int | None) -> Split:
     """The published split, or a part of it."""
     train, test = (spread(part(), limit) for part in (DATASETS[name].train, DATASETS[name].test))
     test = [a for a in test if len(a) > 1]
-    shifts: list[Shift | None] = [without_group(train, test, group) for group in LEFT_OUT.get(name, ())]
+    present = {a.info.get("config_type") for a in train}
+    groups = [group for group in LEFT_OUT.get(name, ()) if group in present]
+    shifts: list[Shift | None] = [without_group(train, test, group) for group in groups]
     return Split(train, test, [s for s in shifts or [default_shift(train, test)] if s is not None])
 
 
@@ -107,8 +109,7 @@ def draw() -> None:
                 axes.set(xscale="log", yscale="log", title=name, ylabel=f"{kind} MAE ({unit})")
                 axes.set_xticks(sizes, [str(n) for n in sizes], rotation=60)
                 axes.xaxis.set_minor_locator(NullLocator())
-                axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter(NullFormatter())
+                few_ticks(axes.yaxis)
             grid[1, column].set_xlabel("training structures")
         grid[0, 0].legend()
         figure.savefig(FIGURES / "compare.png", dpi=120, metadata={"Software": None})
@@ -135,7 +136,7 @@ def main() -> None:
         potentials = backends(SEED, None)
         found = measure(name, options.limit, options.keep, potentials)
         if options.limit is None:
-            write_result(f"compare_{name}", {**found, "cores": os.cpu_count(), "seed": SEED, **clock.read()})
+            write_result(f"compare_{name}", {**found, "seed": SEED, **clock.read()})
     if options.draw or options.limit is None:
         draw()
 

@@ -159,12 +159,13 @@ def cost(found: list[tuple[str, dict[str, Any]]]) -> str:
                     for key in ("mean", "full")
                 ]
                 rows.append([*first, f"{cell['formula']}", *spans])
-    machine, threads = found[0][1]["machine"], found[0][1]["cost"][found[0][1]["potentials"][0]]["fit"]["threads"]
+    machine, fits = found[0][1]["machine"], [of["fit"] for _, r in found for of in r["cost"].values()]
     header = ["data", "potential", "fit, wall s", "fit, CPU s", "cell", "mean, ms/atom", "mean and error bars, ms/atom"]
-    told = (
-        f"{threads} thread(s) of a {found[0][1]['cores']}-core {machine['machine']} machine, torch {machine['torch']}."
-    )
-    return f"{table(header, rows)}\n\n{told}"
+    threads = " or ".join(str(n) for n in sorted({fit["threads"] for fit in fits}))
+    loads = [fit["load"] for fit in fits if fit["load"] is not None]
+    busy = f", load {min(loads):.1f} to {max(loads):.1f} when a fit had ended" if loads else ""
+    where = f"{threads} thread(s) of a {fits[0]['cores']}-core {machine['machine']} machine"
+    return f"{table(header, rows)}\n\n{where}{busy}; torch {machine['torch']}."
 
 
 def _row(rows: list[dict[str, Any]], kind: str, group: str) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from compare_tables import SECTIONS as COMPARE
 from few_tables import few
 from gate_tables import SECTIONS as GATE
 from learning_tables import SECTIONS as LEARNING
+from nnp_tables import SECTIONS as NNP
 from on_the_fly_tables import SECTIONS as ON_THE_FLY
 from speed_tables import SECTIONS as SPEED
 from speed_tables import table
@@ -165,7 +166,7 @@ def fill(text: str) -> str:
     SystemExit
         For a part that nobody measures.
     """
-    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | {"summary": summary}
+    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | NNP | {"summary": summary}
 
     def renewed(found: re.Match[str]) -> str:
         name = found[1]
@@ -186,6 +187,7 @@ def main() -> int:
         ROOT / "docs" / "gate.md",
         ROOT / "docs" / "learning.md",
         ROOT / "docs" / "compare.md",
+        ROOT / "docs" / "networks.md",
     ):
         targets[path] = fill(path.read_text())
     if "--check" in sys.argv:

@@ -21,7 +21,6 @@ ORDER = [
     "storage",
     "gp",
     "nnp",
-    "nnp",
     "uncertainty",
     "calculator",
     "dynamics",

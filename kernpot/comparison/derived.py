@@ -92,8 +92,8 @@ def derived_values(potential: Any, structures: Sequence[Atoms], seed: int = 0, n
     Returns
     -------
     list of dict
-        ``kind``, ``unit``, ``truth``, ``mean``, ``std``, and whether the central intervals hold the truth:
-        ``inside_50`` and ``inside_90``.
+        ``kind``, ``structure`` (of a pair the first), ``unit``, ``truth``, ``mean``, ``std``, and whether the central
+        intervals hold the truth: ``inside_50`` and ``inside_90``.
     """
     targets = Targets(structures, seed)
     if not targets.targets:
@@ -106,6 +106,7 @@ def derived_values(potential: Any, structures: Sequence[Atoms], seed: int = 0, n
     return [
         {
             "kind": target.kind,
+            "structure": target.structures[0],
             "unit": UNITS[target.kind],
             "truth": float(targets.truth[k]),
             "mean": float(found.mean[k]),

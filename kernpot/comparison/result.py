@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernpot.comparison.detection import Detection, detect, familiar_tolerance
-from kernpot.comparison.resampling import MEASURES, Score, compare_errors
+from kernpot.comparison.resampling import MEASURES, FloatArray, Score, compare_errors
 from kernpot.comparison.run import ALL, CURVE
 from kernpot.comparison.scoring import Record
 from kernpot.uncertainty.sampling_error import Range, share_range
@@ -53,12 +53,12 @@ class Coverage:
 
     Attributes
     ----------
-    n : int
-        Values.
+    n, n_structures : int
+        Values, and structures they are of (of a pair the first).
     inside_50, inside_90 : float
         Shares of them inside 50 and 90 % intervals.
     range : (float, float) or None
-        90 % confidence range of `inside_90`, values counted as independent; None for a single one.
+        90 % confidence range of `inside_90`; values of one structure are not independent. None for a single structure.
     rms_z : float
         Root mean square of error / std.
     rms_error : float
@@ -67,6 +67,7 @@ class Coverage:
     """
 
     n: int
+    n_structures: int
     inside_50: float
     inside_90: float
     range: Range | None
@@ -227,14 +228,18 @@ def _coverage(values: Sequence[Record]) -> Coverage:
     error = np.array([v["mean"] - v["truth"] for v in values])
     std = np.array([v["std"] for v in values])
     hits = np.array([[v["inside_50"], v["inside_90"]] for v in values], dtype=np.float64)
+    owner = np.unique([v["structure"] for v in values], return_inverse=True)[1]
+    inside: FloatArray = np.bincount(owner, weights=hits[:, 1]).astype(np.float64)
+    sizes: FloatArray = np.bincount(owner).astype(np.float64)
     mixed = len({v["unit"] for v in values}) > 1
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(error == 0, 0.0, error / std)
     return Coverage(
         n=len(values),
+        n_structures=sizes.size,
         inside_50=float(hits[:, 0].mean()),
         inside_90=float(hits[:, 1].mean()),
-        range=share_range(hits[:, 1], np.ones(len(hits))) if len(hits) > 1 else None,
+        range=share_range(inside, sizes) if sizes.size > 1 else None,
         rms_z=float(np.sqrt(np.mean(z**2))),
         rms_error=math.nan if mixed else float(np.sqrt(np.mean(error**2))),
         unit="" if mixed else values[0]["unit"],

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, ModelFileError
 from kernpot.nnp.training import Trainer
 from kernpot.storage import read_model, write_model
 
@@ -45,7 +45,10 @@ class Checkpoint:
         """
         if self._path is None or not self._path.exists():
             return
-        header, tensors = read_model(self._path)
+        try:
+            header, tensors = read_model(self._path)
+        except ModelFileError as error:
+            raise ModelFileError(f"checkpoint: {error}; or remove it to start the training anew.") from None
         if header["kind"] != _KIND or header.get("training") != self._hash:
             raise KernpotError(
                 f"checkpoint: {self._path} is of another training (other structures, parameters or seed), expected "

@@ -241,14 +241,7 @@ def _fold(
         for p in range(pairs[structure], pairs[structure + 1]):
             i, j = start[s] + centres[p], start[s] + neighbours[p]
             x, y, z = along[p, 0], along[p, 1], along[p, 2]
-            for k in range(n_members):
-                g = slopes[i, k]
-                fx, fy, fz = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-                for d in range(width):
-                    fx += x[d] * g[d]
-                    fy += y[d] * g[d]
-                    fz += z[d] * g[d]
-                f[0, k], f[1, k], f[2, k] = fx, fy, fz
+            _products(x, y, z, slopes[i], f)
             for a in range(3):
                 for k in range(n_members):
                     forces[j, a, k] -= f[a, k]
@@ -296,8 +289,55 @@ def _unfold(
                 f[0, k] = stress[s, 0, k] * v0 + xy * v1 + xz * v2 + forces[i, 0, k] - forces[j, 0, k]
                 f[1, k] = stress[s, 1, k] * v1 + xy * v0 + yz * v2 + forces[i, 1, k] - forces[j, 1, k]
                 f[2, k] = stress[s, 2, k] * v2 + xz * v0 + yz * v1 + forces[i, 2, k] - forces[j, 2, k]
-            for k in range(n_members):
-                g = slopes[i, k]
-                fx, fy, fz = f[0, k], f[1, k], f[2, k]
-                for d in range(width):
-                    g[d] += fx * x[d] + fy * y[d] + fz * z[d]
+            _add_products(x, y, z, f, slopes[i])
+
+
+@compiled
+def _products(x: Single, y: Single, z: Single, g: Single, f: Single) -> None:
+    """Write ``f[:, k] = (x . g_k, y . g_k, z . g_k)``; four members at a time share what is read of x, y and z."""
+    n, width = g.shape
+    zero = np.float32(0.0)
+    for k in range(0, n - 3, 4):
+        g0, g1, g2, g3 = g[k], g[k + 1], g[k + 2], g[k + 3]
+        x0, x1, x2, x3, y0, y1, y2, y3 = zero, zero, zero, zero, zero, zero, zero, zero
+        z0, z1, z2, z3 = zero, zero, zero, zero
+        for d in range(width):
+            x0 += x[d] * g0[d]
+            x1 += x[d] * g1[d]
+            x2 += x[d] * g2[d]
+            x3 += x[d] * g3[d]
+            y0 += y[d] * g0[d]
+            y1 += y[d] * g1[d]
+            y2 += y[d] * g2[d]
+            y3 += y[d] * g3[d]
+            z0 += z[d] * g0[d]
+            z1 += z[d] * g1[d]
+            z2 += z[d] * g2[d]
+            z3 += z[d] * g3[d]
+        f[0, k], f[0, k + 1], f[0, k + 2], f[0, k + 3] = x0, x1, x2, x3
+        f[1, k], f[1, k + 1], f[1, k + 2], f[1, k + 3] = y0, y1, y2, y3
+        f[2, k], f[2, k + 1], f[2, k + 2], f[2, k + 3] = z0, z1, z2, z3
+    for k in range(n - n % 4, n):
+        x0, y0, z0 = zero, zero, zero
+        for d in range(width):
+            x0 += x[d] * g[k, d]
+            y0 += y[d] * g[k, d]
+            z0 += z[d] * g[k, d]
+        f[0, k], f[1, k], f[2, k] = x0, y0, z0
+
+
+@compiled
+def _add_products(x: Single, y: Single, z: Single, f: Single, g: Single) -> None:
+    """Add ``f[0, k] x + f[1, k] y + f[2, k] z`` to ``g_k``, two members at a time."""
+    n, width = g.shape
+    for k in range(0, n - 1, 2):
+        g0, g1 = g[k], g[k + 1]
+        x0, y0, z0, x1, y1, z1 = f[0, k], f[1, k], f[2, k], f[0, k + 1], f[1, k + 1], f[2, k + 1]
+        for d in range(width):
+            g0[d] += x0 * x[d] + y0 * y[d] + z0 * z[d]
+            g1[d] += x1 * x[d] + y1 * y[d] + z1 * z[d]
+    if n % 2:
+        last = g[n - 1]
+        x0, y0, z0 = f[0, n - 1], f[1, n - 1], f[2, n - 1]
+        for d in range(width):
+            last[d] += x0 * x[d] + y0 * y[d] + z0 * z[d]

@@ -99,7 +99,7 @@ def test_between_equals_nothing_is_claimed(equals: ComparisonResult) -> None:
 
 
 def test_a_single_winner_is_named_as_such(equals: ComparisonResult) -> None:
-    slow = {"fit": {**equals.cost["first"]["fit"], "wall_s": 1e4}, "answers": equals.cost["first"]["answers"]}
+    slow = {"fit": {**equals.cost["first"]["fit"], "wall_s": 1e9}, "answers": equals.cost["first"]["answers"]}
     said = text_of(advice(replace(equals, cost={"first": equals.cost["first"], "second": slow})))
     assert "In nothing that was compared is another potential better than first" in said
     assert "Take first for a short fit." in said and "do not tell which is better for accurate energies" in said
@@ -117,9 +117,11 @@ def test_narrow_intervals_failures_and_missed_frames_are_warned_of(result: Compa
 
 def test_times_of_a_busy_machine_are_not_trusted(equals: ComparisonResult) -> None:
     for load, warned in ((1.9, False), (2.1, True), (None, False)):
-        fit = {**equals.cost["first"]["fit"], "load": load, "cores": 2}
-        cost = dict.fromkeys(equals.potentials, {**equals.cost["first"], "fit": fit})
+        fits = {"first": {"wall_s": 1.0}, "second": {"wall_s": 2.0}}
+        told = {"load": load, "cores": 2}
+        cost = {name: {**equals.cost[name], "fit": {**fits[name], **told}} for name in equals.potentials}
         said = text_of(comparison_findings(replace(equals, cost=cost)))
+        assert ("A short fit: first is better" in said) != warned
         assert ("Times are not to be trusted: the machine was busy (load 2.1 on 2 cores)" in said) == warned
 
 
@@ -145,7 +147,7 @@ def test_who_learns_faster_is_told_by_size(result: ComparisonResult) -> None:
 
 
 def test_derived_quantities_without_values_are_no_gap_in_the_page(tmp_path: Path, equals: ComparisonResult) -> None:
-    narrow = {"pressures": Coverage(40, 0.2, 0.5, (0.4, 0.6), 3.0, 0.1, "GPa")}
+    narrow = {"pressures": Coverage(40, 40, 0.2, 0.5, (0.4, 0.6), 3.0, 0.1, "GPa")}
     changed = replace(equals, derived={"first": "the draws are <lost>", "second": narrow}, curve=equals.curve[-1:])
     warnings = text_of([f for f in comparison_findings(changed) if f.verdict == "warning"])
     assert "first: derived quantities found no values: the draws are <lost>" in warnings

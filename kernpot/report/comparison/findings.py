@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from kernpot.comparison.criteria import Criterion, criteria
+from kernpot.comparison.criteria import Criterion, busiest, criteria
 from kernpot.comparison.resampling import CONFIDENCE, MIN_STRUCTURES
 from kernpot.comparison.result import ALL_QUANTITIES, ComparisonResult, CurvePoint
 from kernpot.report.findings import Finding
@@ -106,7 +106,7 @@ def _derived(result: ComparisonResult, name: str) -> list[Finding]:
         return [Finding("warning", f"{name}: derived quantities found no values: {of}", ALL)]
     found = []
     for kind, c in of.items():
-        if c.range is not None and c.n >= MIN_STRUCTURES and c.range[1] < 0.9:
+        if c.range is not None and c.n_structures >= MIN_STRUCTURES and c.range[1] < 0.9:
             what = "derived quantities" if kind == ALL_QUANTITIES else kind
             text = (
                 f"{name}: 90 % intervals of {what} hold only {100 * c.inside_90:.0f} % of {c.n} "
@@ -150,12 +150,10 @@ def _failures(result: ComparisonResult) -> list[Finding]:
 
 def _busy(result: ComparisonResult) -> list[Finding]:
     """Times of a machine with more work than cores are those of the others' work, too."""
-    fits = [cost["fit"] for cost in result.cost.values()]
-    busy = [fit for fit in fits if fit["load"] is not None and fit["cores"] and fit["load"] > fit["cores"]]
-    if not busy:
+    found = busiest(result)
+    if found is None:
         return []
-    worst = max(busy, key=lambda fit: float(fit["load"]))
-    text = f"Times are not to be trusted: the machine was busy (load {worst['load']:.1f} on {worst['cores']} cores)."
+    text = f"Times are not to be trusted: the machine was busy (load {found[0]:.1f} on {found[1]} cores)."
     return [Finding("warning", text, ALL)]
 
 

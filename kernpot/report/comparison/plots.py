@@ -56,7 +56,7 @@ def learning_plot(result: ComparisonResult) -> Figure | None:
                 axes.set_ylim(top=1.01)
             else:
                 axes.set_yscale("log")
-                _few_ticks(axes.yaxis)
+                few_ticks(axes.yaxis)
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks(sizes, [str(n) for n in sizes], rotation=45)
         grid[0, 0].legend()
@@ -71,7 +71,7 @@ def group_error_plot(result: ComparisonResult) -> Figure:
         values = [rows[name]["mae"] for name in names]
         axes.plot(values, np.arange(len(names)) + place, linestyle="none", markersize=6, **look)
         axes.set(xscale="log")
-        _few_ticks(axes.xaxis)
+        few_ticks(axes.xaxis)
 
     return _by_group(result, draw, "MAE")
 
@@ -206,7 +206,7 @@ def cost_plot(result: ComparisonResult) -> Figure:
     return figure
 
 
-def _few_ticks(axis: Axis) -> None:
+def few_ticks(axis: Axis) -> None:
     """Labels that do not overlap on a logarithmic axis of any length."""
     low, high = axis.get_data_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
