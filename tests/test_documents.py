@@ -17,7 +17,10 @@ def python_blocks(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", *(f"docs/{name}.md" for name in ("start", "concepts", "which-uncertainty", "how-to", "networks", "on-the-fly"))],
+    [
+        "README.md",
+        *(f"docs/{name}.md" for name in ("start", "concepts", "which-uncertainty", "how-to", "networks", "on-the-fly")),
+    ],
 )
 def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatch):
     blocks = python_blocks(ROOT / name)

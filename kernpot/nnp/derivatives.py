@@ -233,7 +233,7 @@ def _fold(
     forces: Single,
     stress: Single,
 ) -> None:
-    n_members, width = slopes.shape[1], slopes.shape[2]
+    n_members = slopes.shape[1]
     f = np.empty((3, n_members), dtype=np.float32)
     for s in range(first, last):
         structure = structures[s]
@@ -274,7 +274,7 @@ def _unfold(
     stress: Single,
     slopes: Single,
 ) -> None:
-    n_members, width = slopes.shape[1], slopes.shape[2]
+    n_members = slopes.shape[1]
     f = np.empty((3, n_members), dtype=np.float32)
     for s in range(first, last):
         structure = structures[s]

@@ -53,10 +53,11 @@ def fit_inputs(features: Sequence[Tensor], n_components: int) -> Inputs:
     largest = float(variances[0])
     if largest <= _ROUNDING * float(mean.square().mean()):  # one environment, or copies of it: nothing varies
         variances, largest = torch.ones_like(variances), float(mean.square().mean()) or 1.0
-        return Inputs(mean, directions[:, :1] / largest**0.5)
+        return Inputs(mean, (directions[:, :1] / largest**0.5).contiguous())
     n = min(n_components, int((variances > _ROUNDING * largest).sum()))
     scale = (variances[:n] / largest) ** (-0.5 * _POWER) / largest**0.5
     # The sign of an eigenvector is the library's choice: the largest component is made positive.
     kept = directions[:, :n]
     signs = kept.gather(0, kept.abs().argmax(0)[None]).sign()
-    return Inputs(mean, kept * signs * scale)
+    # In the order of the model file, so that products round alike before and after.
+    return Inputs(mean, (kept * signs * scale).contiguous())
