@@ -12,12 +12,12 @@ import torch
 from ase import Atoms
 from dscribe.descriptors import SOAP
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.gp import model_file
+from kernpot.gp.answering import AnsweringMixin
 from kernpot.gp.calibration import calibrate as rescale
 from kernpot.gp.compress import compress
 from kernpot.gp.described import describe_training
@@ -41,19 +41,18 @@ from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.training_data import require_training
 from kernpot.gp.update import update
 from kernpot.kernels import SOAPKernel
-from kernpot.prediction import EnergyStd, LeftOut, MeanPrediction, Prediction
+from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
-from kernpot.structures.checks import check_atoms
-from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, source_of
+from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
 
 if TYPE_CHECKING:
-    from kernpot.calculator import KernpotCalculator
+    pass
 
 
-class SparseGPPotential(RegressorMixin, BaseEstimator):
+class SparseGPPotential(AnsweringMixin, BaseEstimator):
     """Sparse Gaussian process potential on SOAP environments, trained on energies, forces and stress.
 
     Parameters
@@ -147,6 +146,8 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.progress = progress
+
+    _predictor: Predictor
 
     # ------------------------------------------------------------------ learning
 
@@ -328,52 +329,6 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ answering
 
-    def predict(
-        self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Total energies.
-
-        Parameters
-        ----------
-        structures : list of ase.Atoms
-        return_std : bool
-            Also return standard deviations, the misfit of labels included.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,), eV
-        std : ndarray of shape (n,), eV
-            Only with ``return_std``.
-        """
-        frames = self._frames(structures)
-        if not return_std:
-            return np.array([self._mean(a).energy for a in frames])
-        pairs = np.array([self._predictor.energy(a) for a in frames]).reshape(-1, 2)
-        return pairs[:, 0], pairs[:, 1]
-
-    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
-        """Distributions of energy, atomic energies, forces and stress.
-
-        Parameters
-        ----------
-        structures : list of ase.Atoms
-        covariance : bool
-            Also the joint covariance of energy, forces and stress of each structure.
-        """
-        return [self._predictor(a, covariance) for a in self._frames(structures)]
-
-    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
-        """Mean energy, atomic energies, forces and stress of one structure, without error bars.
-
-        Parameters
-        ----------
-        pairs : Pairs, optional
-            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
-        """
-        check_is_fitted(self)
-        require_fitted(atoms, self.elements_, "structure")
-        return self._mean(atoms, pairs)
-
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
         """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.gp.energy_std`).
 
@@ -475,33 +430,11 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return sample_draws(self, n, random_state, parts, posterior)
 
-    def score(
-        self,
-        structures: Sequence[Atoms],
-        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
-        sample_weight: Sequence[float] | NDArray[np.float64] | None = None,
-    ) -> float:
-        """R^2 of energies per atom, as scikit-learn's regressors score."""
-        labelled = label_structures(structures, energies)
-        require_any_energy(labelled)
-        kept = [s for s in labelled if s.energy is not None]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[[s.energy is not None for s in labelled]]
-        sizes = np.array([len(s.atoms) for s in kept])
-        found = np.asarray(self.predict([s.atoms for s in kept]))
-        return float(r2_score([s.energy for s in kept] / sizes, found / sizes, sample_weight=weights))
-
     @property
     def cutoff(self) -> float:
         """Largest cutoff of the descriptors, Angstrom."""
         check_is_fitted(self)
         return max(f.cutoff for f in self._features)
-
-    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
-        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
-        from kernpot.calculator import KernpotCalculator
-
-        check_is_fitted(self)
-        return KernpotCalculator(self, skin=skin)
 
     # ------------------------------------------------------------------ the model file
 
@@ -536,15 +469,6 @@ class SparseGPPotential(RegressorMixin, BaseEstimator):
         evidence = Evidence(self._factors, self._whitening.block)
         noise = torch.tensor([self.noise_[group] for group in evidence.groups], dtype=torch.float64)
         self.log_evidence_ = float(evidence(noise.log(), amplitudes.log()))
-
-    def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
-        check_is_fitted(self)
-        frames = [structures] if isinstance(structures, Atoms) else list(structures)
-        for index, atoms in enumerate(frames):
-            source = source_of(atoms, index)
-            check_atoms(atoms, source)
-            require_fitted(atoms, self.elements_, source)
-        return frames
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_posterior")

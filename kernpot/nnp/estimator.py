@@ -11,12 +11,12 @@ import torch
 from ase import Atoms
 from dscribe.descriptors import ACSF, SOAP
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.errors import KernpotError
+from kernpot.gp.answering import AnsweringMixin
 from kernpot.gp.answers import Answers
 from kernpot.gp.calibration import calibrate as rescale
 from kernpot.gp.draws import Draws, PotentialDraw
@@ -32,19 +32,18 @@ from kernpot.nnp.fitting import Trained, train, train_more
 from kernpot.nnp.selection import select
 from kernpot.nnp.setup import check_settings, descriptor_for
 from kernpot.nnp.spread import Spread
-from kernpot.prediction import EnergyStd, LeftOut, MeanPrediction, Prediction
+from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
-from kernpot.structures.checks import check_atoms
-from kernpot.structures.labels import label_structures, require_any_energy, source_of
+from kernpot.structures.labels import label_structures, require_any_energy
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
 
 if TYPE_CHECKING:
-    from kernpot.calculator import KernpotCalculator
+    pass
 
 
-class NNPEnsemble(RegressorMixin, BaseEstimator):
+class NNPEnsemble(AnsweringMixin, BaseEstimator):
     """Ensemble of high-dimensional neural-network potentials (Behler and Parrinello 2007).
 
     The energy is a sum of atomic energies, each from a small network of the atom's element that sees the descriptor of
@@ -163,6 +162,7 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         self.progress = progress
 
     misfit_: dict[str, Misfit]
+    _predictor: Spread
 
     # ------------------------------------------------------------------ learning
 
@@ -292,58 +292,12 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         labelled = label_structures(held_out)
         self._frames([s.atoms for s in labelled])
-        self.misfit_, found = rescale(self._spread, labelled, self.misfit_, self._trained.labelled)
+        self.misfit_, found = rescale(self._predictor, labelled, self.misfit_, self._trained.labelled)
         self.summary_["updates"].append({"calibration": found, "data_hash": data_hash(labelled)})
         self._condition()
         return self
 
     # ------------------------------------------------------------------ answering
-
-    def predict(
-        self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Total energies.
-
-        Parameters
-        ----------
-        structures : list of ase.Atoms
-        return_std : bool
-            Also return standard deviations, the misfit of labels included.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,), eV
-        std : ndarray of shape (n,), eV
-            Only with ``return_std``.
-        """
-        frames = self._frames(structures)
-        if not return_std:
-            return np.array([self._spread.mean(a).energy for a in frames])
-        found = [self._spread(a).energy for a in frames]
-        return np.array([float(e.mean) for e in found]), np.array([float(e.std) for e in found])
-
-    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
-        """Distributions of energy, atomic energies, forces and stress.
-
-        Parameters
-        ----------
-        structures : list of ase.Atoms
-        covariance : bool
-            Also the joint covariance of energy, forces and stress of each structure.
-        """
-        return [self._spread(a, covariance) for a in self._frames(structures)]
-
-    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
-        """Mean energy, atomic energies, forces and stress of one structure, without error bars.
-
-        Parameters
-        ----------
-        pairs : Pairs, optional
-            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
-        """
-        check_is_fitted(self)
-        require_fitted(atoms, self.elements_, "structure")
-        return self._spread.mean(atoms, pairs)
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
         """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.nnp.spread`).
@@ -357,7 +311,7 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         require_fitted(atoms, self.elements_, "structure")
-        return self._spread.energy_std(atoms, self.draw_scale_, pairs)
+        return self._predictor.energy_std(atoms, self.draw_scale_, pairs)
 
     def screen(self) -> None:
         """No cheap bound on force stds: the stds themselves cost few means."""
@@ -394,7 +348,7 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
                 "no structure was held out of this fit: there were too few, or validation=0; give labelled structures "
                 "that the fit has not seen."
             )
-        return held_out_forces(self._spread, held, self.misfit_["forces"])
+        return held_out_forces(self._predictor, held, self.misfit_["forces"])
 
     def sample_potentials(
         self,
@@ -442,33 +396,11 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         scale = self.draw_scale_ if posterior == "calibrated" else 1.0
         return Draws(self._source.draws(generators, scale), mean, ("parameter",), posterior)
 
-    def score(
-        self,
-        structures: Sequence[Atoms],
-        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
-        sample_weight: Sequence[float] | NDArray[np.float64] | None = None,
-    ) -> float:
-        """R^2 of energies per atom, as scikit-learn's regressors score."""
-        labelled = label_structures(structures, energies)
-        require_any_energy(labelled)
-        kept = [s for s in labelled if s.energy is not None]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[[s.energy is not None for s in labelled]]
-        sizes = np.array([len(s.atoms) for s in kept])
-        found = np.asarray(self.predict([s.atoms for s in kept]))
-        return float(r2_score([s.energy for s in kept] / sizes, found / sizes, sample_weight=weights))
-
     @property
     def cutoff(self) -> float:
         """Cutoff of the descriptor, Angstrom."""
         check_is_fitted(self)
         return self._trained.features.cutoff
-
-    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
-        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
-        from kernpot.calculator import KernpotCalculator
-
-        check_is_fitted(self)
-        return KernpotCalculator(self, skin=skin)
 
     # ------------------------------------------------------------------ the model file
 
@@ -501,17 +433,8 @@ class NNPEnsemble(RegressorMixin, BaseEstimator):
         self._condition()
 
     def _condition(self) -> None:
-        self._spread = Spread(self._source, Answers(self.misfit_), self.cutoff)
+        self._predictor = Spread(self._source, Answers(self.misfit_), self.cutoff)
         self.draw_scale_ = draw_scale(self.misfit_, {kind_of(group) for group in self.noise_})
-
-    def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
-        check_is_fitted(self)
-        frames = [structures] if isinstance(structures, Atoms) else list(structures)
-        for index, atoms in enumerate(frames):
-            source = source_of(atoms, index)
-            check_atoms(atoms, source)
-            require_fitted(atoms, self.elements_, source)
-        return frames
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_trained")

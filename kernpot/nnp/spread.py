@@ -62,6 +62,11 @@ class Spread:
             joint = parameter.clone(), parameter
         return self._answers(mean, found, atomic, joint)
 
+    def energy(self, atoms: Atoms) -> tuple[float, float]:
+        """Mean and standard deviation (misfit included) of the total energy alone, eV."""
+        found = self(atoms).energy
+        return float(found.mean), float(found.std)
+
     def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
         """What the variances of a structure's labels are made of; those of energies per atom."""
         pairs = find_pairs(atoms, self._cutoff)
