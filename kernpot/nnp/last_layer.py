@@ -10,6 +10,7 @@ is the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Ma
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from ase import Atoms
 from torch import Tensor
 
 from kernpot.descriptors import Features
+from kernpot.errors import KernpotWarning
 from kernpot.gp.evidence import NOISE_BOUNDS
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.mean import Potentials
@@ -101,7 +103,18 @@ def learn(
     start = torch.tensor([amplitude], dtype=torch.float64)
     low, high = NOISE_BOUNDS
     levels = {group: noise[group] if group in fixed else min(max(noise[group], low), high) for group in factors}
-    found, _ = search_hyperparameters(factors, block, levels, fixed, start, torch.zeros(1, dtype=torch.bool))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernpotWarning)  # it speaks of kernels
+        found, held = search_hyperparameters(factors, block, levels, fixed, start, torch.zeros(1, dtype=torch.bool))
+    if bool(held.all()):
+        n_labels = sum(factor.n_rows for factor in factors.values())
+        warnings.warn(
+            f"the training has left nothing of the {n_labels} labels that the last layer explains, so they do not tell "
+            f"how far its weights may be off: their prior std stays at {amplitude:.3g} eV, error bars away from these "
+            "structures are a guess. Add structures that differ, or take uncertainty='ensemble'.",
+            KernpotWarning,
+            stacklevel=3,
+        )
     return found.noise, float(found.amplitudes[0])
 
 
