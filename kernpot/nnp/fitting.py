@@ -22,10 +22,11 @@ from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import Factors, HiddenRows, LastLayer, compress, learn
 from kernpot.nnp.members import in_ev, potentials_of
 from kernpot.nnp.networks import Networks, random_networks
-from kernpot.nnp.splits import held_out, member_weights
+from kernpot.nnp.splits import held_out, member_weights, more_weights
 from kernpot.nnp.targets import Scales, scales_of, targets_of
 from kernpot.nnp.training import Settings, Trainer
 from kernpot.progress import Report
+from kernpot.structures.identity import identity
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import is_isolated_atom, isolated_atom_energies
@@ -55,6 +56,8 @@ class Trained:
         All structures learnt from.
     held : ndarray of int64
         Those among them that no member trains on.
+    weights : ndarray of shape (K, n_structures)
+        How much each member trains on each of them.
     factors : dict of str to LabelFactor, optional
         Rows of the last layer, for ``uncertainty="last_layer"``.
     levels : dict of str to float
@@ -71,6 +74,7 @@ class Trained:
     noise: NoiseModel
     labelled: list[LabelledStructure]
     held: NDArray[np.int64]
+    weights: NDArray[np.float64]
     factors: Factors | None
     levels: dict[str, float]
     amplitude: float
@@ -126,9 +130,10 @@ def train(
         for z in elements
     }
     scales = scales_of([labelled[k] for k in usable], noise, isolated, elements)
-    start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, None, scales.levels, 1.0)
+    levels = scales.levels
+    start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, weights, None, levels, 1.0)
     n_epochs = _epochs(parameters, len(learning))
-    trained, told = _trained(start, weights, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report)
+    trained, told = _trained(start, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report)
     if parameters["uncertainty"] == "last_layer":
         trained = _with_last_layer(trained, learning, report)
     return trained, told
@@ -139,13 +144,18 @@ def train_more(
 ) -> tuple[Trained, dict[str, Any]]:
     """Learn more labels: exactly, by rows of the last layer; or from where the members are, with the old ones."""
     labelled = [*trained.labelled, *new]
+    # What was held out and is now to be learnt says nothing of structures to come any more.
+    seen = {identity(s.atoms) for s in new}
+    held = np.array([k for k in trained.held if identity(labelled[k].atoms) not in seen], dtype=np.int64)
     levels = scales_of(labelled, trained.noise, trained.isolated, tuple(trained.scales.offsets)).levels
     levels = levels | trained.levels
     if trained.factors is not None:
         network = potentials_of(trained.features, trained.inputs, trained.networks, trained.zero)
         rows = HiddenRows(trained.features, trained.inputs, trained.networks)
         factors = dict(trained.factors)
-        learnt = [labelled[k] for k in _usable(labelled) if k >= len(trained.labelled)]
+        first = len(trained.labelled)
+        learnt = [labelled[k] for k in _usable(labelled) if k >= first]
+        weights = _more_weights(trained, labelled, None)
         for group, factor in compress(learnt, rows, network, trained.noise, report).items():
             if group in factors:
                 # A copy: nothing is touched when anything fails.
@@ -153,16 +163,28 @@ def train_more(
                 factors[group].merge(factor)
             else:
                 factors[group] = factor
-        return replace(trained, labelled=labelled, factors=factors, levels=levels), {}
+        changed = replace(trained, labelled=labelled, held=held, weights=weights, factors=factors, levels=levels)
+        return changed, {}
+    resample = parameters["resample"] or ("bootstrap" if parameters["uncertainty"] == "shallow" else None)
+    weights = _more_weights(trained, labelled, resample)
     scales = replace(trained.scales, levels=levels)
-    before = replace(trained, labelled=labelled, scales=scales, levels=levels)
-    n_members = next(iter(trained.networks.values())).n_members
-    weights = np.zeros((n_members, len(labelled)))
-    learning = np.setdiff1d(_usable(labelled), trained.held)
-    weights[:, learning] = 1.0
-    steps = -(-len(learning) // int(parameters["batch_size"]))
-    n_epochs = max(round(_UPDATE_EPOCHS * _epochs(parameters, len(learning))), -(-_UPDATE_STEPS // steps))
-    return _trained(before, weights, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report)
+    before = replace(trained, labelled=labelled, held=held, weights=weights, scales=scales, levels=levels)
+    n_learning = int(weights.any(0).sum())
+    steps = -(-n_learning // int(parameters["batch_size"]))
+    n_epochs = max(round(_UPDATE_EPOCHS * _epochs(parameters, n_learning)), -(-_UPDATE_STEPS // steps))
+    return _trained(before, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report)
+
+
+def _more_weights(trained: Trained, labelled: Sequence[LabelledStructure], resample: str | None) -> NDArray[np.float64]:
+    """Weights of the members with those of new structures, as the old ones were drawn."""
+    n_members, n_old = trained.weights.shape
+    rng = np.random.RandomState(len(labelled))
+    weights = np.concatenate([trained.weights, more_weights(len(labelled) - n_old, n_members, resample, rng)], axis=1)
+    alone = np.setdiff1d(np.arange(n_old, len(labelled)), _usable(labelled))
+    weights[:, alone] = 0.0
+    if not weights.any():  # nothing but isolated atoms, or none that a bootstrap drew
+        weights[:, _usable(labelled)] = 1.0
+    return weights
 
 
 def _usable(labelled: Sequence[LabelledStructure]) -> NDArray[np.int64]:
@@ -179,7 +201,6 @@ def _epochs(parameters: Mapping[str, Any], n_structures: int) -> int:
 
 def _trained(
     start: Trained,
-    weights: NDArray[np.float64],
     parameters: Mapping[str, Any],
     n_epochs: int,
     rate: float,
@@ -204,7 +225,7 @@ def _trained(
     )
     # An update has nothing to stop by: what is held out from it does not hold what is new.
     held = start.held if checkpoint is not None else np.empty(0, dtype=np.int64)
-    trainer = Trainer(networks, data, targets, weights, held, settings)
+    trainer = Trainer(networks, data, targets, start.weights, held, settings)
     if checkpoint is not None:
         checkpoint.restore(trainer)
     while not trainer.done:

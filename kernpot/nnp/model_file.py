@@ -49,6 +49,7 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
     for g, group in enumerate(groups):
         for name, tensor in (trained.factors or {})[group].as_tensors().items():
             tensors[f"factor.{g}.{name}"] = tensor.numpy()
+    tensors["member_weights"] = trained.weights
     training, arrays = pack(trained.labelled)
     first = next(iter(trained.networks.values()))
     parameters = {name: getattr(estimator, name) for name in _PARAMETERS}
@@ -170,10 +171,26 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
         labelled = unpack(header["training"], tensors)
         held = np.array(header["held_out"], dtype=np.int64)
         require(bool(np.isin(held, np.arange(len(labelled))).all()), "held-out structures are not among them")
+        n_members = next(iter(networks.values())).n_members
+        weights = tensor_of(tensors, "member_weights", (n_members, len(labelled))).numpy()
+        require(bool((weights >= 0).all() and not weights[:, held].any()), "members train on what is held out")
     with reading("summary"):
         estimator.summary_ = dict(header["summary"])
     estimator._adopt(
-        Trained(features, inputs, networks, scales, isolated, noise_model, labelled, held, factors, levels, amplitude)
+        Trained(
+            features,
+            inputs,
+            networks,
+            scales,
+            isolated,
+            noise_model,
+            labelled,
+            held,
+            weights,
+            factors,
+            levels,
+            amplitude,
+        )
     )
     estimator._condition()
 

@@ -47,6 +47,10 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
         raise KernpotError(f"validation must be a part of the structures, 0 to 0.5, got {part!r}.")
     checkpoint, seed = parameters["checkpoint"], parameters["random_state"]
     if checkpoint is not None:
+        if not isinstance(seed, int | np.integer):
+            raise KernpotError(
+                f"a checkpoint can only be taken up with a fixed seed: give random_state a whole number, got {seed!r}."
+            )
         if not isinstance(checkpoint, str | os.PathLike):
             raise KernpotError(f"checkpoint must be None or the path of a file, got {checkpoint!r}.")
         if Path(checkpoint).is_dir() or not Path(checkpoint).parent.is_dir():

@@ -87,3 +87,19 @@ def member_weights(
             weights[k, rng.permutation(n_structures)[: int(_LEFT * n_structures)]] = 0.0
             weights[k] *= n_structures / weights[k].sum()
     return weights
+
+
+def more_weights(
+    n_structures: int, n_members: int, resample: str | None, rng: np.random.RandomState
+) -> NDArray[np.float64]:
+    """The same for structures that come later, one by one.
+
+    A bootstrap sample of a growing set holds each structure as often as a Poisson distribution of mean one says (Oza and
+    Russell, AISTATS 2001).
+    """
+    shape = (n_members, n_structures)
+    if resample == "bootstrap":
+        return rng.poisson(1.0, shape).astype(np.float64)
+    if resample == "split":
+        return (rng.random_sample(shape) >= _LEFT) / (1 - _LEFT)
+    return np.ones(shape)
