@@ -30,6 +30,9 @@ FORMAT = "kernpot"
 SCHEMA_VERSION = 1
 VERSIONED_LIBRARIES = ("kernpot", "numpy", "torch", "gpytorch", "dscribe", "ase")
 
+# Kind of the file that an unfinished training leaves.
+CHECKPOINT = "NNPTraining"
+
 # Where the class of each kind lives; it is built by its classmethod from_file_contents(header, tensors).
 KINDS = {
     "NNPEnsemble": ("kernpot.nnp.estimator", "NNPEnsemble"),
@@ -134,12 +137,28 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file cannot be trusted (see `read_model`) or holds a kind of model this version does not know.
     """
     header, tensors = read_model(path)
+    require_model(path, header)
+    module, name = KINDS[header["kind"]]
+    return getattr(importlib.import_module(module), name).from_file_contents(header, tensors)
+
+
+def require_model(path: str | os.PathLike[str], header: Mapping[str, Any]) -> None:
+    """Refuse a file of kernpot's that holds no model this version can load.
+
+    Raises
+    ------
+    ModelFileError
+        Saying what it holds, and what to do.
+    """
+    if header["kind"] == CHECKPOINT:
+        raise ModelFileError(
+            f"{path} is the checkpoint of a training, not a model: start the same fit again with it, and save what it "
+            "gives"
+        )
     if header["kind"] not in KINDS:
         raise ModelFileError(
             f"{path} holds a model of kind {header['kind']!r}; this kernpot knows {', '.join(KINDS)}: upgrade kernpot"
         )
-    module, name = KINDS[header["kind"]]
-    return getattr(importlib.import_module(module), name).from_file_contents(header, tensors)
 
 
 def library_versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ import typer
 from ase import Atoms
 from dscribe.descriptors import SOAP
 
-from kernpot.cli.console import console, print_sections, progress_bars
+from kernpot.cli.console import console, errors, print_sections, progress_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.descriptors import default_descriptor
 from kernpot.descriptors.serial import soap_arguments
@@ -162,7 +162,12 @@ def fit(
             },
         })  # fmt: skip
         chosen |= {} if n_components is None else {"n_components": n_components}
-        potential = BACKENDS[backend](**shared, **chosen).fit(structures)
+        try:
+            potential = BACKENDS[backend](**shared, **chosen).fit(structures)
+        except KeyboardInterrupt:
+            if checkpoint is not None and checkpoint.exists():
+                errors.print(f"the training is kept in {checkpoint}: the same command goes on from there", markup=False)
+            raise
     potential.save(output)
     sections = describe_model(read_model(output)[0])
     print_sections([section for section in sections if section[0] in ("Model", "Hyperparameters")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernpot.cli.console import print_sections
 from kernpot.cli.options import Model
 from kernpot.report.provenance import describe_model
-from kernpot.storage import read_model
+from kernpot.storage import read_model, require_model
 
 
 def info(model: Model) -> None:
@@ -17,4 +17,6 @@ def info(model: Model) -> None:
 
       kernpot info si.kernpot
     """
-    print_sections(describe_model(read_model(model)[0]))
+    header, _ = read_model(model)
+    require_model(model, header)
+    print_sections(describe_model(header))

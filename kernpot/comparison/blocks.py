@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernpot.errors import KernpotError
 from kernpot.structures.labels import source_of
+from kernpot.structures.reference import is_alone
 
 # A trajectory is cut into so many pieces of consecutive frames, which are held out or learnt as a whole.
 _PIECES = 10
@@ -61,7 +62,7 @@ def hold_out(structures: Sequence[Atoms], share: float = 0.2, seed: int = 0) -> 
     if not 0.0 < share < 1.0:
         raise KernpotError(f"the share held out must lie between 0 and 1 (0.2 means 20 %), got {share}")
     rng = np.random.default_rng(seed)
-    frames = [k for k, atoms in enumerate(structures) if len(atoms) > 1]
+    frames = [k for k, atoms in enumerate(structures) if not is_alone(atoms)]
     block = blocks([structures[k] for k in frames])
     groups = [group_of(structures[k]) for k in frames]
     chosen: set[int] = set()
@@ -75,7 +76,7 @@ def hold_out(structures: Sequence[Atoms], share: float = 0.2, seed: int = 0) -> 
     held = {k for k, b in zip(frames, block.tolist(), strict=True) if b in chosen}
     if not held:
         raise KernpotError(
-            f"nothing can be held out of {len(frames)} structure(s) with more than one atom: give more, or test "
+            f"nothing can be held out of {len(frames)} structure(s) that are no isolated atoms: give more, or test "
             "structures of their own with --test"
         )
     train = [atoms for k, atoms in enumerate(structures) if k not in held]

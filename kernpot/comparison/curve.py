@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from kernpot.comparison.splits import elements_of
+from kernpot.structures.reference import is_alone
 
 SMALLEST = 10
 
@@ -29,7 +30,7 @@ def nested_subsets(structures: Sequence[Atoms], seed: int = 0) -> list[list[Atom
     then the others at random.
     """
     alone = [a for a in structures if len(a) == 1]
-    others = [a for a in structures if len(a) > 1]
+    others = [a for a in structures if not is_alone(a)]
     shuffled = [others[k] for k in np.random.default_rng(seed).permutation(len(others))]
     known = elements_of(alone)
     first: list[Atoms] = []

@@ -18,6 +18,7 @@ from kernpot.comparison.blocks import composition, group_of
 from kernpot.comparison.scoring import Record
 from kernpot.prediction import MeanPrediction
 from kernpot.structures.labels import LabelledStructure, label_structures
+from kernpot.structures.reference import is_alone
 from kernpot.uncertainty.propagation import FixedGeometries, propagate
 
 WITHIN = "energy differences within a group"
@@ -72,7 +73,7 @@ class Targets(FixedGeometries):
 
     def __init__(self, structures: Sequence[Atoms], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        usable = [a for a in structures if len(a) > 1]
+        usable = [a for a in structures if not is_alone(a)]
         chosen = np.sort(rng.permutation(len(usable))[:MOST_STRUCTURES])
         labelled = label_structures([usable[k] for k in chosen]) if usable else []
         self.structures = [item.atoms for item in labelled]

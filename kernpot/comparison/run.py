@@ -19,6 +19,7 @@ from kernpot.comparison.splits import Split
 from kernpot.comparison.store import ResultStore, inputs_key, settings_key, structures_key
 from kernpot.errors import KernpotError
 from kernpot.progress import Report
+from kernpot.structures.reference import is_alone
 from kernpot.uncertainty.evaluation import evaluate
 
 CURVE, SHIFT, ALL = "curve", "shift", "all"
@@ -48,13 +49,15 @@ class Job:
     @property
     def n_train(self) -> int:
         """Structures learnt, isolated atoms not counted."""
-        return sum(len(atoms) > 1 for atoms in self.train)
+        return sum(not is_alone(atoms) for atoms in self.train)
 
 
 def jobs(split: Split, learning_curve: bool = True, seed: int = 0) -> list[Job]:
     """All fits of one potential: small ones first, so that compilation is behind it when the large one is timed."""
     subsets = nested_subsets(split.train, seed)[:-1] if learning_curve else []
-    found = [Job(f"{sum(len(a) > 1 for a in train)} structures", CURVE, train, split.test, {}) for train in subsets]
+    found = [
+        Job(f"{sum(not is_alone(a) for a in train)} structures", CURVE, train, split.test, {}) for train in subsets
+    ]
     found += [
         Job(f"without {s.name}", SHIFT, s.train, s.familiar, {s.name: s.shifted}) for s in split.shifts if s.train
     ]

@@ -15,6 +15,7 @@ from kernpot.comparison.blocks import composition, group_of
 from kernpot.errors import KernpotError, KernpotWarning, StructureError
 from kernpot.structures.identity import identity
 from kernpot.structures.labels import source_of
+from kernpot.structures.reference import is_alone
 
 _FEWEST_SHIFTED = 5
 HOTTEST = "highest energies"
@@ -91,22 +92,22 @@ def without_group(train: Sequence[Atoms], test: Sequence[Atoms], group: str) -> 
     """
     rest = [a for a in train if group_of(a) != group or len(a) == 1]
     familiar = [a for a in test if group_of(a) != group]
-    shifted = [a for a in [*train, *test] if group_of(a) == group and len(a) > 1]
+    shifted = [a for a in [*train, *test] if group_of(a) == group and not is_alone(a)]
     if not shifted:
         raise KernpotError(
-            f"no structure with more than one atom has the config_type {group!r}; there are "
+            f"no structure that is no isolated atom has the config_type {group!r}; there are "
             f"{', '.join(sorted({group_of(a) or '(none)' for a in train}))}"
         )
-    if not any(len(a) > 1 for a in rest) or not familiar:
+    if not any(not is_alone(a) for a in rest) or not familiar:
         raise KernpotError(f"without {group!r} nothing is left to learn from, or to be asked about; name another group")
     return Shift(group or "(none)", rest, familiar, shifted)
 
 
 def without_hottest(train: Sequence[Atoms], test: Sequence[Atoms], share: float = 0.25) -> Shift:
     """Leave the structures of highest energy per atom (against others of their composition) out of the training."""
-    everything = [a for a in [*train, *test] if len(a) > 1]
+    everything = [a for a in [*train, *test] if not is_alone(a)]
     excess = {id(a): e for a, e in zip(everything, _excess(everything), strict=True)}
-    mine = [excess[id(a)] for a in train if len(a) > 1 and np.isfinite(excess[id(a)])]
+    mine = [excess[id(a)] for a in train if not is_alone(a) and np.isfinite(excess[id(a)])]
     if len(mine) < 2 * _FEWEST_SHIFTED:
         raise KernpotError(
             f"{len(mine)} training structures with an energy beside others of their composition are too few to leave "
@@ -129,7 +130,7 @@ def default_shift(train: Sequence[Atoms], test: Sequence[Atoms]) -> Shift | None
     Labels choose, no potential does. A group is left out when it is at most half of the data and what is left knows all
     elements. None where neither can be done.
     """
-    frames = [a for a in train if len(a) > 1]
+    frames = [a for a in train if not is_alone(a)]
     forces: dict[str, float] = {}
     for group in sorted({group_of(a) for a in frames}):
         members = [a for a in frames if group_of(a) == group]

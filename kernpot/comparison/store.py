@@ -14,7 +14,7 @@ from ase import Atoms
 
 import kernpot
 from kernpot.comparison.scoring import Record
-from kernpot.dynamics.run_directory import read_json, write_atomically, writing
+from kernpot.dynamics.run_directory import RunDirectoryError, read_json, write_atomically, writing
 from kernpot.gp.summary import data_hash
 from kernpot.structures.labels import label_structures
 
@@ -58,7 +58,12 @@ class ResultStore:
         """The result stored under a name, if it was made from the same inputs."""
         if self.folder is None or not self._path(name).exists():
             return None
-        stored = read_json(self._path(name))
+        try:
+            stored = read_json(self._path(name))
+        except RunDirectoryError as error:
+            raise RunDirectoryError(
+                f"{self._path(name)} holds a finished fit and cannot be read; remove it, and the fit is made again."
+            ) from error
         return stored["result"] if stored.get("key") == key else None
 
     def _path(self, name: str) -> Path:

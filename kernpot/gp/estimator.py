@@ -43,7 +43,7 @@ from kernpot.gp.update import update
 from kernpot.kernels import SOAPKernel
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
-from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy
+from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
@@ -224,6 +224,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         if not hasattr(self, "elements_"):
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
+        require_any_label(labelled)
         for s in labelled:
             require_fitted(s.atoms, self.elements_, s.source)
         require_described(labelled, self._features)

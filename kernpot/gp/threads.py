@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import TypeVar
@@ -15,14 +16,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Results of ``function`` for every item, in their order, on ``torch.get_num_threads()`` threads.
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item], n_threads: int | None = None) -> list[Result]:
+    """Results of ``function`` for every item, in their order, on as many threads as given, or as torch has.
 
     Each thread runs its own block from descriptor to gradient, which scales better than splitting every matrix product;
     torch's own threads are stilled meanwhile, or there would be the square of their number. The calling thread works
     too: waking it for every result would cost more than the results.
     """
-    n = torch.get_num_threads()
+    of_torch = torch.get_num_threads()
+    n = of_torch if n_threads is None else n_threads
     if n == 1 or len(items) == 1:
         return [function(item) for item in items]
     found: dict[int, Result] = {}
@@ -48,10 +50,25 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
         work()
     finally:
         wait(others)
-        torch.set_num_threads(n)
+        torch.set_num_threads(of_torch)
     for other in others:
         other.result()
     return [found[k] for k in range(len(items))]
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Torch on one thread, giving the number there was.
+
+    Small products gain nothing from several, which wait for one another, above all on a busy machine; and sums come out
+    the same whatever that number is. What is worth it is shared out by :func:`in_threads`.
+    """
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield n
+    finally:
+        torch.set_num_threads(n)
 
 
 @lru_cache(maxsize=1)

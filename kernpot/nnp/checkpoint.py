@@ -12,9 +12,7 @@ import torch
 
 from kernpot.errors import KernpotError, ModelFileError
 from kernpot.nnp.training import Trainer
-from kernpot.storage import read_model, write_model
-
-_KIND = "NNPTraining"
+from kernpot.storage import CHECKPOINT, read_model, write_model
 
 
 class Checkpoint:
@@ -48,8 +46,11 @@ class Checkpoint:
         try:
             header, tensors = read_model(self._path)
         except ModelFileError as error:
-            raise ModelFileError(f"checkpoint: {error}; or remove it to start the training anew.") from None
-        if header["kind"] != _KIND or header.get("training") != self._hash:
+            raise ModelFileError(
+                f"checkpoint: {self._path} is damaged, truncated or no file of kernpot's; remove it to start the "
+                "training anew, or name another file."
+            ) from error
+        if header["kind"] != CHECKPOINT or header.get("training") != self._hash:
             raise KernpotError(
                 f"checkpoint: {self._path} is of another training (other structures, parameters or seed), expected "
                 "one of this; remove it to start anew, or name another file."
@@ -66,5 +67,5 @@ class Checkpoint:
         if self._path is None:
             return
         plain, tensors = trainer.state()
-        header = {"kind": _KIND, "training": self._hash, "progress": plain}
+        header = {"kind": CHECKPOINT, "training": self._hash, "progress": plain}
         write_model(self._path, header, {name: t.numpy() for name, t in tensors.items()})

@@ -27,12 +27,15 @@ from kernpot.compilation import compiled
 from kernpot.descriptors import Features
 from kernpot.gp.threads import in_threads
 from kernpot.nnp.inputs import Inputs
+from kernpot.progress import Report
 
 Single = NDArray[np.float32]
 Index = NDArray[np.int64]
 
 # Pairs whose derivatives along all features are in memory at a time.
 _PAIRS = 256
+# Structures described between two reports.
+_STRUCTURES = 8
 # Bytes of derivatives that are kept in memory; more go to a temporary file, which the system caches as far as it can.
 _IN_MEMORY = 4e9
 
@@ -70,7 +73,11 @@ class Derivatives:
 
 
 def describe(
-    structures: Sequence[Atoms], features: Features, inputs: dict[int, Inputs], report: Any = None
+    structures: Sequence[Atoms],
+    features: Features,
+    inputs: dict[int, Inputs],
+    report: Report | None = None,
+    n_threads: int = 1,
 ) -> Derivatives:
     """Inputs and derivatives of structures.
 
@@ -82,6 +89,8 @@ def describe(
         By atomic number.
     report : callable, optional
         ``(stage, done, total)``.
+    n_threads : int
+        Each describes a structure at a time.
     """
     width = max(i.projection.shape[1] for i in inputs.values())
     found = [features.pairs(atoms) for atoms in structures]
@@ -91,7 +100,9 @@ def describe(
     z = torch.zeros((int(atoms[-1]), width))
     centres, neighbours = np.empty(pairs[-1], dtype=np.int64), np.empty(pairs[-1], dtype=np.int64)
     vectors = np.empty((pairs[-1], 3), dtype=np.float32)
-    for s, structure in enumerate(structures):
+
+    def describe_one(s: int) -> None:
+        structure = structures[s]
         numbers = torch.from_numpy(structure.numbers.astype(np.int64))
         at = int(pairs[s])
         for block in features.blocks(numbers, found[s]):
@@ -109,8 +120,12 @@ def describe(
         # A descriptor drops pairs beyond its own cutoff.
         along[at : pairs[s + 1]], vectors[at : pairs[s + 1]] = 0.0, 0.0
         centres[at : pairs[s + 1]] = neighbours[at : pairs[s + 1]] = 0
+
+    for first in range(0, len(structures), _STRUCTURES):
+        last = min(first + _STRUCTURES, len(structures))
+        in_threads(describe_one, range(first, last), n_threads)
         if report is not None:
-            report("derivatives", s + 1, len(structures))
+            report("derivatives", last, len(structures))
     volumes = np.array([a.get_volume() if all(a.pbc) else np.inf for a in structures])
     numbers = torch.from_numpy(np.concatenate([a.numbers for a in structures]).astype(np.int64))
     return Derivatives(numbers, z, along, centres, neighbours, vectors, atoms, pairs, volumes)
@@ -147,10 +162,13 @@ class Batch:
     ----------
     of : Derivatives
     structures : ndarray of int64
+    n_threads : int
+        On which its structures are folded.
     """
 
     of: Derivatives
     structures: Index
+    n_threads: int = 1
 
     @property
     def sizes(self) -> Index:
@@ -203,10 +221,10 @@ class _Fold(torch.autograd.Function):
 
 
 def _each(loop: Any, batch: Batch, *arrays: Single) -> None:
-    """Run a loop over the structures of a batch, in shares for as many threads as torch has."""
+    """Run a loop over the structures of a batch, in shares for its threads."""
     of, n = batch.of, len(batch.structures)
     start = np.concatenate([[0], np.cumsum(batch.sizes)])
-    edges = np.unique(np.linspace(0, n, min(torch.get_num_threads(), n) + 1).round().astype(np.int64))
+    edges = np.unique(np.linspace(0, n, min(batch.n_threads, n) + 1).round().astype(np.int64))
 
     def share(span: tuple[int, int]) -> None:
         loop(
@@ -214,7 +232,7 @@ def _each(loop: Any, batch: Batch, *arrays: Single) -> None:
             of.volumes, *arrays,
         )  # fmt: skip
 
-    in_threads(share, list(pairwise(edges.tolist())))
+    in_threads(share, list(pairwise(edges.tolist())), batch.n_threads)
 
 
 @compiled

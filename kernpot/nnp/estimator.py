@@ -25,6 +25,7 @@ from kernpot.gp.misfit import Misfit, draw_scale
 from kernpot.gp.selection import Selection
 from kernpot.gp.setup import require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
+from kernpot.gp.threads import one_thread
 from kernpot.nnp import model_file
 from kernpot.nnp.calibration import held_out_forces, held_out_misfit
 from kernpot.nnp.committee import Committee
@@ -34,7 +35,7 @@ from kernpot.nnp.setup import check_settings, descriptor_for
 from kernpot.nnp.spread import Spread
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
-from kernpot.structures.labels import label_structures, require_any_energy
+from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
@@ -205,8 +206,8 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         elements = sorted({int(z) for s in labelled for z in s.atoms.numbers})
         features = descriptor_for(self.descriptor, elements)
         require_described(labelled, [features])
-        with reporting(self.progress) as report:
-            trained, told = train(labelled, features, noise, parameters, report)
+        with reporting(self.progress) as report, one_thread() as n_threads:
+            trained, told = train(labelled, features, noise, parameters, report, n_threads)
         # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
         networks = next(iter(trained.networks.values()))
         self.summary_: dict[str, Any] = {
@@ -251,13 +252,14 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
+        require_any_label(labelled)
         for s in labelled:
             require_fitted(s.atoms, self.elements_, s.source)
         require_described(labelled, [self._trained.features])
         parameters = self.get_params(deep=False)
         check_settings(parameters)
-        with reporting(self.progress) as report:
-            trained, _ = train_more(self._trained, labelled, parameters, report)
+        with reporting(self.progress) as report, one_thread() as n_threads:
+            trained, _ = train_more(self._trained, labelled, parameters, report, n_threads)
         self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
         self._adopt(trained)
         self._calibrated()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.utils import check_random_state
 
 from kernpot.descriptors import Features
 from kernpot.descriptors.serial import descriptor_to_dict
+from kernpot.errors import KernpotWarning
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.summary import data_hash
 from kernpot.nnp.checkpoint import Checkpoint
@@ -22,7 +24,7 @@ from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import Factors, HiddenRows, LastLayer, compress, learn
 from kernpot.nnp.members import in_ev, potentials_of
 from kernpot.nnp.networks import Networks, random_networks
-from kernpot.nnp.splits import held_out, member_weights, more_weights
+from kernpot.nnp.splits import FEWEST, held_out, member_weights, more_weights, n_wanted
 from kernpot.nnp.targets import Scales, scales_of, targets_of
 from kernpot.nnp.training import Settings, Trainer
 from kernpot.progress import Report
@@ -105,6 +107,7 @@ def train(
     noise: NoiseModel,
     parameters: Mapping[str, Any],
     report: Report | None,
+    n_threads: int,
 ) -> tuple[Trained, dict[str, Any]]:
     """Train from nothing; also what there is to tell of how it went."""
     elements = tuple(sorted({int(z) for s in labelled for z in s.atoms.numbers}))
@@ -115,6 +118,15 @@ def train(
     n_members = 1 if parameters["uncertainty"] == "last_layer" else int(parameters["n_members"])
     seeds = rng.randint(2**31 - 1, size=n_members + 1)
     usable = _usable(labelled)
+    if parameters["validation"] > 0 and not len(held):
+        why = "are too few" if len(usable) < FEWEST else "are of one trajectory, or hold the only one of an element"
+        warnings.warn(
+            f"none of the {len(labelled)} structures could be held out from the training, as they {why}: nothing tells "
+            "how large errors are, and error bars are a guess from the noise levels. Fit more, or calibrate(held_out) "
+            "with some that were not in the fit.",
+            KernpotWarning,
+            stacklevel=4,
+        )
     learning = np.setdiff1d(usable, held)
     weights = np.zeros((n_members, len(labelled)))
     resample = parameters["resample"] or ("bootstrap" if shared else None)
@@ -133,20 +145,25 @@ def train(
     levels = scales.levels
     start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, weights, None, levels, 1.0)
     n_epochs = _epochs(parameters, len(learning))
-    trained, told = _trained(start, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report)
+    trained, told = _trained(start, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report, n_threads)
     if parameters["uncertainty"] == "last_layer":
         trained = _with_last_layer(trained, learning, report)
     return trained, told
 
 
 def train_more(
-    trained: Trained, new: Sequence[LabelledStructure], parameters: Mapping[str, Any], report: Report | None
+    trained: Trained,
+    new: Sequence[LabelledStructure],
+    parameters: Mapping[str, Any],
+    report: Report | None,
+    n_threads: int,
 ) -> tuple[Trained, dict[str, Any]]:
     """Learn more labels: exactly, by rows of the last layer; or from where the members are, with the old ones."""
     labelled = [*trained.labelled, *new]
     # What was held out and is now to be learnt says nothing of structures to come any more.
     seen = {identity(s.atoms) for s in new}
     held = np.array([k for k in trained.held if identity(labelled[k].atoms) not in seen], dtype=np.int64)
+    held = np.concatenate([held, _more_held(trained, labelled, len(held), float(parameters["validation"]))])
     levels = scales_of(labelled, trained.noise, trained.isolated, tuple(trained.scales.offsets)).levels
     levels = levels | trained.levels
     if trained.factors is not None:
@@ -154,8 +171,8 @@ def train_more(
         rows = HiddenRows(trained.features, trained.inputs, trained.networks)
         factors = dict(trained.factors)
         first = len(trained.labelled)
-        learnt = [labelled[k] for k in _usable(labelled) if k >= first]
-        weights = _more_weights(trained, labelled, None)
+        learnt = [labelled[k] for k in np.setdiff1d(_usable(labelled), held) if k >= first]
+        weights = _more_weights(trained, labelled, held, None)
         for group, factor in compress(learnt, rows, network, trained.noise, report).items():
             if group in factors:
                 # A copy: nothing is touched when anything fails.
@@ -166,22 +183,32 @@ def train_more(
         changed = replace(trained, labelled=labelled, held=held, weights=weights, factors=factors, levels=levels)
         return changed, {}
     resample = parameters["resample"] or ("bootstrap" if parameters["uncertainty"] == "shallow" else None)
-    weights = _more_weights(trained, labelled, resample)
+    weights = _more_weights(trained, labelled, held, resample)
     scales = replace(trained.scales, levels=levels)
     before = replace(trained, labelled=labelled, held=held, weights=weights, scales=scales, levels=levels)
     n_learning = int(weights.any(0).sum())
     steps = -(-n_learning // int(parameters["batch_size"]))
     n_epochs = max(round(_UPDATE_EPOCHS * _epochs(parameters, n_learning)), -(-_UPDATE_STEPS // steps))
-    return _trained(before, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report)
+    return _trained(before, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report, n_threads)
 
 
-def _more_weights(trained: Trained, labelled: Sequence[LabelledStructure], resample: str | None) -> NDArray[np.float64]:
+def _more_held(trained: Trained, labelled: Sequence[LabelledStructure], n_held: int, part: float) -> NDArray[np.int64]:
+    """Of many new structures some are held out where the old ones are too few, at most one in four."""
+    new = np.array([k for k in _usable(labelled) if k >= len(trained.labelled)], dtype=np.int64)
+    n = min(max(n_wanted(len(labelled), part) - n_held, 0), len(new) // 4)
+    return np.sort(np.random.RandomState(len(labelled)).permutation(new)[:n])
+
+
+def _more_weights(
+    trained: Trained, labelled: Sequence[LabelledStructure], held: NDArray[np.int64], resample: str | None
+) -> NDArray[np.float64]:
     """Weights of the members with those of new structures, as the old ones were drawn."""
     n_members, n_old = trained.weights.shape
     rng = np.random.RandomState(len(labelled))
     weights = np.concatenate([trained.weights, more_weights(len(labelled) - n_old, n_members, resample, rng)], axis=1)
     alone = np.setdiff1d(np.arange(n_old, len(labelled)), _usable(labelled))
     weights[:, alone] = 0.0
+    weights[:, held] = 0.0
     if not weights.any():  # nothing but isolated atoms, or none that a bootstrap drew
         weights[:, _usable(labelled)] = 1.0
     return weights
@@ -207,9 +234,10 @@ def _trained(
     seed: int,
     checkpoint: Checkpoint | None,
     report: Report | None,
+    n_threads: int,
 ) -> tuple[Trained, dict[str, Any]]:
     unit = start.scales.unit
-    data = describe([s.atoms for s in start.labelled], start.features, start.inputs, report)
+    data = describe([s.atoms for s in start.labelled], start.features, start.inputs, report, n_threads)
     targets = targets_of(start.labelled, start.noise, start.scales, start.isolated)
     # Weights come in as they are trained: energies in units of the scale.
     networks = (
@@ -225,7 +253,7 @@ def _trained(
     )
     # An update has nothing to stop by: what is held out from it does not hold what is new.
     held = start.held if checkpoint is not None else np.empty(0, dtype=np.int64)
-    trainer = Trainer(networks, data, targets, start.weights, held, settings)
+    trainer = Trainer(networks, data, targets, start.weights, held, settings, n_threads)
     if checkpoint is not None:
         checkpoint.restore(trainer)
     while not trainer.done:

@@ -28,7 +28,7 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
     """
     check_activation(parameters["activation"])
     hidden = parameters["hidden"]
-    listed = isinstance(hidden, Sequence) and not isinstance(hidden, str) and len(hidden) > 0
+    listed = isinstance(hidden, Sequence | np.ndarray) and not isinstance(hidden, str) and len(hidden) > 0
     if not listed or not all(_whole(width, 1) for width in hidden):
         raise KernpotError(f"hidden must be the widths of one or more hidden layers such as (32, 32), got {hidden!r}.")
     for name, least in (("n_members", 2), ("n_components", 1), ("batch_size", 1)):
@@ -75,7 +75,7 @@ def descriptor_for(descriptor: Any, elements: Sequence[int]) -> Features:
     DescriptorError
         Not a SOAP or an ACSF, or one that is not smooth.
     """
-    if isinstance(descriptor, Sequence):
+    if isinstance(descriptor, Sequence) and not isinstance(descriptor, str):
         raise DescriptorError("expected one descriptor, got a list: networks see the features of a single one.")
     features = features_of(default_descriptor(elements) if descriptor is None else descriptor)
     features.require_smooth()

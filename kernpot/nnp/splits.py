@@ -12,9 +12,9 @@ from kernpot.structures.reference import is_isolated_atom
 
 RESAMPLINGS = (None, "bootstrap", "split")
 # With fewer structures than this none can be spared.
-_FEWEST = 4
-# At least that many are held out where they are no more than a quarter.
-_AT_LEAST = 5
+FEWEST = 4
+# At least that many are held out where they are no more than a quarter: a gate for a tolerance needs as many.
+_AT_LEAST = 10
 # Part of its structures that a member does not see with ``resample="split"``.
 _LEFT = 0.2
 
@@ -38,20 +38,21 @@ def held_out(labelled: Sequence[LabelledStructure], part: float, rng: np.random.
     ndarray of int64, ascending
         Empty when there are fewer than four structures to choose from.
     """
-    units: dict[tuple[str, str], list[int]] = {}
+    units: dict[str, list[int]] = {}
     for k, s in enumerate(labelled):
         if not is_isolated_atom(s):
             trajectory = s.atoms.info.get("trajectory")
             name = f"structure {k}" if trajectory is None else f"trajectory {trajectory}"
-            units.setdefault((s.config_type, name), []).append(k)
+            units.setdefault(name, []).append(k)
     n = sum(map(len, units.values()))
-    if n < _FEWEST or part == 0:
+    if n < FEWEST or part == 0:
         return np.empty(0, dtype=np.int64)
-    wanted = max(round(part * n), min(_AT_LEAST, n // 4))
+    wanted = n_wanted(n, part)
     left = {z: sum(z in s.atoms.numbers for s in labelled) for z in {int(z) for s in labelled for z in s.atoms.numbers}}
     by_type: dict[str, list[list[int]]] = {}
-    for (config_type, _), unit in units.items():
-        by_type.setdefault(config_type, []).append(unit)
+    for unit in units.values():
+        # A trajectory of several types counts as the type of its first frame.
+        by_type.setdefault(labelled[unit[0]].config_type, []).append(unit)
     chosen: list[int] = []
     ordered = [[of_type[k] for k in rng.permutation(len(of_type))] for of_type in by_type.values()]
     sizes = np.array([sum(map(len, of_type)) for of_type in ordered], dtype=np.float64)
@@ -69,6 +70,11 @@ def held_out(labelled: Sequence[LabelledStructure], part: float, rng: np.random.
         chosen += unit
         taken[which] += len(unit)
     return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def n_wanted(n: int, part: float) -> int:
+    """How many of ``n`` structures to hold out: a part, and at least ten where these are no more than a quarter."""
+    return 0 if part == 0 else max(round(part * n), min(_AT_LEAST, n // 4))
 
 
 def member_weights(
@@ -94,8 +100,8 @@ def more_weights(
 ) -> NDArray[np.float64]:
     """The same for structures that come later, one by one.
 
-    A bootstrap sample of a growing set holds each structure as often as a Poisson distribution of mean one says (Oza and
-    Russell, AISTATS 2001).
+    A bootstrap sample of a growing set holds each structure as often as a Poisson distribution of mean one says (Oza
+    and Russell, AISTATS 2001).
     """
     shape = (n_members, n_structures)
     if resample == "bootstrap":

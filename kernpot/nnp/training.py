@@ -97,6 +97,8 @@ class Trainer:
     held_out : ndarray of int64
         Structures that no member trains on. Without any, the last average of the weights is kept.
     settings : Settings
+    n_threads : int
+        On which structures are folded; the bits do not depend on it.
     """
 
     def __init__(
@@ -107,10 +109,12 @@ class Trainer:
         weights: NDArray[np.float64],
         held_out: NDArray[np.int64],
         settings: Settings,
+        n_threads: int = 1,
     ) -> None:
         self._shapes, self._data, self._targets, self._settings = dict(networks), data, targets, settings
         self._weights = torch.from_numpy(weights).float()
         self._held_out = held_out
+        self._n_threads = n_threads
         self._train = np.nonzero(weights.any(0))[0]
         parameters = [t.detach().float().clone().requires_grad_() for n in networks.values() for t in n.tensors]
         n_atoms = float(np.diff(data.atoms)[self._train].mean())
@@ -142,7 +146,7 @@ class Trainer:
         order = np.random.default_rng([settings.seed, at.epoch]).permutation(self._train)
         total = 0.0
         for first in range(0, len(order), self._batch):
-            batch = Batch(self._data, np.sort(order[first : first + self._batch]))
+            batch = Batch(self._data, np.sort(order[first : first + self._batch]), self._n_threads)
             value = (self._loss(self.optimiser.parameters, batch) * self._weights[:, batch.structures]).sum(1)
             (value.sum() / len(batch.structures)).backward()
             self.optimiser.step(self._rate())
@@ -171,7 +175,7 @@ class Trainer:
         total = np.zeros(self._weights.shape[0])
         with torch.no_grad():
             for first in range(0, len(self._held_out), _TOGETHER):
-                batch = Batch(self._data, self._held_out[first : first + _TOGETHER])
+                batch = Batch(self._data, self._held_out[first : first + _TOGETHER], self._n_threads)
                 total += self._loss(parameters, batch).sum(1).double().numpy()
         return total / max(len(self._held_out), 1)
 

@@ -107,6 +107,15 @@ def require_any_energy(labelled: Sequence[LabelledStructure]) -> None:
         )
 
 
+def require_any_label(labelled: Sequence[LabelledStructure]) -> None:
+    """Raise StructureError when no structure has a label of any kind: there is nothing to learn."""
+    if not any(structure.kinds for structure in labelled):
+        raise StructureError(
+            f"none of the {len(labelled)} structures has a label, expected energies, forces or stress. "
+            + _energy_advice(labelled)
+        )
+
+
 def _energy_advice(labelled: Sequence[LabelledStructure]) -> str:
     held = Counter(
         key

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from kernpot.errors import KernpotWarning, StructureError
@@ -77,7 +78,12 @@ def by_least_squares(labelled: Sequence[LabelledStructure], given: Mapping[int |
 
 def is_isolated_atom(structure: LabelledStructure) -> bool:
     """Whether this is one atom without a periodic image within `ISOLATION_DISTANCE`."""
-    return len(structure.atoms) == 1 and len(find_pairs(structure.atoms, ISOLATION_DISTANCE)) == 0
+    return is_alone(structure.atoms)
+
+
+def is_alone(atoms: Atoms) -> bool:
+    """Whether these are one atom without a periodic image within `ISOLATION_DISTANCE`."""
+    return len(atoms) == 1 and len(find_pairs(atoms, ISOLATION_DISTANCE)) == 0
 
 
 def _frame_energies(labelled: Sequence[LabelledStructure]) -> dict[int, float]:
