@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 
 from kernpot import NNPEnsemble, tails
-from kernpot.errors import KernpotError, StructureError
+from kernpot.errors import KernpotError, KernpotWarning, StructureError
 from kernpot.gp.answers import Answers
 from kernpot.gp.hyperparameters import UNSEEN
 from kernpot.gp.misfit import FLOOR, Misfit
@@ -229,6 +229,17 @@ def test_left_out_are_the_structures_that_no_member_saw(nnp: NNPEnsemble) -> Non
         np.testing.assert_allclose(left.std, p.forces.std, rtol=1e-9)
 
 
+def test_a_fit_that_nothing_calibrates_says_so() -> None:
+    with pytest.warns(KernpotWarning, match="none of the 3 structures could be held out .* they are too few"):
+        estimator().fit(crystals(3, 1))
+    one = crystals(12, 1)
+    for atoms in one:
+        atoms.info["trajectory"] = "a"
+    with pytest.warns(KernpotWarning, match="none of the 12 structures .* they are of one trajectory"):
+        estimator().fit(one)
+
+
+@pytest.mark.filterwarnings("ignore:none of the")
 @pytest.mark.parametrize(("n", "changes"), [(3, {}), (10, {"validation": 0})])
 @pytest.mark.parametrize("uncertainty", UNCERTAINTIES)
 def test_nothing_held_out(n: int, changes: dict[str, Any], uncertainty: str) -> None:

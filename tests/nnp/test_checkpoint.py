@@ -250,21 +250,21 @@ def test_model_file_in_its_place(tmp_path: Path, no_work: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    "spoil",
     [
-        (lambda b: b[: len(b) // 2], r"truncated|damaged"),
-        (lambda b: b[:500], "truncated"),
-        (lambda b: b[:-40] + bytes([b[-40] ^ 1]) + b[-39:], "SHA-256"),
-        (lambda b: b[:0], "truncated"),
-        (lambda b: b"notes" + b[:9], "not a kernpot model file"),
+        lambda b: b[: len(b) // 2],
+        lambda b: b[:500],
+        lambda b: b[:-40] + bytes([b[-40] ^ 1]) + b[-39:],
+        lambda b: b[:0],
+        lambda b: b"notes" + b[:9],
     ],
 )
-def test_damaged_file(
-    tmp_path: Path, checkpoint: bytes, no_work: None, spoil: Callable[[bytes], bytes], message: str
-) -> None:
+def test_damaged_file(tmp_path: Path, checkpoint: bytes, no_work: None, spoil: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "training.kernpot"
     path.write_bytes(spoil(checkpoint))
-    with pytest.raises(ModelFileError, match=rf"checkpoint: .*({message}).*remove it to start the training anew"):
+    with pytest.raises(
+        ModelFileError, match=r"checkpoint: .*damaged, truncated or no file of kernpot.*remove it to start the"
+    ):
         estimator(checkpoint=path, max_epochs=2).fit(FRAMES)
     assert path.read_bytes() == spoil(checkpoint)
 
@@ -272,7 +272,7 @@ def test_damaged_file(
 def test_a_checkpoint_is_not_a_model(tmp_path: Path, checkpoint: bytes) -> None:
     path = tmp_path / "training.kernpot"
     path.write_bytes(checkpoint)
-    with pytest.raises(ModelFileError, match="NNPTraining"):
+    with pytest.raises(ModelFileError, match="is the checkpoint of a training, not a model"):
         load(path)
 
 

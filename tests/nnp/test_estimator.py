@@ -248,7 +248,7 @@ def test_training_does_not_follow_later_changes_of_structures() -> None:
     np.testing.assert_array_equal(nnp._trained.labelled[0].atoms.positions, crystals(6, 1)[0].positions)
 
 
-@pytest.mark.filterwarnings("ignore:no structure has", "ignore:the training has left nothing")
+@pytest.mark.filterwarnings("ignore:no structure has", "ignore:the training has left", "ignore:none of the")
 @pytest.mark.parametrize("uncertainty", UNCERTAINTIES)
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_few_structures(uncertainty: str, n: int) -> None:
@@ -444,10 +444,13 @@ def test_members_train_on_with_old_and_new_labels(uncertainty: str) -> None:
     before, old = error(more), error(frames)
     assert nnp.partial_fit(more) is nnp
     assert error(more) < before and error(frames) < 1.5 * old
-    assert nnp._trained.held.tolist() == held and len(nnp._trained.labelled) == 16
+    # Of the sixteen four should be held out, and of the six new ones one may be.
+    now = nnp._trained.held.tolist()
+    assert now[: len(held)] == held and [k >= 10 for k in now[len(held) :]] == [True]
+    assert len(nnp._trained.labelled) == 16
     assert nnp.misfit_ != misfit
     assert [u["data"]["structures"] for u in nnp.summary_["updates"]] == [6]
-    assert len(nnp.left_out()) == len(held)
+    assert len(nnp.left_out()) == len(held) + 1
 
 
 @pytest.mark.parametrize("uncertainty", LAST_LAYER_OF)

@@ -29,7 +29,9 @@ def split(structures: list[Atoms], part: float = 0.1, seed: int = 0) -> tuple[li
     return labelled, held_out(labelled, part, np.random.RandomState(seed)).tolist()
 
 
-@pytest.mark.parametrize(("n", "part", "expected"), [(100, 0.1, 10), (100, 0.5, 50), (30, 0.1, 5), (12, 0.1, 3)])
+@pytest.mark.parametrize(
+    ("n", "part", "expected"), [(150, 0.1, 15), (100, 0.5, 50), (60, 0.1, 10), (30, 0.1, 7), (12, 0.1, 3)]
+)
 def test_number_held_out(n: int, part: float, expected: int) -> None:
     found = split(frames(n), part)[1]
     assert len(found) == expected
@@ -48,6 +50,14 @@ def test_none_when_none_are_wanted() -> None:
 def test_another_seed_holds_out_others() -> None:
     assert split(frames(40), seed=1)[1] == split(frames(40), seed=1)[1]
     assert len({tuple(split(frames(40), seed=k)[1]) for k in range(5)}) > 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_trajectory_of_several_types_stays_together(seed: int) -> None:
+    structures = [a for k in range(6) for name in ("cold", "hot") for a in frames(3, trajectory=k, config_type=name)]
+    labelled, found = split(structures, 0.3, seed)
+    whole = {labelled[k].atoms.info["trajectory"] for k in found}
+    assert found and found == [k for k, s in enumerate(labelled) if s.atoms.info["trajectory"] in whole]
 
 
 @pytest.mark.parametrize("seed", range(8))
