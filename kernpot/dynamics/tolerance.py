@@ -84,7 +84,7 @@ def threshold_for(
         raise KernpotError(
             f"a threshold from a tolerance needs at least {FEWEST_FRAMES} structures with forces "
             f"({'left out of the fit' if calibration is None else 'in calibration'}), got {len(found)}; give more, or "
-            "state the threshold itself with UncertaintyGate(force_std=...)."
+            "state the threshold itself, as force_std, in place of the tolerance."
         )
     return float(max_force_error / quantile(frame_scores(found), missed))
 

@@ -44,6 +44,8 @@ Whole = Annotated[int, BeforeValidator(_number)]
 Ramp = Annotated[tuple[float, float], BeforeValidator(_ramp)]
 
 ENOUGH_FOR_TOLERANCE = FEWEST_FRAMES + 2
+# Networks know their errors on what they hold out, while structures are few one in so many.
+HELD_OUT = 4
 """First structures where a tolerance is given: as many as its threshold needs, and two on which the oracle may fail."""
 
 
@@ -189,17 +191,18 @@ class LearnConfig(Section):
         """The threshold follows from the errors on the first structures, so there must be enough of them."""
         if self.gate.tolerance is None:
             return self
+        enough = ENOUGH_FOR_TOLERANCE * (HELD_OUT if self.potential.backend == "nnp" else 1)
         given = "number" in self.bootstrap.model_fields_set
         numbers = {("bootstrap", "number"): self.bootstrap.number if given else None}
         for place, number in (numbers | {("limits", "max_labels"): self.limits.max_labels}).items():
-            if number is not None and number < ENOUGH_FOR_TOLERANCE:
+            if number is not None and number < enough:
                 raise _refuse(
-                    f"expected {ENOUGH_FOR_TOLERANCE} structures or more, got {number}; the threshold of "
-                    f"gate.tolerance follows from the errors on {FEWEST_FRAMES} labelled structures or more, and some "
-                    f"may fail. Raise {'.'.join(place)}, or give gate.force_std in place of gate.tolerance",
+                    f"expected {enough} structures or more, got {number}; the threshold of gate.tolerance follows from "
+                    f"the errors on {FEWEST_FRAMES} labelled structures or more (networks tell them of those they hold "
+                    f"out, one in {HELD_OUT}), and some may fail. Raise {'.'.join(place)}, or give gate.force_std in "
+                    "place of gate.tolerance",
                     *place,
                 )
         if given:
             return self
-        enough = self.bootstrap.model_copy(update={"number": ENOUGH_FOR_TOLERANCE})
-        return self.model_copy(update={"bootstrap": enough})
+        return self.model_copy(update={"bootstrap": self.bootstrap.model_copy(update={"number": enough})})

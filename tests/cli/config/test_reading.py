@@ -180,3 +180,16 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
 def test_a_file_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file; write one with: kernpot learn .*learn\.yaml --init"):
         read_config(tmp_path / "learn.yaml")
+
+
+def test_networks_need_more_first_structures_for_a_tolerance(tmp_path: Path) -> None:
+    networks = GOOD + "gate: {tolerance: {max_force_error: 0.3}}\npotential: {backend: nnp}\n"
+    assert read(tmp_path, networks).bootstrap.number == 48
+    with pytest.raises(ConfigError, match=r"expected 48 structures or more, got 12; .* hold out, one in 4"):
+        read(tmp_path, networks + "bootstrap: {number: 12}\n")
+
+
+def test_a_key_of_the_other_backend_is_refused(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD + "potential: {backend: nnp}\n").potential.backend == "nnp"
+    with pytest.raises(ConfigError, match="n_inducing belongs to backend: gp"):
+        read(tmp_path, GOOD + "potential: {backend: nnp, n_inducing: 50}\n")
