@@ -155,7 +155,7 @@ def page() -> str:
 def summary() -> str:
     """What the README says."""
     tables = (SPEED[name]() for name in ("fit", "mean", "std"))
-    return "\n\n".join([accuracy(), *tables, physics()])
+    return "\n\n".join([accuracy(), "Networks beside the Gaussian process:", NNP["nnp_accuracy"](), *tables, physics()])
 
 
 def fill(text: str) -> str:

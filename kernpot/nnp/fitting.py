@@ -209,8 +209,6 @@ def _more_weights(
     alone = np.setdiff1d(np.arange(n_old, len(labelled)), _usable(labelled))
     weights[:, alone] = 0.0
     weights[:, held] = 0.0
-    if not weights.any():  # nothing but isolated atoms, or none that a bootstrap drew
-        weights[:, _usable(labelled)] = 1.0
     return weights
 
 
