@@ -29,7 +29,7 @@ def nested_subsets(structures: Sequence[Atoms], seed: int = 0) -> list[list[Atom
     Isolated atoms belong to all of them and do not count. First come the structures that it takes to know all elements,
     then the others at random.
     """
-    alone = [a for a in structures if len(a) == 1]
+    alone = [a for a in structures if is_alone(a)]
     others = [a for a in structures if not is_alone(a)]
     shuffled = [others[k] for k in np.random.default_rng(seed).permutation(len(others))]
     known = elements_of(alone)

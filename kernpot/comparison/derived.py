@@ -30,6 +30,8 @@ UNITS = {WITHIN: "meV/atom", BETWEEN: "meV/atom", STRAIN: "meV/atom", PRESSURE: 
 MOST_STRUCTURES = 60
 N_DRAWS = 32
 _VANISHING = 1e-3  # eV/Angstrom
+# Energies per atom (eV) closer than quantum codes converge are no difference.
+_RESOLVED = 1e-5
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,14 @@ def _pairs(labelled: Sequence[LabelledStructure], rng: np.random.Generator) -> l
         for members in waiting.values():
             while members:
                 first = members.pop(0)
-                second = next((k for k in members if _matches(kind, labelled[first], labelled[k])), None)
+                second = next(
+                    (
+                        k
+                        for k in members
+                        if _matches(kind, labelled[first], labelled[k]) and _differ(labelled[first], labelled[k])
+                    ),
+                    None,
+                )
                 if second is not None:
                     members.remove(second)
                     free = [k for k in free if k not in (first, second)]
@@ -142,6 +151,13 @@ def _matches(kind: str, a: LabelledStructure, b: LabelledStructure) -> bool:
     if kind == BETWEEN:
         return not same_group
     return _strained(a.atoms, b.atoms) if kind == STRAIN else same_group
+
+
+def _differ(a: LabelledStructure, b: LabelledStructure) -> bool:
+    """Whether labels tell two energies apart: copies that symmetry makes equal are equal for every draw, too."""
+    if a.energy is None or b.energy is None:
+        return False
+    return abs(a.energy / len(a.atoms) - b.energy / len(b.atoms)) > _RESOLVED
 
 
 def _strained(a: Atoms, b: Atoms) -> bool:

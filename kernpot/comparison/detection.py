@@ -31,7 +31,7 @@ class Gate:
     Attributes
     ----------
     threshold : float
-        eV/Angstrom, from training structures left out in turn (`kernpot.dynamics.tolerance`).
+        eV/Angstrom, from training structures left out in turn or held out (`kernpot.dynamics.tolerance`).
     frames, failures : int
     missed : int
         Failures that the gate lets pass.

@@ -90,7 +90,7 @@ def without_group(train: Sequence[Atoms], test: Sequence[Atoms], group: str) -> 
     KernpotError
         If there are no such structures, or nothing else to learn from or to ask about.
     """
-    rest = [a for a in train if group_of(a) != group or len(a) == 1]
+    rest = [a for a in train if group_of(a) != group or is_alone(a)]
     familiar = [a for a in test if group_of(a) != group]
     shifted = [a for a in [*train, *test] if group_of(a) == group and not is_alone(a)]
     if not shifted:
@@ -134,7 +134,7 @@ def default_shift(train: Sequence[Atoms], test: Sequence[Atoms]) -> Shift | None
     forces: dict[str, float] = {}
     for group in sorted({group_of(a) for a in frames}):
         members = [a for a in frames if group_of(a) == group]
-        rest = [a for a in train if group_of(a) != group or len(a) == 1]
+        rest = [a for a in train if group_of(a) != group or is_alone(a)]
         if elements_of([*train, *test]) <= elements_of(rest) and _FEWEST_SHIFTED <= len(members) <= len(frames) / 2:
             forces[group] = _rms_force(members)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -47,9 +47,6 @@ from kernpot.structures.labels import LabelledStructure, label_structures, requi
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
-
-if TYPE_CHECKING:
-    pass
 
 
 class SparseGPPotential(AnsweringMixin, BaseEstimator):

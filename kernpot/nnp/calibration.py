@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernpot.gp.hyperparameters import UNSEEN
+from kernpot.gp.hyperparameters import UNSEEN, kind_of
 from kernpot.gp.leave_one_out import LeaveOneOut, reach_of
 from kernpot.gp.misfit import FLOOR, TOGETHER, Misfit, fit_misfit, misfit_variance
 from kernpot.nnp.spread import Spread
@@ -48,6 +48,16 @@ def held_out_misfit(
     return misfit | told
 
 
+def levels_of_kinds(levels: Mapping[str, float]) -> dict[str, float]:
+    """Noise level of every kind of label: its own, or the rms of those of its groups."""
+    found: dict[str, float] = {}
+    for kind in LABEL_KINDS:
+        of_groups = [level for group, level in levels.items() if kind_of(group) == kind]
+        if of_groups:
+            found[kind] = levels.get(kind, float(np.sqrt(np.mean(np.square(of_groups)))))
+    return found
+
+
 def _errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOut:
     """Errors and variances of held-out labels; those of energies per atom."""
     residuals: dict[str, list[NDArray[np.float64]]] = {}
@@ -61,12 +71,15 @@ def _errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOu
             predicted = getattr(mean, kind)
             if predicted is None:
                 continue
-            per = len(s.atoms) if kind == "energy" else 1
+            # A structure with larger noise of its own counts as what it would be without.
+            scale = s.noise_scale[kind]
+            per = scale * (len(s.atoms) if kind == "energy" else 1)
             residuals.setdefault(kind, []).append(np.ravel(getattr(s, kind) - predicted) / per)
-            own.setdefault(kind, []).append(found[kind].parameter.numpy())
-            pooled.setdefault(kind, []).append(found[kind].pooled.numpy())
+            own.setdefault(kind, []).append(found[kind].parameter.numpy() / scale**2)
+            pooled.setdefault(kind, []).append(found[kind].pooled.numpy() / scale**2)
             if kind == "energy":
-                energies.append((float(found[kind].parameter[0]), of_forces if s.forces is not None else None))
+                forces = of_forces / scale**2 if s.forces is not None else None
+                energies.append((float(found[kind].parameter[0]) / scale**2, forces))
     reach = reach_of(energies) if energies else 0.0
     if reach > 0:
         pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]

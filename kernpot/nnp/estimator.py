@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from kernpot.gp.setup import require_described, require_fitted
 from kernpot.gp.summary import data_hash, describe_data
 from kernpot.gp.threads import one_thread
 from kernpot.nnp import model_file
-from kernpot.nnp.calibration import held_out_forces, held_out_misfit
+from kernpot.nnp.calibration import held_out_forces, held_out_misfit, levels_of_kinds
 from kernpot.nnp.committee import Committee
 from kernpot.nnp.fitting import Trained, train, train_more
 from kernpot.nnp.selection import select
@@ -39,9 +39,6 @@ from kernpot.structures.labels import label_structures, require_any_energy, requ
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
-
-if TYPE_CHECKING:
-    pass
 
 
 class NNPEnsemble(AnsweringMixin, BaseEstimator):
@@ -60,8 +57,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
     n_members : int, default=8
         Networks; ``uncertainty="last_layer"`` trains one, whatever it says.
     uncertainty : {"ensemble", "shallow", "last_layer"}, default="ensemble"
-        Members with weights of their own; members that share all but the last layer, which costs as much as one
-        (Kellner and Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024)); or one network with the posterior over
+        Members with weights of their own; members that share all but the last layer (Kellner and Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024)); or one network with the posterior over
         its last layer (:mod:`kernpot.nnp.last_layer`).
     activation : {"silu", "softplus", "tanh"}, default="silu"
         Smooth, so that forces are.
@@ -69,7 +65,8 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         Directions of the descriptor's features that the networks see (:mod:`kernpot.nnp.inputs`).
     noise : dict or NoiseModel, optional
         Levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3) of the labels, and ``config_type``
-        overrides: labels weigh as one over their squares. Without them forces are wanted to 5 % of their rms, and
+        overrides: errors weigh as one over their squares, those of forces and stress a tenth as much, as the components
+        of one structure share their causes. Without them forces are wanted to 5 % of their rms, and
         energies per atom and stress as forces over 0.05 A and 100 A^2. ``atoms.info["noise_scale"]`` multiplies those
         of one structure.
     isolated_atoms : dict, optional
@@ -80,8 +77,9 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         What members train on: the same structures, from other starting weights; structures drawn with replacement; or
         another four fifths each. Shallow ensembles always bootstrap.
     validation : float, default=0.1
-        Part of the structures that is held out, whole trajectories (``atoms.info["trajectory"]``) together. With none
-        there is nothing to calibrate by, and error bars take the noise levels for misfit.
+        Part of the structures that is held out, whole trajectories (``atoms.info["trajectory"]``) together; at least
+        ten where these are no more than a quarter, else a quarter. With 0 there is nothing to calibrate by, and error
+        bars take the noise levels for misfit.
     max_epochs : int, optional
         By default enough for 4,000 steps, and at least 100.
     batch_size : int, default=6
@@ -237,7 +235,8 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
 
         With ``uncertainty="last_layer"`` their rows are added to the posterior, exactly and at once. Otherwise the
         members train on, from where they are, on all structures old and new for a tenth of the epochs of a fit. What
-        was held out stays so, and calibrates anew.
+        was held out stays so, unless it is learnt now; where that is too little, up to a quarter of many new structures
+        is held out as well. The error bars are calibrated anew, which undoes :meth:`calibrate`.
 
         Parameters
         ----------
@@ -370,8 +369,8 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         random_state : int, RandomState or None
             Seed; the first draws of many are those of few.
         posterior : {"calibrated", "bayes", "members"}
-            Deviations scaled to reproduce errors on structures held out (``draw_scale_``); as they are; or the first
-            `n` members themselves.
+            Deviations widened to reproduce errors on structures held out (``draw_scale_``, at least 1); as they are; or
+            the first `n` members themselves.
 
         Raises
         ------
@@ -430,8 +429,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         spread = Spread(
             self._source, Answers({kind: Misfit(0.0) for kind in ("energy", "forces", "stress")}), self.cutoff
         )
-        kinds = {kind_of(group): level for group, level in self.noise_.items()}
-        self.misfit_ = held_out_misfit(spread, self._trained.held_out, kinds)
+        self.misfit_ = held_out_misfit(spread, self._trained.held_out, levels_of_kinds(self.noise_))
         self._condition()
 
     def _condition(self) -> None:

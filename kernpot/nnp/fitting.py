@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import Factors, HiddenRows, LastLayer, compress, learn
 from kernpot.nnp.members import in_ev, potentials_of
 from kernpot.nnp.networks import Networks, random_networks
-from kernpot.nnp.splits import FEWEST, held_out, member_weights, more_weights, n_wanted
+from kernpot.nnp.splits import FEWEST, held_out, member_weights, more_weights, n_wanted, unit_of, usable
 from kernpot.nnp.targets import Scales, scales_of, targets_of
 from kernpot.nnp.training import Settings, Trainer
 from kernpot.progress import Report
@@ -117,17 +118,10 @@ def train(
     shared = parameters["uncertainty"] == "shallow"
     n_members = 1 if parameters["uncertainty"] == "last_layer" else int(parameters["n_members"])
     seeds = rng.randint(2**31 - 1, size=n_members + 1)
-    usable = _usable(labelled)
-    if parameters["validation"] > 0 and not len(held):
-        why = "are too few" if len(usable) < FEWEST else "are of one trajectory, or hold the only one of an element"
-        warnings.warn(
-            f"none of the {len(labelled)} structures could be held out from the training, as they {why}: nothing tells "
-            "how large errors are, and error bars are a guess from the noise levels. Fit more, or calibrate(held_out) "
-            "with some that were not in the fit.",
-            KernpotWarning,
-            stacklevel=4,
-        )
-    learning = np.setdiff1d(usable, held)
+    trainable = usable(labelled)
+    if parameters["validation"] > 0:
+        _warn_of_nothing_held_out(labelled, held)
+    learning = np.setdiff1d(trainable, held)
     weights = np.zeros((n_members, len(labelled)))
     resample = parameters["resample"] or ("bootstrap" if shared else None)
     weights[:, learning] = member_weights(len(learning), n_members, resample, rng)
@@ -141,8 +135,10 @@ def train(
         )
         for z in elements
     }
-    scales = scales_of([labelled[k] for k in usable], noise, isolated, elements)
-    levels = scales.levels
+    scales = scales_of([labelled[k] for k in trainable], noise, isolated, elements)
+    # Groups that only isolated atoms have are in no training, but are among the labels.
+    levels = scales_of(labelled, noise, isolated, elements).levels | scales.levels
+    scales = replace(scales, levels=levels)
     start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, weights, None, levels, 1.0)
     n_epochs = _epochs(parameters, len(learning))
     trained, told = _trained(start, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report, n_threads)
@@ -164,6 +160,8 @@ def train_more(
     seen = {identity(s.atoms) for s in new}
     held = np.array([k for k in trained.held if identity(labelled[k].atoms) not in seen], dtype=np.int64)
     held = np.concatenate([held, _more_held(trained, labelled, len(held), float(parameters["validation"]))])
+    if len(trained.held):
+        _warn_of_nothing_held_out(labelled, held)
     levels = scales_of(labelled, trained.noise, trained.isolated, tuple(trained.scales.offsets)).levels
     levels = levels | trained.levels
     if trained.factors is not None:
@@ -171,7 +169,7 @@ def train_more(
         rows = HiddenRows(trained.features, trained.inputs, trained.networks)
         factors = dict(trained.factors)
         first = len(trained.labelled)
-        learnt = [labelled[k] for k in np.setdiff1d(_usable(labelled), held) if k >= first]
+        learnt = [labelled[k] for k in np.setdiff1d(usable(labelled), held) if k >= first]
         weights = _more_weights(trained, labelled, held, None)
         for group, factor in compress(learnt, rows, network, trained.noise, report).items():
             if group in factors:
@@ -192,11 +190,30 @@ def train_more(
     return _trained(before, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report, n_threads)
 
 
+def _warn_of_nothing_held_out(labelled: Sequence[LabelledStructure], held: NDArray[np.int64]) -> None:
+    if not len(held):
+        few = len(usable(labelled)) < FEWEST
+        why = "are too few" if few else "are of one trajectory, copies, or hold the only one of an element"
+        warnings.warn(
+            f"none of the {len(labelled)} structures could be held out from the training, as they {why}: nothing tells "
+            "how large errors are, and error bars are a guess from the noise levels. Fit more, or calibrate(held_out) "
+            "with some that were not in the fit.",
+            KernpotWarning,
+            stacklevel=5,
+        )
+
+
 def _more_held(trained: Trained, labelled: Sequence[LabelledStructure], n_held: int, part: float) -> NDArray[np.int64]:
-    """Of many new structures some are held out where the old ones are too few, at most one in four."""
-    new = np.array([k for k in _usable(labelled) if k >= len(trained.labelled)], dtype=np.int64)
-    n = min(max(n_wanted(len(labelled), part) - n_held, 0), len(new) // 4)
-    return np.sort(np.random.RandomState(len(labelled)).permutation(new)[:n])
+    """Of many new structures some are held out where the old ones are too few, at most one in four.
+
+    Frames of trajectories and copies of structures that are trained on are not: they say nothing of structures to come.
+    """
+    first = len(trained.labelled)
+    seen = Counter(unit_of(s) for s in labelled)
+    new = [k for k in usable(labelled) if k >= first]
+    single = [k for k in new if "trajectory" not in labelled[k].atoms.info and seen[unit_of(labelled[k])] == 1]
+    n = min(max(n_wanted(len(labelled), part) - n_held, 0), len(new) // 4, len(single))
+    return np.sort(np.random.RandomState(len(labelled)).permutation(np.array(single, dtype=np.int64))[:n])
 
 
 def _more_weights(
@@ -206,16 +223,10 @@ def _more_weights(
     n_members, n_old = trained.weights.shape
     rng = np.random.RandomState(len(labelled))
     weights = np.concatenate([trained.weights, more_weights(len(labelled) - n_old, n_members, resample, rng)], axis=1)
-    alone = np.setdiff1d(np.arange(n_old, len(labelled)), _usable(labelled))
+    alone = np.setdiff1d(np.arange(n_old, len(labelled)), usable(labelled))
     weights[:, alone] = 0.0
     weights[:, held] = 0.0
     return weights
-
-
-def _usable(labelled: Sequence[LabelledStructure]) -> NDArray[np.int64]:
-    """Structures to train on: all but isolated atoms, unless there is nothing else."""
-    usable = [k for k, s in enumerate(labelled) if not is_isolated_atom(s)] or list(range(len(labelled)))
-    return np.array(usable, dtype=np.int64)
 
 
 def _epochs(parameters: Mapping[str, Any], n_structures: int) -> int:

@@ -6,7 +6,7 @@ kernel rows in :mod:`kernpot.gp.selection`. Of an ensemble the first member choo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +21,14 @@ from kernpot.gp.factor import triangle_of
 from kernpot.gp.hyperparameters import kind_of
 from kernpot.gp.selection import Selection, choose, distinct_candidates
 from kernpot.gp.setup import require_described, require_fitted
+from kernpot.nnp.calibration import levels_of_kinds
 from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import HiddenRows
 from kernpot.nnp.networks import Networks, random_networks
 from kernpot.nnp.setup import check_settings, descriptor_for
 from kernpot.progress import reporting
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.noise import NoiseModel
 
 if TYPE_CHECKING:
     from kernpot.nnp.estimator import NNPEnsemble
@@ -48,38 +50,47 @@ def select(estimator: NNPEnsemble, structures: Sequence[Atoms], k: int, random_p
         require_described(list(candidates.values()), [trained.features])
         features, inputs = trained.features, trained.inputs
         networks = {z: first_member(net) for z, net in trained.networks.items()}
-        levels = {kind_of(group): level for group, level in trained.levels.items()}
-        amplitude, known = trained.amplitude, trained.labelled
-    rows = _Rows(HiddenRows(features, inputs, networks), levels, amplitude)
+        levels, amplitude = levels_of_kinds(trained.levels) | trained.levels, trained.amplitude
+        known = [s for s, weights in zip(trained.labelled, trained.weights.T, strict=True) if weights.any()]
+    noise = NoiseModel.from_user(estimator.noise) if trained is None else trained.noise
+    kinds = set(LABEL_KINDS) & {kind_of(group) for group in levels}
+    rows = _Rows(HiddenRows(features, inputs, networks), noise, levels, kinds, amplitude)
     root = torch.eye(rows.n, dtype=torch.float64)
     with reporting(estimator.progress) as report:
         for done, s in enumerate(known, 1):
-            root = triangle_of(torch.cat([root, rows(s)]))
+            root = triangle_of(torch.cat([root, rows(s, set(s.kinds))]))
             if report is not None:
                 report("known structures", done, len(known))
         return choose(candidates, root, rows, k, random_part, rng, report)
 
 
 class _Rows:
-    """Rows of the labels that a structure would have, each divided by its noise level."""
+    """Rows of the labels that a structure has or would have, each divided by its noise level."""
 
-    def __init__(self, hidden: HiddenRows, levels: dict[str, float], amplitude: float) -> None:
-        self._hidden, self._levels, self._amplitude, self.n = hidden, levels, amplitude, hidden.n
+    def __init__(
+        self, hidden: HiddenRows, noise: NoiseModel, levels: Mapping[str, float], kinds: set[str], amplitude: float
+    ) -> None:
+        self._hidden, self._noise, self._levels = hidden, noise, levels
+        self._kinds, self._amplitude, self.n = kinds, amplitude, hidden.n
 
-    def __call__(self, candidate: LabelledStructure) -> Tensor:
-        found = self._hidden(candidate.atoms)
+    def __call__(self, structure: LabelledStructure, kinds: set[str] | None = None) -> Tensor:
+        found = self._hidden(structure.atoms)
         parts: dict[str, Any] = {
-            "energy": found.energies[:, None] / len(candidate.atoms),
+            "energy": found.energies[:, None] / len(structure.atoms),
             "forces": found.forces,
             "stress": found.stress,
         }
         rows = [
-            torch.from_numpy(parts[kind].reshape(self.n, -1).T / self._levels[kind])
+            torch.from_numpy(parts[kind].reshape(self.n, -1).T / self._level(structure, kind))
             for kind in LABEL_KINDS
-            if kind in self._levels and parts[kind] is not None
+            if kind in (self._kinds if kinds is None else kinds) and parts[kind] is not None
         ]
         together = self._amplitude * torch.cat(rows)
         return together if len(together) <= self.n else triangle_of(together)
+
+    def _level(self, structure: LabelledStructure, kind: str) -> float:
+        level = self._levels.get(self._noise.group(structure, kind), self._levels[kind])
+        return level * structure.noise_scale[kind]
 
 
 def first_member(networks: Networks) -> Networks:

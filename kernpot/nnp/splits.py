@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kernpot.structures.identity import identity
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.reference import is_isolated_atom
 
@@ -23,8 +24,8 @@ def held_out(labelled: Sequence[LabelledStructure], part: float, rng: np.random.
     """Structures that no member trains on: they stop the training and calibrate the error bars.
 
     Frames of one trajectory (``atoms.info["trajectory"]``, any name) stay together, as neighbours in time are nearly
-    copies; the others are drawn one by one. Every ``config_type`` gives its share, the largest first. Isolated atoms
-    are never held out, and every element stays in training.
+    copies, and so do exact copies; the others are drawn one by one. Every ``config_type`` gives its share, the largest
+    first. Isolated atoms and structures without labels are never held out, and every element stays in training.
 
     Parameters
     ----------
@@ -38,17 +39,15 @@ def held_out(labelled: Sequence[LabelledStructure], part: float, rng: np.random.
     ndarray of int64, ascending
         Empty when there are fewer than four structures to choose from.
     """
-    units: dict[str, list[int]] = {}
-    for k, s in enumerate(labelled):
-        if not is_isolated_atom(s):
-            trajectory = s.atoms.info.get("trajectory")
-            name = f"structure {k}" if trajectory is None else f"trajectory {trajectory}"
-            units.setdefault(name, []).append(k)
+    units: dict[object, list[int]] = {}
+    for k in usable(labelled):
+        units.setdefault(unit_of(labelled[k]), []).append(int(k))
     n = sum(map(len, units.values()))
     if n < FEWEST or part == 0:
         return np.empty(0, dtype=np.int64)
     wanted = n_wanted(n, part)
-    left = {z: sum(z in s.atoms.numbers for s in labelled) for z in {int(z) for s in labelled for z in s.atoms.numbers}}
+    trained = [labelled[k] for unit in units.values() for k in unit]
+    left = {z: sum(z in s.atoms.numbers for s in trained) for z in {int(z) for s in trained for z in s.atoms.numbers}}
     by_type: dict[str, list[list[int]]] = {}
     for unit in units.values():
         # A trajectory of several types counts as the type of its first frame.
@@ -70,6 +69,19 @@ def held_out(labelled: Sequence[LabelledStructure], part: float, rng: np.random.
         chosen += unit
         taken[which] += len(unit)
     return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def usable(labelled: Sequence[LabelledStructure]) -> NDArray[np.int64]:
+    """Structures to train on: those with labels that are no isolated atoms, unless there is nothing else."""
+    found = [k for k, s in enumerate(labelled) if s.kinds and not is_isolated_atom(s)]
+    found = found or [k for k, s in enumerate(labelled) if s.kinds]
+    return np.array(found, dtype=np.int64)
+
+
+def unit_of(structure: LabelledStructure) -> object:
+    """What has to stay together: a named trajectory, and exact copies of one structure."""
+    trajectory = structure.atoms.info.get("trajectory")
+    return identity(structure.atoms) if trajectory is None else f"trajectory {trajectory}"
 
 
 def n_wanted(n: int, part: float) -> int:

@@ -139,3 +139,19 @@ def test_subsets_are_nested_and_know_every_element() -> None:
         assert set(places(small, frames)) < set(places(large, frames)) and frames[0] in small
         assert elements_of(small) == {18, 36}
     assert places(nested_subsets(frames, seed=2)[0], frames) != places(subsets[0], frames)
+
+
+def test_primitive_cells_are_no_isolated_atoms() -> None:
+    cells = []
+    for k in range(30):
+        atoms = Atoms("Ar", cell=(5.2 + 0.01 * k) / 2 * (np.ones((3, 3)) - np.eye(3)), pbc=True)
+        atoms.info["config_type"] = "hot" if k < 12 else "cold"
+        atoms.calc = SinglePointCalculator(atoms, energy=0.01 * k, forces=np.full((1, 3), 0.1 * (k < 12)))
+        cells.append(atoms)
+    subsets = nested_subsets([*cells, alone()])
+    for subset, n in zip(subsets, (10, 20, 30), strict=True):
+        assert len({id(a) for a in subset}) == len(subset) == n + 1
+    train, test = cells[:25], cells[25:]
+    for shift in (without_group(train, test, "hot"), default_shift(train, test)):
+        assert shift is not None and shift.train is not None
+        assert not {id(a) for a in shift.train} & {id(a) for a in shift.shifted} and len(shift.shifted) == 12

@@ -15,6 +15,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
+from ase.calculators.singlepoint import SinglePointCalculator
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
@@ -526,7 +527,9 @@ def test_choice_is_the_greedy_one_of_largest_determinants(uncertainty: str) -> N
     nnp = estimator(uncertainty=uncertainty).fit(FRAMES[:6])
     pool = [*crystals(4, 8), *crystals(3, 9, strain=0.1), slab(), cluster()]
     found = nnp.select(pool, 4, random_part=0.0)
-    precision = np.eye(7) + sum((r.T @ r for r in (rows_of(nnp, a) for a in FRAMES[:6])), np.zeros((7, 7)))
+    learnt = [FRAMES[k] for k in range(6) if nnp._trained.weights[:, k].any()]
+    assert len(learnt) == 5
+    precision = np.eye(7) + sum((r.T @ r for r in (rows_of(nnp, a) for a in learnt)), np.zeros((7, 7)))
     rows, chosen = [rows_of(nnp, a) for a in pool], []
     for place, gain in zip(found.indices.tolist(), found.gains, strict=True):
         before = np.linalg.slogdet(precision)[1]
@@ -588,3 +591,21 @@ def test_novelty_is_not_offered() -> None:
     """The contract leaves it out; a gate asks whether it is there."""
     assert not hasattr(NNPEnsemble(), "novelty")
     assert estimator().fit(FRAMES).screen() is None
+
+
+@pytest.mark.filterwarnings("ignore:no structure has stress")
+def test_labels_that_only_isolated_atoms_have_are_no_obstacle() -> None:
+    alone = Atoms("Cu", info={"config_type": "isolated_atom"})
+    alone.calc = SinglePointCalculator(alone, energy=-0.5)
+    noise = {"config_type": {"isolated_atom": {"energy": 1e-4}}}
+    nnp = estimator(noise=noise, max_epochs=3).fit([*crystals(8, 1), alone])
+    assert nnp.isolated_atoms_[29] == -0.5
+    forces_only = [relabelled(a, forces=a.get_forces()) for a in crystals(8, 1)]
+    finite(estimator(max_epochs=3).fit([*forces_only, alone]), crystals(2, 5))
+
+
+def test_structures_without_labels_neither_train_nor_calibrate() -> None:
+    unlabelled = [a.copy() for a in crystals(8, 7)]
+    nnp = estimator(max_epochs=8).fit([*crystals(8, 1), *unlabelled])
+    assert max(nnp._trained.held) < 8 and not nnp._trained.weights[:, 8:].any()
+    assert max(nnp.summary_["training"]["best_epochs"]) > 1

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.nnp.splits import held_out, member_weights
 from kernpot.structures.labels import LabelledStructure, label_structures
 
+_NUMBERS = count()
+
 
 def frames(n: int, symbol: str = "Cu2", trajectory: object = None, config_type: str = "") -> list[Atoms]:
+    """Structures with an energy, no two alike."""
     found = []
     for _ in range(n):
-        atoms = Atoms(symbol, [[2.5 * k, 0, 0] for k in range(len(Atoms(symbol)))])
+        distance = 2.5 + 1e-3 * next(_NUMBERS)
+        atoms = Atoms(symbol, [[distance * k, 0, 0] for k in range(len(Atoms(symbol)))])
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
         if trajectory is not None:
             atoms.info["trajectory"] = trajectory
         if config_type:
@@ -58,6 +65,19 @@ def test_a_trajectory_of_several_types_stays_together(seed: int) -> None:
     labelled, found = split(structures, 0.3, seed)
     whole = {labelled[k].atoms.info["trajectory"] for k in found}
     assert found and found == [k for k, s in enumerate(labelled) if s.atoms.info["trajectory"] in whole]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_exact_copies_stay_together_and_what_has_no_labels_is_not_held_out(seed: int) -> None:
+    once = frames(12)
+    structures = [*once, *(a.copy() for a in once), *(a.copy() for a in frames(6))]
+    assert structures[-1].calc is None
+    for copied, atoms in zip(structures[12:24], once, strict=True):
+        copied.calc = atoms.calc
+    labelled, found = split(structures, 0.3, seed)
+    assert found and max(found) < 24  # the last six hold nothing
+    assert {k % 12 for k in found} == {k for k in found if k < 12} == {k - 12 for k in found if k >= 12}
+    assert all(labelled[k].kinds for k in found)
 
 
 @pytest.mark.parametrize("seed", range(8))
