@@ -57,8 +57,8 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
     n_members : int, default=8
         Networks; ``uncertainty="last_layer"`` trains one, whatever it says.
     uncertainty : {"ensemble", "shallow", "last_layer"}, default="ensemble"
-        Members with weights of their own; members that share all but the last layer (Kellner and Ceriotti, Mach. Learn.:
-        Sci. Technol. 5, 035006 (2024)); or one network with the posterior over its last layer
+        Members with weights of their own; members that share all but the last layer (Kellner and Ceriotti, Mach.
+        Learn.: Sci. Technol. 5, 035006 (2024)); or one network with the posterior over its last layer
         (:mod:`kernpot.nnp.last_layer`).
     activation : {"silu", "softplus", "tanh"}, default="silu"
         Smooth, so that forces are.
