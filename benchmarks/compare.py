@@ -4,9 +4,10 @@
     python benchmarks/compare.py Si --limit 40        # a look at few structures; stores nothing
     python benchmarks/compare.py --draw               # docs/figures/compare.png anew from what is stored
 
-Both potentials as they come, nothing tuned. Learnt and asked about are the published parts; subsets of the learning
-curve are random and nested; for the ROC curves every kind of structure in `LEFT_OUT` (else the quarter of highest
-energy) is left out of a fit of its own. Finished fits are kept in --keep, so that an interrupted run goes on.
+Both potentials at their default settings (docs/compare.md says what those rest on). Learnt and asked about are the
+published parts; subsets of the learning curve are random and nested; for the ROC curves every kind of structure in
+`LEFT_OUT` (else the quarter of highest energy) is left out of a fit of its own. Finished fits are kept in --keep, so
+that an interrupted run goes on.
 Writes results/compare_<set>.json and docs/figures/compare.png.
 """
 

@@ -101,7 +101,7 @@ def test_between_equals_nothing_is_claimed(equals: ComparisonResult) -> None:
 def test_a_single_winner_is_named_as_such(equals: ComparisonResult) -> None:
     slow = {"fit": {**equals.cost["first"]["fit"], "wall_s": 1e9}, "answers": equals.cost["first"]["answers"]}
     said = text_of(advice(replace(equals, cost={"first": equals.cost["first"], "second": slow})))
-    assert "In nothing that was compared is another potential better than first" in said
+    assert "By none of the criteria below is another potential better than first" in said
     assert "Take first for a short fit." in said and "do not tell which is better for accurate energies" in said
 
 

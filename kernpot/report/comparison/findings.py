@@ -25,7 +25,10 @@ def advice(result: ComparisonResult) -> list[Finding]:
         text = "No difference between the potentials is more than sampling error on these data: take either."
         advised.append(Finding("note", text, ALL))
     if len(winners) == 1 and len(result.potentials) > 1:
-        text = f"In nothing that was compared is another potential better than {winners[0]} beyond sampling error."
+        text = (
+            f"By none of the criteria below is another potential better than {winners[0]} beyond sampling error; with "
+            "fewer structures to learn from another may be, see the learning curve."
+        )
         advised.append(Finding("good", text, ALL))
     advised += [Finding("good", f"Take {name} for {_listed(wins[name])}.", ALL) for name in winners]
     if open_questions and winners:
