@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kernpot.prediction import DrawPredictions, EnergyStd, LeftOut, MeanPrediction, Prediction
+from kernpot.prediction import DrawPredictions, EnergyStd, LeftOut, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs
 
 if TYPE_CHECKING:
@@ -49,6 +49,22 @@ class Surface(Protocol):
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, forces and stress."""
+
+    def along_pairs(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
+    ) -> PairPrediction:
+        """Energies of the first `n_centres` atoms and their slopes along pairs: what other simulators ask for.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n_atoms,)
+            Atomic numbers, of the centres first; the others are neighbours only.
+        pairs : Pairs
+            Those of the centres with all atoms within the cutoff, sorted by centre; ``shifts`` are not looked at.
+        n_centres : int
+        std : bool
+            Also the standard deviations of the centres' energies, or an error that says why there are none.
+        """
 
     def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
         """Distributions, or an error that says why there are none."""
@@ -181,6 +197,11 @@ class Potential(Protocol):
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Mean energy, forces and stress only, as fast as the potential can."""
+
+    def along_pairs(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
+    ) -> PairPrediction:
+        """Energies of centres and their slopes along pairs, see :meth:`Surface.along_pairs`."""
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
         """Std of the energy over draws with its exact derivatives; smooth, also where nothing is unknown."""

@@ -57,6 +57,29 @@ class MeanPrediction:
     stress: FloatArray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class PairPrediction:
+    """Energies of centres and their slopes along the vectors to their neighbours, without any idea of a cell.
+
+    With these, energy, forces and virial follow whoever owns the atoms: pair p adds ``gradient[p]`` to the force on its
+    centre, takes it from that on its neighbour, and adds ``gradient[p] rij[p]^T`` to the derivative of the energy with
+    respect to strain.
+
+    Attributes
+    ----------
+    energies : ndarray of shape (n_centres,)
+        Energy of each centre, eV.
+    gradient : ndarray of shape (n_pairs, 3)
+        Derivatives of the sum of these energies with respect to the pair vectors, eV/Angstrom.
+    std : ndarray of shape (n_centres,) or None
+        Standard deviation of each centre's energy, eV, as of ``Prediction.energies``; None unless asked for.
+    """
+
+    energies: FloatArray
+    gradient: FloatArray
+    std: FloatArray | None = None
+
+
 @dataclass(frozen=True)
 class DrawPredictions:
     """Energies, forces and stress of one structure under K potentials; ``predictions[k]`` are those of one.

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.errors import StructureError
 from kernpot.gp.selection import Selection
-from kernpot.prediction import EnergyStd, JointCovariance, LeftOut, MeanPrediction, Prediction, Quantity
+from kernpot.prediction import EnergyStd, JointCovariance, LeftOut, MeanPrediction, PairPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 TRIANGLE = [[0.0, 0.0, 0.0], [3.9, 0.0, 0.0], [1.9, 3.2, 0.1]]
@@ -65,18 +65,27 @@ class LennardJones:
         std = [self._predict(atoms, False).forces.std for atoms in self.learnt]
         return [LeftOut(rng.normal(0.0, s), s) for s in std]
 
+    def along_pairs(self, numbers: np.ndarray, pairs: Pairs, n_centres: int, std: bool = False) -> PairPrediction:
+        energy, slope = self._pair_energy(np.linalg.norm(pairs.vectors, axis=1))
+        energies = np.bincount(pairs.centres, 0.5 * energy, n_centres)
+        gradient = (0.5 * slope / np.linalg.norm(pairs.vectors, axis=1))[:, None] * pairs.vectors
+        return PairPrediction(energies, gradient, np.full(n_centres, 0.002) if std else None)
+
+    def _pair_energy(self, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        six = (self.sigma / distance) ** 6
+        taper = 1.0 - (distance / self.cutoff) ** 2
+        bare = 4.0 * self.epsilon * (six**2 - six)
+        bare_slope = 4.0 * self.epsilon * (6.0 * six - 12.0 * six**2) / distance
+        return bare * taper**3, bare_slope * taper**3 - bare * 6.0 * taper**2 * distance / self.cutoff**2
+
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         if set(atoms.numbers.tolist()) - set(self.elements_):
             raise StructureError(f"the potential knows Ar, got {atoms.get_chemical_formula()}")
         pairs = find_pairs(atoms, self.cutoff) if pairs is None else pairs
         distance = np.linalg.norm(pairs.vectors, axis=1)
-        six = (self.sigma / distance) ** 6
-        taper = 1.0 - (distance / self.cutoff) ** 2
-        bare = 4.0 * self.epsilon * (six**2 - six)
-        bare_slope = 4.0 * self.epsilon * (6.0 * six - 12.0 * six**2) / distance
-        slope = bare_slope * taper**3 - bare * 6.0 * taper**2 * distance / self.cutoff**2
+        energy, slope = self._pair_energy(distance)
         energies = np.zeros(len(atoms))
-        np.add.at(energies, pairs.centres, 0.5 * bare * taper**3)
+        np.add.at(energies, pairs.centres, 0.5 * energy)
         pull = (slope / distance)[:, None] * pairs.vectors
         forces = np.zeros((len(atoms), 3))
         np.add.at(forces, pairs.centres, pull)

@@ -27,6 +27,7 @@ ORDER = [
     "testing",
     "properties",
     "comparison",
+    "engines",
     "report",
     "cli",
 ]

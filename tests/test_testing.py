@@ -24,6 +24,7 @@ from kernpot.prediction import (
     JointCovariance,
     LeftOut,
     MeanPrediction,
+    PairPrediction,
     Prediction,
     Quantity,
 )
@@ -107,6 +108,18 @@ class WrongForces(Faulty):
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         m = super().mean(atoms, pairs)
         return MeanPrediction(m.energy, m.energies, m.forces * (1 + 1e-5), m.stress)
+
+
+class BentSlopes(Faulty):
+    def along_pairs(self, numbers: Any, pairs: Pairs, n_centres: int, std: bool = False) -> PairPrediction:
+        p = super().along_pairs(numbers, pairs, n_centres, std)
+        return PairPrediction(p.energies, (1 + 1e-5) * p.gradient, p.std)
+
+
+class SureAlongPairs(Faulty):
+    def along_pairs(self, numbers: Any, pairs: Pairs, n_centres: int, std: bool = False) -> PairPrediction:
+        p = super().along_pairs(numbers, pairs, n_centres, std)
+        return PairPrediction(p.energies, p.gradient, None if p.std is None else 0.999 * p.std)
 
 
 class WrongEnergyStd(Faulty):
@@ -586,6 +599,8 @@ class LeavesNothingOut(Faulty):
         (FeelsTheSize, "check_separation", "epistemic_std squared of forces of two clusters"),
         (Jumps, "check_cutoff", "crosses the cutoff"),
         (ForcesJump, "check_cutoff", "forces as a neighbour crosses the cutoff"),
+        (BentSlopes, "check_along_pairs", "forces along pairs"),
+        (SureAlongPairs, "check_along_pairs", "variances of energies along pairs"),
         (AnswersAnything, "check_refusals", "must raise StructureError"),
         (LosesOrder, "check_lists", "predict of a list"),
         (AlwaysFitted, "check_clone", "NotFittedError"),

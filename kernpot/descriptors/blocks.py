@@ -46,6 +46,8 @@ class BlockPairs(NamedTuple):
     neighbours: Tensor
     slots: Tensor
     vectors: Tensor
+    places: slice | Tensor
+    """Where these pairs were among those given."""
     nearest: float
     """Smallest squared length of the vectors given, infinite of none."""
 
@@ -68,18 +70,21 @@ class BlockPairs(NamedTuple):
         vectors = torch.from_numpy(pairs.vectors[lo:hi])
         centres, neighbours = (torch.from_numpy(a[lo:hi]) for a in (pairs.centres, pairs.neighbours))
         nearest, farthest = nearest_and_farthest(vectors.numpy())
+        places: slice | Tensor = slice(int(lo), int(hi))
         if not farthest < cutoff**2:
-            inside = torch.linalg.vector_norm(vectors, dim=1) < cutoff
+            inside = torch.nonzero(torch.linalg.vector_norm(vectors, dim=1) < cutoff).squeeze(1)
             vectors, centres, neighbours = vectors[inside], centres[inside], neighbours[inside]
+            places = inside + int(lo)
         slots = slot[numbers[neighbours]]
         if n_slots > 1:
             order = torch.argsort(centres * n_slots + slots, stable=True)
             vectors, centres, neighbours, slots = vectors[order], centres[order], neighbours[order], slots[order]
-        return cls(first, last, centres, neighbours, slots, vectors, nearest)
+            places = order + int(lo) if isinstance(places, slice) else places[order]
+        return cls(first, last, centres, neighbours, slots, vectors, places, nearest)
 
     def block(self, environments: BlockEnvironments) -> Block:
         """The block, once its environments are there."""
-        return Block(self.first, self.last, self.centres, self.neighbours, self.slots, self.vectors, environments)
+        return Block(self, environments)
 
 
 def balanced_bounds(n_atoms: int, pairs: Pairs, block_pairs: int) -> list[tuple[int, int]]:
@@ -99,6 +104,7 @@ class PairGradient(NamedTuple):
     centres: Tensor
     neighbours: Tensor
     vectors: Tensor
+    places: slice | Tensor
     values: Tensor
 
     def add_to(self, positions: Tensor, strain: Tensor) -> None:
@@ -116,19 +122,15 @@ class PairGradient(NamedTuple):
 class Block:
     """Consecutive centres of a structure with their pairs (global indices) and environments."""
 
-    def __init__(
-        self,
-        first: int,
-        last: int,
-        centres: Tensor,
-        neighbours: Tensor,
-        slots: Tensor,
-        vectors: Tensor,
-        environments: BlockEnvironments,
-    ) -> None:
-        self.first, self.last = first, last
-        self.centres, self.neighbours, self.slots, self.vectors = centres, neighbours, slots, vectors
-        self.environments = environments
+    def __init__(self, pairs: BlockPairs, environments: BlockEnvironments) -> None:
+        self.first, self.last = pairs.first, pairs.last
+        self.centres, self.neighbours, self.slots, self.vectors = (
+            pairs.centres,
+            pairs.neighbours,
+            pairs.slots,
+            pairs.vectors,
+        )
+        self.places, self.environments = pairs.places, environments
 
     def pull(self, cotangents: Tensor) -> list[PairGradient]:
         """Gradients of k sums ``sum(cotangents[:, k] * features)``, for cotangents (n_centres, k, n_features)."""
@@ -148,4 +150,4 @@ class Block:
 
     def gradient(self, along_pairs: Tensor) -> PairGradient:
         """A gradient (p, 3) with respect to the pair vectors of the block."""
-        return PairGradient(self.centres, self.neighbours, self.vectors, along_pairs)
+        return PairGradient(self.centres, self.neighbours, self.vectors, self.places, along_pairs)

@@ -10,7 +10,7 @@ a linear functional of atomic energies, so its row is the same functional of ``s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,13 +48,43 @@ def local_energy_rows(
     prior : Tensor of shape (n_atoms, n_blocks)
     """
     first, last, _ = (atoms or slice(None)).indices(structure.n_atoms)
-    rows = torch.zeros((last - first, n_columns(blocks)), dtype=torch.float64)
-    prior = torch.zeros((last - first, len(blocks)), dtype=torch.float64)
+    unit = [described.unit[first:last] for described in structure.described]
+    return environment_rows(
+        structure.numbers[first:last], unit, blocks, lambda block, own: structure.cosines(block)[first + own]
+    )
+
+
+def environment_rows(
+    numbers: Tensor,
+    unit: Sequence[Tensor],
+    blocks: Sequence[InducingBlock],
+    cosines: Callable[[InducingBlock, Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Rows and prior variances of the energies of environments, wherever they come from.
+
+    Parameters
+    ----------
+    numbers : Tensor of shape (n,)
+        Atomic numbers of the central atoms.
+    unit : sequence of Tensor of shape (n, n_features)
+        Unit features under every descriptor.
+    blocks : sequence of InducingBlock
+    cosines : callable, optional
+        Products of some of the environments (indices) with those of a block, when they are known already.
+
+    Returns
+    -------
+    rows : Tensor of shape (n, M)
+    prior : Tensor of shape (n, n_blocks)
+    """
+    rows = torch.zeros((len(numbers), n_columns(blocks)), dtype=torch.float64)
+    prior = torch.zeros((len(numbers), len(blocks)), dtype=torch.float64)
     for b, block in enumerate(blocks):
-        own = torch.nonzero(structure.numbers[first:last] == block.element).squeeze(1)
+        own = torch.nonzero(numbers == block.element).squeeze(1)
         if len(own):
-            u = structure.described[block.descriptor].unit[first + own]
-            rows[own, block.columns] = power(structure.cosines(block)[first + own], block.zeta)
+            u = unit[block.descriptor][own]
+            products = block.times(u) if cosines is None else cosines(block, own)
+            rows[own, block.columns] = power(products, block.zeta)
             prior[own, b] = (u * u).sum(1) ** block.zeta
     return rows, prior
 

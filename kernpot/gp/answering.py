@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from ase import Atoms
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from kernpot.gp.setup import require_fitted
-from kernpot.prediction import MeanPrediction, Prediction
+from kernpot.gp.setup import require_elements, require_fitted
+from kernpot.prediction import MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
@@ -34,6 +36,9 @@ class Predicting(Protocol):
 
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation of the total energy, eV."""
+
+    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
+        """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
 
 
 class AnsweringMixin(RegressorMixin):
@@ -87,6 +92,30 @@ class AnsweringMixin(RegressorMixin):
         check_is_fitted(self)
         require_fitted(atoms, self.elements_, "structure")
         return self._predictor.mean(atoms, pairs)
+
+    def along_pairs(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
+    ) -> PairPrediction:
+        """Energies of the first `n_centres` atoms and their slopes along pairs: what other simulators ask for.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n_atoms,)
+            Atomic numbers, of the centres first; the others are neighbours only.
+        pairs : Pairs
+            Those of the centres with all atoms within the cutoff, sorted by centre; ``shifts`` are not looked at.
+        n_centres : int
+        std : bool
+            Also the standard deviations of the centres' energies, as of ``Prediction.energies``.
+
+        Raises
+        ------
+        StructureError
+            An element is unknown to the potential.
+        """
+        check_is_fitted(self)
+        require_elements(numbers, self.elements_, "the atoms")
+        return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
 
     def score(
         self,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kernpot.descriptors.blocks import PairGradient
 from kernpot.gp.misfit import TOGETHER, LabelVariances, Misfit, misfit_variance
-from kernpot.prediction import UNITS, JointCovariance, MeanPrediction, Prediction, Quantity
+from kernpot.prediction import UNITS, JointCovariance, MeanPrediction, PairPrediction, Prediction, Quantity
+from kernpot.structures.neighbours import Pairs
 
 
 class Answers:
@@ -57,6 +59,29 @@ class Answers:
             else None,
             covariance=None if covariance is None else _joint(*covariance, misfit, n),
         )
+
+    def along_pairs(
+        self, energies: Tensor, pairs: Pairs, slopes: Sequence[PairGradient], atomic: LabelVariances | None
+    ) -> PairPrediction:
+        """Energies of centres with their slopes along pairs.
+
+        Parameters
+        ----------
+        energies : Tensor of shape (n_centres,)
+        pairs : Pairs
+        slopes : sequence of PairGradient
+            Gradients along some of the pairs each; they add up.
+        atomic : LabelVariances, optional
+            Of the energies.
+        """
+        gradient = np.zeros((len(pairs), 3))
+        for slope in slopes:
+            here = slope.places if isinstance(slope.places, slice) else slope.places.numpy()
+            gradient[here] += slope.values.numpy()
+        std = None
+        if atomic is not None:
+            std = (atomic.parameter + atomic.unrepresented + self.misfit("energy", atomic)[0]).sqrt().numpy()
+        return PairPrediction(energies.numpy(), gradient, std)
 
     @property
     def energies_ask_forces(self) -> bool:

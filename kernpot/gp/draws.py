@@ -27,17 +27,19 @@ from typing import TYPE_CHECKING, Literal, NoReturn, get_args, overload
 import numpy as np
 import torch
 from ase import Atoms
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
 from kernpot.errors import KernpotError
+from kernpot.gp.answers import Answers
 from kernpot.gp.local_energy import LocalEnergies, weighted
 from kernpot.gp.mean import Potentials, Term
 from kernpot.gp.pops import pointwise_posterior
 from kernpot.gp.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
-from kernpot.gp.setup import require_fitted
+from kernpot.gp.setup import require_elements, require_fitted
 from kernpot.gp.training_data import require_training
-from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.prediction import DrawPredictions, MeanPrediction, PairPrediction
 from kernpot.structures.neighbours import Pairs
 
 if TYPE_CHECKING:
@@ -86,6 +88,22 @@ class PotentialDraw:
         """
         require_fitted(atoms, self.elements_, "structure")
         return self._potentials(atoms, pairs)[0]
+
+    def along_pairs(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
+    ) -> PairPrediction:
+        """Energies of centres and their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`.
+
+        Raises
+        ------
+        KernpotError
+            With ``std``: one potential has no error bars.
+        """
+        if std:
+            self.predict_full([])
+        require_elements(numbers, self.elements_, "the atoms")
+        energies, slopes = self._potentials.along_pairs(torch.from_numpy(numbers), pairs, n_centres)
+        return Answers({}).along_pairs(energies[0], pairs, [block[0] for block in slopes], None)
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
         """ASE calculator; its ``prediction`` is refused, as one potential has no error bars."""

@@ -18,7 +18,7 @@ from kernpot.functionals.state import VOIGT, InducingBlock, normalise
 from kernpot.gp.local_energy import LocalEnergies, weighted
 from kernpot.gp.threads import in_threads
 from kernpot.prediction import DrawPredictions, MeanPrediction
-from kernpot.structures.neighbours import Pairs
+from kernpot.structures.neighbours import Pairs, find_pairs
 
 # Is shown a block of atoms: descriptor, place of the atoms, their numbers, unit features (n, n_features).
 Watch = Callable[[int, slice, Tensor, Tensor], None]
@@ -82,23 +82,60 @@ class Potentials:
             Is shown the features of every block of atoms, which it must not change; from several threads.
         """
         numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
-        energies = self._offsets[numbers].repeat(self._n, 1)
+        for features in self._descriptors:
+            features.check(atoms)
         gradient = torch.zeros((self._n, len(numbers), 3), dtype=torch.float64)
         strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
-        for d, features in enumerate(self._descriptors):
-            features.check(atoms)
-            found = features.pairs(atoms) if pairs is None else pairs
-            evaluate = partial(self._evaluate, d, features, numbers, found, watch)
-            bounds = features.bounds(len(numbers), found)
-            for (first, last), (e, along_pairs) in zip(bounds, in_threads(evaluate, bounds), strict=True):
-                energies[:, first:last] += e.T
-                for k, along in enumerate(along_pairs):
-                    along.add_to(gradient[k], strain[k])
+        found = find_pairs(atoms, max(f.cutoff for f in self._descriptors)) if pairs is None else pairs
+        energies, slopes = self.along_pairs(numbers, found, len(numbers), watch)
+        for block in slopes:
+            for k, along in enumerate(block):
+                along.add_to(gradient[k], strain[k])
         stress = None
         if all(atoms.pbc):
             symmetric = 0.5 * (strain + strain.mT) / atoms.get_volume()
             stress = np.stack([symmetric[:, a, b].numpy() for a, b in VOIGT], axis=1)
         return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
+
+    def along_pairs(
+        self, numbers: Tensor, pairs: Pairs, n_centres: int, watch: Watch | None = None
+    ) -> tuple[Tensor, list[list[PairGradient]]]:
+        """Atomic energies (K, n_centres), and of every block of centres the K gradients along its pairs.
+
+        Parameters
+        ----------
+        numbers : Tensor of shape (n_atoms,)
+            Atomic numbers; those of the centres come first.
+        pairs : Pairs
+            All pairs of centres within the largest cutoff, sorted by centre.
+        n_centres : int
+        watch : callable, optional
+            See above.
+        """
+        energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
+        slopes: list[list[PairGradient]] = []
+        if not n_centres:
+            return energies, slopes
+        for d, features in enumerate(self._descriptors):
+            evaluate = partial(self._evaluate, d, features, numbers, pairs, watch)
+            bounds = features.bounds(n_centres, pairs)
+            for (first, last), (e, along) in zip(bounds, in_threads(evaluate, bounds), strict=True):
+                energies[:, first:last] += e.T
+                slopes.append(along)
+        return energies, slopes
+
+    def atomic_energies(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """Atomic energies (K, n_centres) alone; parameters as of :meth:`along_pairs`."""
+        energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
+        if not n_centres:
+            return energies
+        for d, features in enumerate(self._descriptors):
+            for first, last in features.bounds(n_centres, pairs):
+                p = features.environments(numbers, pairs, first, last).environments.features()
+                energies[:, first:last] += self._local(d, numbers[first:last], normalise(p)[0] if self._unit else p)[
+                    0
+                ].T
+        return energies
 
     def _evaluate(
         self,

@@ -11,15 +11,25 @@ from torch import Tensor
 
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.prior import joint_prior, nonnegative
-from kernpot.functionals.rows import energy_prior, energy_rows, force_rows, local_energy_rows, stress_rows
+from kernpot.functionals.rows import (
+    energy_prior,
+    energy_rows,
+    environment_rows,
+    force_rows,
+    local_energy_rows,
+    stress_rows,
+)
 from kernpot.functionals.state import Structure
 from kernpot.gp.answers import Answers
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import LabelVariances, Misfit, Surroundings, mean_variance
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.whitening import Whitening
-from kernpot.prediction import Prediction
+from kernpot.prediction import PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
+
+# Environments whose rows are whitened at a time.
+_ENVIRONMENTS = 1024
 
 
 class Variances(NamedTuple):
@@ -86,6 +96,31 @@ class Predictor:
         misfit, _ = self._answers.misfit("energy", self._answers.per_atom(found, n, self._force_variance(structure)))
         total = found.parameter + found.unrepresented + n**2 * misfit
         return self.mean(atoms, pairs[0]).energy, float(total[0].sqrt())
+
+    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
+        """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
+        unit = [torch.zeros((n_centres, f.n_features), dtype=torch.float64) for f in self._descriptors] if std else []
+
+        def keep(descriptor: int, place: slice, _: Tensor, u: Tensor) -> None:
+            unit[descriptor][place] = u
+
+        energies, slopes = self.mean.potentials.along_pairs(numbers, pairs, n_centres, keep if std else None)
+        return self._answers.along_pairs(
+            energies[0],
+            pairs,
+            [block[0] for block in slopes],
+            self._atomic(numbers[:n_centres], unit) if std else None,
+        )
+
+    def _atomic(self, numbers: Tensor, unit: Sequence[Tensor]) -> LabelVariances:
+        """Variances of the energies of environments with these unit features."""
+        parts = []
+        for first in range(0, len(numbers), _ENVIRONMENTS):
+            here = slice(first, first + _ENVIRONMENTS)
+            rows, prior = environment_rows(numbers[here], [u[here] for u in unit], self._whitening.blocks)
+            parts.append(self._variances(self._whitening(rows), prior, "an atomic energy"))
+        found = Variances(*(torch.cat(v) for v in zip(*parts, strict=True))) if parts else Variances(*torch.zeros(2, 0))
+        return LabelVariances(found.parameter, found.parameter, found.unrepresented)
 
     def _found(
         self, structure: Structure, with_stress: bool, keep: bool

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from dscribe.descriptors import SOAP
+from numpy.typing import NDArray
 
 from kernpot.descriptors import Features, SOAPFeatures, default_descriptor
 from kernpot.errors import DescriptorError, KernpotError, StructureError
@@ -75,7 +76,12 @@ def require_described(labelled: Sequence[LabelledStructure], features: Sequence[
 
 def require_fitted(atoms: Atoms, elements: Collection[int], source: str) -> None:
     """Raise StructureError when a structure holds elements that the fit has not seen."""
-    unknown = sorted(set(atoms.numbers.tolist()) - set(elements))
+    require_elements(atoms.numbers, elements, source)
+
+
+def require_elements(numbers: NDArray[np.int64], elements: Collection[int], source: str) -> None:
+    """Raise StructureError when atomic numbers hold elements that the fit has not seen."""
+    unknown = sorted(set(np.unique(numbers).tolist()) - set(elements))
     if unknown:
         raise StructureError(
             f"{source}: elements {[chemical_symbols[z] for z in unknown]} were not in the fit "

@@ -75,6 +75,11 @@ class Committee:
             None if stress is None else apart(stress),
         )
 
+    def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """The members' deviations (K, n_centres) of the energies of centres."""
+        found = self.members.atomic_energies(numbers, pairs, n_centres)
+        return (found - found.mean(0)) / (len(found) - 1) ** 0.5
+
     def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
         """Random combinations with the members' mean, and ``scale^2`` times their covariance.
 

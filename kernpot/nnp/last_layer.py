@@ -53,6 +53,10 @@ class HiddenRows:
         self._hidden = hidden_potentials(features, inputs, networks)
         self.n = sum(len(h) for h in self._hidden)
 
+    def atomic(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """Hidden features (n, n_centres) of the energies of centres."""
+        return torch.cat([h.atomic_energies(numbers, pairs, n_centres) for h in self._hidden])
+
     def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
         """What every hidden feature would contribute with a weight of one."""
         found = [h(atoms, pairs) for h in self._hidden]
@@ -169,6 +173,10 @@ class LastLayer:
         stress = None if rows.stress is None else along(rows.stress)
         energies, atomic, forces = (along(a) for a in (rows.energies, rows.atomic_energies, rows.forces))
         return self.mean(atoms, pairs), DrawPredictions(energies, atomic, forces, stress)
+
+    def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """``R^-T b`` (K, n_centres) of the energies of centres."""
+        return self._posterior.half(self._rows.atomic(numbers, pairs, n_centres).T * self._posterior.scale)
 
     def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
         """Draws from the posterior, their deviations scaled."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.gp.answers import Answers
+from kernpot.gp.mean import Potentials
 from kernpot.gp.misfit import LabelVariances, Surroundings, mean_variance
-from kernpot.prediction import DrawPredictions, EnergyStd, MeanPrediction, Prediction
+from kernpot.prediction import DrawPredictions, EnergyStd, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 # eV: the std of an energy is never less, so that its derivatives stay finite where nothing deviates.
@@ -27,6 +28,13 @@ class Deviating(Protocol):
 
     def deviations(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, DrawPredictions]:
         """The mean, and K deviations of every label."""
+
+    def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """K deviations of the energies of centres, (K, n_centres)."""
+
+    @property
+    def average(self) -> Potentials:
+        """The mean potential, a single one."""
 
 
 class Spread:
@@ -66,6 +74,15 @@ class Spread:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
         found = self(atoms).energy
         return float(found.mean), float(found.std)
+
+    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
+        """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
+        energies, slopes = self._source.average.along_pairs(numbers, pairs, n_centres)
+        atomic = None
+        if std:
+            variance = self._source.atomic_deviations(numbers, pairs, n_centres).square().sum(0)
+            atomic = LabelVariances(variance, variance, torch.zeros_like(variance))
+        return self._answers.along_pairs(energies[0], pairs, [block[0] for block in slopes], atomic)
 
     def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
         """What the variances of a structure's labels are made of; those of energies per atom."""

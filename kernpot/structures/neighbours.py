@@ -101,10 +101,17 @@ class NeighbourList:
         self.skin = float(skin)
         self.n_builds = 0
         self._built_for: Atoms | None = None
+        self._n_centres = 0
         self._kept = Pairs(*_no_pairs())
 
-    def update(self, atoms: Atoms) -> Pairs:
+    def update(self, atoms: Atoms, n_centres: int | None = None) -> Pairs:
         """Pairs of these atoms within the cutoff, the same as ``find_pairs(atoms, cutoff)``.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        n_centres : int, optional
+            Only pairs of that many atoms, the first ones, with all.
 
         Raises
         ------
@@ -112,8 +119,10 @@ class NeighbourList:
             The geometry is not finite, has come apart, or its periodic cell has no volume.
         """
         check_geometry(atoms, "neighbour search")
-        if not self._still_complete(atoms):
-            self._kept = _candidates(atoms, self.cutoff + self.skin)
+        n = len(atoms) if n_centres is None else n_centres
+        if n != self._n_centres or not self._still_complete(atoms):
+            self._kept = _of_first(n, _candidates(atoms, self.cutoff + self.skin))
+            self._n_centres = n
             self._built_for = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
             self.n_builds += 1
         return _within(self._kept, atoms.positions, periodic_cell(atoms), self.cutoff)
@@ -142,6 +151,12 @@ def _candidates(atoms: Atoms, cutoff: float) -> Pairs:
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], neighbours, centres))
     i, j, s = centres[order].astype(np.int64), neighbours[order].astype(np.int64), shifts[order].astype(np.int64)
     return Pairs(i, j, s, _vectors(i, j, s, atoms.positions, cell))
+
+
+def _of_first(n_centres: int, pairs: Pairs) -> Pairs:
+    """Those pairs whose centre is one of the first atoms."""
+    own = slice(0, int(np.searchsorted(pairs.centres, n_centres)))
+    return Pairs(pairs.centres[own], pairs.neighbours[own], pairs.shifts[own], pairs.vectors[own])
 
 
 def _search_radius(atoms: Atoms, cell: np.ndarray, cutoff: float) -> float:

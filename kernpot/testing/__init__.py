@@ -33,6 +33,7 @@ from kernpot.testing.learning import (
     check_select,
     check_update,
 )
+from kernpot.testing.pairs import check_along_pairs
 from kernpot.testing.physics import (
     check_cutoff,
     check_energy_std,
@@ -50,6 +51,7 @@ STRUCTURE_CHECKS = (
     check_answers,
     check_covariance,
     check_methods_agree,
+    check_along_pairs,
     check_input_is_kept,
     check_forces,
     check_stress,
@@ -83,6 +85,7 @@ LIST_CHECKS = (
 __all__ = [
     "LIST_CHECKS",
     "STRUCTURE_CHECKS",
+    "check_along_pairs",
     "check_answers",
     "check_calibrate",
     "check_clone",

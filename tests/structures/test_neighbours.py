@@ -234,6 +234,19 @@ def test_list_with_skin_is_right_for_any_motion_and_strain(rng, pbc):
     assert 1 < neighbours.n_builds < n_steps
 
 
+def test_pairs_of_the_first_atoms_only(rng):
+    """As a process asks that owns some atoms and knows those around; the number of its own may change."""
+    atoms = random_atoms(rng, (False, False, False), "open vectors zero")
+    neighbours = NeighbourList(4.0, skin=1.0)
+    for n in (3, 3, len(atoms) - 1, 0, len(atoms)):
+        atoms.positions += rng.normal(scale=0.02, size=atoms.positions.shape)
+        whole, found = find_pairs(atoms, 4.0), neighbours.update(atoms, n)
+        own = whole.centres < n
+        for name in ("centres", "neighbours", "vectors"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[own])
+    assert neighbours.n_builds == 4
+
+
 def test_reuse_stops_at_half_the_skin():
     atoms = Atoms("Ar2", [[0, 0, 0], [5.4, 0, 0]])
     neighbours = NeighbourList(4.0, skin=1.0)
