@@ -1,0 +1,302 @@
+"""A potential in a running LAMMPS: ``pair_style zero`` keeps the ghosts, ``fix external`` takes the forces."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
+
+from kernpot.engines.core import PairFunction, folded
+from kernpot.engines.lammps.exchange import GhostForces
+from kernpot.engines.lammps.gathering import gathered
+from kernpot.errors import KernpotError
+from kernpot.potential import Potential
+from kernpot.structures.neighbours import NeighbourList
+
+FloatArray = NDArray[np.float64]
+
+ID = "kernpot"
+"""Name of the fix; everything else that is defined in LAMMPS begins with it."""
+
+# What is told of every atom: name, whether it costs more than a mean.
+_ENERGY, _STD, _FORCE_STD = (f"{ID}_{name}" for name in ("energy", "std", "force_std"))
+
+
+class Kernpot:
+    """A fitted potential that drives the atoms of a LAMMPS instance.
+
+    Every process calls everything here, as is usual with MPI. In LAMMPS there are then
+
+    ========================== =========================================================================
+    ``c_kernpot_energy``       energy of each atom, eV (``compute pe/atom`` and ``pe`` hold it, too)
+    ``c_kernpot_std``          standard deviation of it, eV
+    ``c_kernpot_max_std``      the largest of these, and as ``v_kernpot_max_std`` for ``fix halt``
+    ``c_kernpot_force_std``    largest std of a component of the force on each atom, eV/Angstrom
+    ``v_kernpot_max_force_std`` the largest of these
+    ========================== =========================================================================
+
+    the last two only with `force_std_every`.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+        With ``units metal``, a box and atoms.
+    potential : Potential
+    elements : sequence of str
+        Symbol of every atom type, in order.
+    pair_style : str, default="zero {cutoff}"
+        Arguments of ``pair_style``; for a sum with pair styles of LAMMPS, such as
+        ``"hybrid/overlay zero {cutoff} zbl 1 2"``.
+    std_every : int, default=1
+        Standard deviations of the atoms' energies at steps that this divides; in between they keep their values. They
+        cost about as much as the forces or more. 0: none.
+    force_std_every : int, default=0
+        Exact standard deviations of the forces likewise; one process computes them for all atoms together
+        (``predict_full``), which takes as long as tens of steps and does not get faster with more processes. 0: none.
+    communicator : mpi4py.MPI.Comm, optional
+        Of `lmp`; by default ``MPI.COMM_WORLD``.
+    on_failure : callable, optional
+        Is called with the error that stopped a run, in the process where it happened; the others wait for it to end
+        them all. By default the run ends after its step and :meth:`command` raises the error.
+
+    Attributes
+    ----------
+    failure : Exception or None
+        What stopped a run; :meth:`command` raises it.
+
+    Raises
+    ------
+    KernpotError
+        Before anything is changed: other units, elements that the potential does not know or too few of them.
+
+    Examples
+    --------
+    >>> from lammps import lammps  # doctest: +SKIP
+    >>> lmp = lammps()  # doctest: +SKIP
+    >>> lmp.file("in.setup")  # units metal, a box, atoms  # doctest: +SKIP
+    >>> kernpot = Kernpot(lmp, potential, ["Si"])  # doctest: +SKIP
+    >>> kernpot.command("run 1000")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        lmp: Any,
+        potential: Potential,
+        elements: Sequence[str],
+        pair_style: str = "zero {cutoff}",
+        std_every: int = 1,
+        force_std_every: int = 0,
+        communicator: Any = None,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.lmp, self.potential = lmp, potential
+        self.failure: BaseException | None = None
+        self._on_failure = on_failure
+        self._world = _world(lmp, communicator)
+        self._numbers_of_types = _numbers_of_types(lmp, elements, potential.elements_)
+        for name, every in (("std_every", std_every), ("force_std_every", force_std_every)):
+            if not isinstance(every, int | np.integer) or every < 0:
+                raise KernpotError(f"{name} must be a number of steps, or 0 for never, got {every!r}.")
+        self._every = {_STD: int(std_every), _FORCE_STD: int(force_std_every)}
+        self._function = PairFunction(potential)
+        self._pairs = NeighbourList(potential.cutoff)
+        self._ghosts = GhostForces(self._world)
+        self._define(pair_style)
+
+    # ------------------------------------------------------------------ what users call
+
+    def command(self, text: str) -> None:
+        """Run one LAMMPS command, or several lines of them.
+
+        Raises
+        ------
+        KernpotError
+            When kernpot stopped a run; the run ends after the step in which that happened.
+        """
+        for line in text.splitlines():
+            self.lmp.command(line)
+            if self.failure is not None:
+                raise KernpotError(f"LAMMPS was stopped: {self.failure}") from self.failure
+
+    def structure(self) -> Atoms:
+        """All atoms, ordered by identifier, in every process; LAMMPS's own axes.
+
+        ``arrays`` hold ``lammps_id``, ``momenta`` (ASE's units) and, where they were computed last, ``kernpot_std``
+        (eV) and ``kernpot_force_std`` (eV/Angstrom).
+        """
+        told = [name for name, every in self._every.items() if every]
+        return gathered(self.lmp, self._world, self._numbers_of_types, told)
+
+    # ------------------------------------------------------------------ what LAMMPS calls
+
+    def _define(self, pair_style: str) -> None:
+        told = [_ENERGY, *(name for name, every in self._every.items() if every)]
+        lines = [
+            f"pair_style {pair_style.format(cutoff=self.potential.cutoff)}",
+            f"fix {ID}_atoms all property/atom {' '.join(f'd_{name}' for name in told)} writedata no",
+            f"fix {ID} all external pf/callback 1 1",
+            f"fix_modify {ID} energy yes virial yes",
+        ]
+        lines += [f"compute {name} all property/atom d_{name}" for name in told]
+        for name in told[1:]:
+            largest = name.replace(f"{ID}_", f"{ID}_max_")
+            lines += [f"compute {largest} all reduce max c_{name}", f"variable {largest} equal c_{largest}"]
+        for line in lines:
+            self.lmp.command(line)
+        if not pair_style.startswith("hybrid"):
+            self.lmp.command("pair_coeff * *")
+        self.lmp.set_fix_external_callback(ID, self._called, None)
+
+    def _called(self, _: Any, step: int, n_own: int, tags: Any, positions: Any, forces: FloatArray) -> None:  # noqa: ARG002
+        """Forces, energy, virial and what is told of every atom; called by LAMMPS in every step."""
+        forces[:] = 0.0
+        if self.failure is not None:
+            self.lmp.force_timeout()
+            return
+        # An exception must not pass through LAMMPS, and the other processes must learn of it before they wait.
+        try:
+            found, failure = self._own_part(step, n_own), None
+        except BaseException as error:  # Ctrl-C, too
+            found, failure = None, error
+        outdated = found is not None and self._ghosts.outdated(found[0], n_own)
+        sums = np.array(
+            [failure is not None, outdated, *(np.zeros(7) if found is None else found[2])], dtype=np.float64
+        )
+        if self._world is not None:
+            self._world.Allreduce(_in_place(), sums)
+        if sums[0]:
+            self._stop(failure)
+            return
+        assert found is not None
+        tags_and_ghosts, slopes, _ = found
+        try:
+            if sums[1]:
+                self._ghosts.learn(tags_and_ghosts, n_own)
+            forces[:] = self._ghosts.add(slopes)
+            if self._asked(_FORCE_STD, step):
+                self._tell_force_std(tags_and_ghosts[:n_own])
+        except Exception as error:  # every process meets it
+            self._stop(error)
+            return
+        self.lmp.fix_external_set_energy_global(ID, float(sums[2]))
+        self.lmp.fix_external_set_virial_global(ID, (-sums[3:9]).tolist())
+
+    def _own_part(self, step: int, n_own: int) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+        """Identifiers and forces of own atoms and ghosts; energy and strain slope (xx yy zz xy xz yz) of the own."""
+        atoms = self.lmp.numpy
+        n = self.lmp.extract_setting("nall")
+        tags = np.array(atoms.extract_atom("id", nelem=n), dtype=np.int64)
+        if n_own == 0:
+            return tags, np.zeros((n, 3)), np.zeros(7)
+        positions = np.array(atoms.extract_atom("x", nelem=n, dim=3))
+        numbers = self._numbers_of_types[np.asarray(atoms.extract_atom("type", nelem=n))]
+        pairs = self._pairs.update(Atoms(numbers, positions), n_own)
+        index = np.stack([pairs.centres, pairs.neighbours], axis=1)
+        with_std = self._asked(_STD, step)
+        found = self._function(index, numbers, pairs.vectors, n_own, std=with_std)
+        forces, strain = folded(index, pairs.vectors, found.gradient, n)
+        atoms.extract_atom(f"d_{_ENERGY}", nelem=n_own)[:] = found.energies
+        if with_std:
+            atoms.extract_atom(f"d_{_STD}", nelem=n_own)[:] = found.std
+        self._tell_per_atom(found.energies, pairs.centres, pairs.vectors, found.gradient)
+        symmetric = 0.5 * (strain + strain.T)
+        return tags, forces, np.array([found.energies.sum(), *symmetric[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]])
+
+    def _tell_per_atom(
+        self, energies: FloatArray, centres: NDArray[np.int64], vectors: FloatArray, gradient: FloatArray
+    ) -> None:
+        """For ``compute pe/atom`` and ``stress/atom``; a pair's virial is the centre's, whose energy it comes from.
+
+        The C functions are called with the memory of the arrays: LAMMPS's Python methods copy number by number.
+        """
+        n = len(energies)
+        virial = np.empty((n, 6))
+        for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
+            half = vectors[:, a] * gradient[:, b] + vectors[:, b] * gradient[:, a]
+            virial[:, k] = np.bincount(centres, -0.5 * half, n)
+        number = ctypes.POINTER(ctypes.c_double)
+        own = np.ascontiguousarray(energies)
+        rows = (virial.ctypes.data + 48 * np.arange(n)).astype(np.uintp)
+        library, name = self.lmp.lib, ID.encode()
+        library.lammps_fix_external_set_energy_peratom(self.lmp.lmp, name, own.ctypes.data_as(number))
+        library.lammps_fix_external_set_virial_peratom(self.lmp.lmp, name, rows.ctypes.data_as(ctypes.POINTER(number)))
+
+    def _tell_force_std(self, tags: NDArray[np.int64]) -> None:
+        """Exact standard deviations of forces, from one process; every process at once."""
+        atoms = gathered(self.lmp, self._world, self._numbers_of_types, [])
+        found: Any = None
+        if self._world is None or self._world.rank == 0:
+            try:
+                found = self.potential.predict_full([atoms])[0].forces.std.max(axis=1)
+            except Exception as error:
+                found = error
+        if self._world is not None:
+            found = self._world.bcast(found, root=0)
+        if isinstance(found, Exception):
+            raise found
+        place = np.searchsorted(atoms.arrays["lammps_id"], tags)
+        if len(tags):
+            self.lmp.numpy.extract_atom(f"d_{_FORCE_STD}", nelem=len(tags))[:] = found[place]
+
+    def _asked(self, name: str, step: int) -> bool:
+        every = self._every[name]
+        return every > 0 and step % every == 0
+
+    def _stop(self, failure: BaseException | None) -> None:
+        """End the run after this step: LAMMPS has no way back from an error in a callback but to end the process."""
+        self.failure = failure or KernpotError("kernpot failed in another process, which says why.")
+        self.lmp.force_timeout()
+        if self._on_failure is not None:
+            if failure is not None:
+                self._on_failure(failure)
+            else:
+                self._world.Barrier()
+
+
+def _world(lmp: Any, communicator: Any) -> Any:
+    """The communicator of LAMMPS's processes, or None when there is but one."""
+    if not lmp.has_mpi_support or lmp.extract_setting("world_size") == 1:
+        return None
+    if communicator is not None:
+        return communicator
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.size != lmp.extract_setting("world_size"):
+        raise KernpotError(
+            f"LAMMPS runs on {lmp.extract_setting('world_size')} processes, MPI.COMM_WORLD has {MPI.COMM_WORLD.size}: "
+            "pass the communicator that LAMMPS was given."
+        )
+    return MPI.COMM_WORLD
+
+
+def _in_place() -> Any:
+    from mpi4py import MPI
+
+    return MPI.IN_PLACE
+
+
+def _numbers_of_types(lmp: Any, elements: Sequence[str], known: Sequence[int]) -> NDArray[np.int64]:
+    """Atomic number of every atom type, which count from 1."""
+    units = lmp.extract_global("units")
+    if units != "metal":
+        raise KernpotError(f"expected 'units metal' (eV, Angstrom) in LAMMPS, got {units!r}: write 'units metal'.")
+    if not lmp.extract_setting("box_exist"):
+        raise KernpotError("LAMMPS has no box yet: read or create the atoms before kernpot is asked for.")
+    n_types = lmp.extract_setting("ntypes")
+    if isinstance(elements, str) or len(elements) != n_types:
+        raise KernpotError(
+            f"expected one element for each of LAMMPS's {n_types} atom types, got {elements!r}: write, for example, "
+            f"'pair_coeff * * {' '.join(chemical_symbols[z] for z in known)}'."
+        )
+    foreign = [e for e in elements if atomic_numbers.get(e, 0) not in known]
+    if foreign:
+        raise KernpotError(
+            f"the potential knows {', '.join(chemical_symbols[z] for z in known)}, got {', '.join(foreign)} for atom "
+            "types of LAMMPS; fit with structures that hold these elements."
+        )
+    return np.array([0, *(atomic_numbers[e] for e in elements)], dtype=np.int64)

