@@ -19,17 +19,15 @@ from kernpot.functionals.rows import (
     local_energy_rows,
     stress_rows,
 )
-from kernpot.functionals.state import Structure
+from kernpot.functionals.state import Structure, normalise
 from kernpot.gp.answers import Answers
 from kernpot.gp.mean import MeanPotential
 from kernpot.gp.misfit import LabelVariances, Misfit, Surroundings, mean_variance
 from kernpot.gp.posterior import Posterior
+from kernpot.gp.threads import in_threads
 from kernpot.gp.whitening import Whitening
 from kernpot.prediction import PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
-
-# Environments whose rows are whitened at a time.
-_ENVIRONMENTS = 1024
 
 
 class Variances(NamedTuple):
@@ -99,28 +97,24 @@ class Predictor:
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
-        unit = [torch.zeros((n_centres, f.n_features), dtype=torch.float64) for f in self._descriptors] if std else []
+        energies, slopes = self.mean.potentials.along_pairs(numbers, pairs, n_centres)
+        atomic = self._atomic(numbers, pairs, n_centres) if std else None
+        return self._answers.along_pairs(energies[0], pairs, [block[0] for block in slopes], atomic)
 
-        def keep(descriptor: int, place: slice, _: Tensor, u: Tensor) -> None:
-            unit[descriptor][place] = u
+    def _atomic(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> LabelVariances:
+        """Variances of the energies of centres, a bounded number of them in memory at a time."""
 
-        energies, slopes = self.mean.potentials.along_pairs(numbers, pairs, n_centres, keep if std else None)
-        return self._answers.along_pairs(
-            energies[0],
-            pairs,
-            [block[0] for block in slopes],
-            self._atomic(numbers[:n_centres], unit) if std else None,
-        )
+        def part(bounds: tuple[int, int]) -> Variances:
+            blocks = (f.environments(numbers, pairs, *bounds) for f in self._descriptors)
+            unit = [normalise(block.environments.features())[0] for block in blocks]
+            rows, prior = environment_rows(numbers[slice(*bounds)], unit, self._whitening.blocks)
+            return self._variances(self._whitening(rows), prior, "an atomic energy")
 
-    def _atomic(self, numbers: Tensor, unit: Sequence[Tensor]) -> LabelVariances:
-        """Variances of the energies of environments with these unit features."""
-        parts = []
-        for first in range(0, len(numbers), _ENVIRONMENTS):
-            here = slice(first, first + _ENVIRONMENTS)
-            rows, prior = environment_rows(numbers[here], [u[here] for u in unit], self._whitening.blocks)
-            parts.append(self._variances(self._whitening(rows), prior, "an atomic energy"))
-        found = Variances(*(torch.cat(v) for v in zip(*parts, strict=True))) if parts else Variances(*torch.zeros(2, 0))
-        return LabelVariances(found.parameter, found.parameter, found.unrepresented)
+        if not n_centres:
+            return LabelVariances(*torch.zeros((3, 0), dtype=torch.float64))
+        parts = in_threads(part, self._descriptors[0].bounds(n_centres, pairs))
+        parameter, unrepresented = (torch.cat(v) for v in zip(*parts, strict=True))
+        return LabelVariances(parameter, parameter, unrepresented)
 
     def _found(
         self, structure: Structure, with_stress: bool, keep: bool

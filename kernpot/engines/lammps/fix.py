@@ -68,6 +68,8 @@ class Kernpot:
     ----------
     failure : Exception or None
         What stopped a run; :meth:`command` raises it.
+    ghost_forces : GhostForces
+        What goes from process to process.
 
     Raises
     ------
@@ -105,7 +107,7 @@ class Kernpot:
         self._every = {_STD: int(std_every), _FORCE_STD: int(force_std_every)}
         self._function = PairFunction(potential)
         self._pairs = NeighbourList(potential.cutoff)
-        self._ghosts = GhostForces(self._world)
+        self.ghost_forces = GhostForces(self._world)
         self._define(pair_style)
 
     # ------------------------------------------------------------------ what users call
@@ -163,7 +165,7 @@ class Kernpot:
             found, failure = self._own_part(step, n_own), None
         except BaseException as error:  # Ctrl-C, too
             found, failure = None, error
-        outdated = found is not None and self._ghosts.outdated(found[0], n_own)
+        outdated = found is not None and self.ghost_forces.outdated(found[0], n_own)
         sums = np.array(
             [failure is not None, outdated, *(np.zeros(7) if found is None else found[2])], dtype=np.float64
         )
@@ -176,8 +178,8 @@ class Kernpot:
         tags_and_ghosts, slopes, _ = found
         try:
             if sums[1]:
-                self._ghosts.learn(tags_and_ghosts, n_own)
-            forces[:] = self._ghosts.add(slopes)
+                self.ghost_forces.learn(tags_and_ghosts, n_own)
+            forces[:] = self.ghost_forces.add(slopes)
             if self._asked(_FORCE_STD, step):
                 self._tell_force_std(tags_and_ghosts[:n_own])
         except Exception as error:  # every process meets it
