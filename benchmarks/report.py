@@ -17,6 +17,7 @@ from common import DATASETS, HERE, RESULTS, read_result
 from compare_tables import SECTIONS as COMPARE
 from few_tables import few
 from gate_tables import SECTIONS as GATE
+from lammps_tables import SECTIONS as LAMMPS
 from learning_tables import SECTIONS as LEARNING
 from nnp_tables import SECTIONS as NNP
 from on_the_fly_tables import SECTIONS as ON_THE_FLY
@@ -166,7 +167,7 @@ def fill(text: str) -> str:
     SystemExit
         For a part that nobody measures.
     """
-    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | NNP | {"summary": summary}
+    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | NNP | LAMMPS | {"summary": summary}
 
     def renewed(found: re.Match[str]) -> str:
         name = found[1]
@@ -188,6 +189,7 @@ def main() -> int:
         ROOT / "docs" / "learning.md",
         ROOT / "docs" / "compare.md",
         ROOT / "docs" / "networks.md",
+        ROOT / "docs" / "lammps.md",
     ):
         targets[path] = fill(path.read_text())
     if "--check" in sys.argv:

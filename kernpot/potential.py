@@ -8,8 +8,8 @@ linear weights of a Gaussian process for :func:`kernpot.uncertainty.linear.linea
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, overload, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -20,6 +20,22 @@ from kernpot.structures.neighbours import Pairs
 
 if TYPE_CHECKING:
     from kernpot.calculator import KernpotCalculator
+
+
+class Share(NamedTuple):
+    """The part of a piece of work that one of several processes does.
+
+    Attributes
+    ----------
+    rank, size : int
+        Which process this is, counted from 0, and of how many.
+    total : callable
+        Sums an array over all processes; every one of them gets the sum.
+    """
+
+    rank: int
+    size: int
+    total: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Screen(Protocol):
@@ -202,6 +218,9 @@ class Potential(Protocol):
         self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
     ) -> PairPrediction:
         """Energies of centres and their slopes along pairs, see :meth:`Surface.along_pairs`."""
+
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
+        """Standard deviations (n_atoms, 3) of the forces alone, eV/Angstrom; processes may share the work."""
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
         """Std of the energy over draws with its exact derivatives; smooth, also where nothing is unknown."""

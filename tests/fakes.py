@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.errors import StructureError
 from kernpot.gp.selection import Selection
+from kernpot.potential import Share
 from kernpot.prediction import EnergyStd, JointCovariance, LeftOut, MeanPrediction, PairPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs, find_pairs
 
@@ -53,6 +54,9 @@ class LennardJones:
 
     def screen(self) -> None:
         return None
+
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+        return self._predict(atoms, False).forces.std
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
         mean = self.mean(atoms, pairs)

@@ -17,7 +17,7 @@ from kernpot.calculator import KernpotCalculator
 from kernpot.errors import StructureError
 from kernpot.gp.draws import Draws, PotentialDraw
 from kernpot.gp.selection import Selection
-from kernpot.potential import Potential
+from kernpot.potential import Potential, Share
 from kernpot.prediction import (
     DrawPredictions,
     EnergyStd,
@@ -120,6 +120,16 @@ class SureAlongPairs(Faulty):
     def along_pairs(self, numbers: Any, pairs: Pairs, n_centres: int, std: bool = False) -> PairPrediction:
         p = super().along_pairs(numbers, pairs, n_centres, std)
         return PairPrediction(p.energies, p.gradient, None if p.std is None else 0.999 * p.std)
+
+
+class SureForces(Faulty):
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+        return 0.999 * super().force_std(atoms, share)
+
+
+class SharesNothingOut(Faulty):
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+        return super().force_std(atoms, None if share is None else share._replace(rank=0))
 
 
 class WrongEnergyStd(Faulty):
@@ -599,6 +609,8 @@ class LeavesNothingOut(Faulty):
         (FeelsTheSize, "check_separation", "epistemic_std squared of forces of two clusters"),
         (Jumps, "check_cutoff", "crosses the cutoff"),
         (ForcesJump, "check_cutoff", "forces as a neighbour crosses the cutoff"),
+        (SureForces, "check_methods_agree", "force_std squared"),
+        (SharesNothingOut, "check_methods_agree", "force_std shared by three processes"),
         (BentSlopes, "check_along_pairs", "forces along pairs"),
         (SureAlongPairs, "check_along_pairs", "variances of energies along pairs"),
         (AnswersAnything, "check_refusals", "must raise StructureError"),

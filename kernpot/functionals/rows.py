@@ -11,6 +11,7 @@ a linear functional of atomic energies, so its row is the same functional of ``s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -126,9 +127,11 @@ def stress_rows(structure: Structure, blocks: Sequence[InducingBlock]) -> tuple[
 
 
 def force_rows(
-    structure: Structure, blocks: Sequence[InducingBlock], with_prior: bool = True
+    structure: Structure, blocks: Sequence[InducingBlock], with_prior: bool = True, rank: int = 0, size: int = 1
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows and prior variances of the forces, a bounded number of atoms at a time.
+
+    Of several (`size`) processes that share them out, each gives its own, by its `rank`.
 
     Yields
     ------
@@ -138,7 +141,7 @@ def force_rows(
     prior : Tensor of shape (3 n, n_blocks)
         Zeros unless ``with_prior``.
     """
-    for atoms in slices(structure.described):
+    for atoms in islice(slices(structure.described), rank, None, size):
         n = atoms.stop - atoms.start
         rows = torch.zeros((n, 3, n_columns(blocks)), dtype=torch.float64)
         prior = torch.zeros((n, 3, len(blocks)), dtype=torch.float64)

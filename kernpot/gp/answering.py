@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from kernpot.gp.setup import require_elements, require_fitted
-from kernpot.prediction import MeanPrediction, PairPrediction, Prediction
+from kernpot.potential import Share
+from kernpot.prediction import FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
@@ -36,6 +37,9 @@ class Predicting(Protocol):
 
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation of the total energy, eV."""
+
+    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+        """Standard deviations (n_atoms, 3) of the forces."""
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
@@ -116,6 +120,23 @@ class AnsweringMixin(RegressorMixin):
         check_is_fitted(self)
         require_elements(numbers, self.elements_, "the atoms")
         return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
+
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
+        """Standard deviations of the forces alone.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        share : Share, optional
+            Of a process among several that compute them together, each a part.
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, 3), eV/Angstrom
+            ``predict_full([atoms])[0].forces.std``.
+        """
+        (checked,) = self._frames(atoms)
+        return self._predictor.force_std(checked, share)
 
     def score(
         self,

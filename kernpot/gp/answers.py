@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernpot.descriptors.blocks import PairGradient
 from kernpot.gp.misfit import TOGETHER, LabelVariances, Misfit, misfit_variance
-from kernpot.prediction import UNITS, JointCovariance, MeanPrediction, PairPrediction, Prediction, Quantity
+from kernpot.prediction import UNITS, FloatArray, JointCovariance, MeanPrediction, PairPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs
 
 
@@ -78,10 +78,13 @@ class Answers:
         for slope in slopes:
             here = slope.places if isinstance(slope.places, slice) else slope.places.numpy()
             gradient[here] += slope.values.numpy()
-        std = None
-        if atomic is not None:
-            std = (atomic.parameter + atomic.unrepresented + self.misfit("energy", atomic)[0]).sqrt().numpy()
+        std = None if atomic is None else self.std("energy", atomic)
         return PairPrediction(energies.numpy(), gradient, std)
+
+    def std(self, kind: str, found: LabelVariances) -> FloatArray:
+        """Standard deviations (n,) of labels of a kind, misfit included."""
+        std: FloatArray = (found.parameter + found.unrepresented + self.misfit(kind, found)[0]).sqrt().numpy()
+        return std
 
     @property
     def energies_ask_forces(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
@@ -26,7 +27,8 @@ from kernpot.gp.misfit import LabelVariances, Misfit, Surroundings, mean_varianc
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.threads import in_threads
 from kernpot.gp.whitening import Whitening
-from kernpot.prediction import PairPrediction, Prediction
+from kernpot.potential import Share
+from kernpot.prediction import FloatArray, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 
@@ -94,6 +96,18 @@ class Predictor:
         misfit, _ = self._answers.misfit("energy", self._answers.per_atom(found, n, self._force_variance(structure)))
         total = found.parameter + found.unrepresented + n**2 * misfit
         return self.mean(atoms, pairs[0]).energy, float(total[0].sqrt())
+
+    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+        """Standard deviations (n_atoms, 3) of forces; see :meth:`kernpot.potential.Potential.force_std`."""
+        structure = Structure(self._descriptors, atoms, self._pairs(atoms))
+        found = np.zeros((2, 3 * structure.n_atoms))
+        mine = (0, 1) if share is None else (share.rank, share.size)
+        for here, rows, prior in force_rows(structure, self._whitening.blocks, True, *mine):
+            own = slice(3 * here.start, 3 * here.stop)
+            found[:, own] = np.stack(self._variances(self._whitening(rows), prior, "a force component"))
+        parameter, unrepresented = torch.from_numpy(found if share is None else share.total(found))
+        variances = LabelVariances(parameter, Surroundings.of(structure).pool(parameter), unrepresented)
+        return self._answers.std("forces", variances).reshape(-1, 3)
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""

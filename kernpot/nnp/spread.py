@@ -13,7 +13,8 @@ from torch import Tensor
 from kernpot.gp.answers import Answers
 from kernpot.gp.mean import Potentials
 from kernpot.gp.misfit import LabelVariances, Surroundings, mean_variance
-from kernpot.prediction import DrawPredictions, EnergyStd, MeanPrediction, PairPrediction, Prediction
+from kernpot.potential import Share
+from kernpot.prediction import DrawPredictions, EnergyStd, FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 # eV: the std of an energy is never less, so that its derivatives stay finite where nothing deviates.
@@ -83,6 +84,12 @@ class Spread:
             variance = self._source.atomic_deviations(numbers, pairs, n_centres).square().sum(0)
             atomic = LabelVariances(variance, variance, torch.zeros_like(variance))
         return self._answers.along_pairs(energies[0], pairs, [block[0] for block in slopes], atomic)
+
+    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:  # noqa: ARG002
+        """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
+        pairs = find_pairs(atoms, self._cutoff)
+        found, _ = self._variances(self._source.deviations(atoms, pairs)[1], pairs)
+        return self._answers.std("forces", found["forces"]).reshape(-1, 3)
 
     def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
         """What the variances of a structure's labels are made of; those of energies per atom."""

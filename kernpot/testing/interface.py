@@ -14,10 +14,18 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from kernpot.errors import StructureError
-from kernpot.potential import Potential
-from kernpot.prediction import UNITS, MeanPrediction, Prediction
+from kernpot.potential import Potential, Share
+from kernpot.prediction import UNITS, MeanPrediction, Prediction, Quantity
 from kernpot.storage import load
-from kernpot.testing.comparison import full, quantities, require, require_close, require_same, require_same_means
+from kernpot.testing.comparison import (
+    VARIANCE_TOLERANCE,
+    full,
+    quantities,
+    require,
+    require_close,
+    require_same,
+    require_same_means,
+)
 
 
 def check_answers(potential: Potential, atoms: Atoms, _: np.random.Generator) -> None:
@@ -72,6 +80,7 @@ def check_methods_agree(potential: Potential, atoms: Atoms, _: np.random.Generat
     require_close([energies[0], std[0]], [expected.energy.mean, expected.energy.std], "predict(return_std=True)")
     require_close(np.asarray(potential.predict([atoms])), [expected.energy.mean], "predict")
     require_same_means(potential.mean(atoms), expected.mean, "mean against predict_full")
+    _check_force_std(potential, atoms, expected.forces)
     atoms.calc = potential.calculator()
     found = MeanPrediction(
         atoms.get_potential_energy(),
@@ -81,6 +90,21 @@ def check_methods_agree(potential: Potential, atoms: Atoms, _: np.random.Generat
     )
     require_same_means(found, expected.mean, "the ASE calculator against predict_full")
     require_same(atoms.calc.prediction, expected, "calculator.prediction against predict_full")
+
+
+def _check_force_std(potential: Potential, atoms: Atoms, expected: Quantity) -> None:
+    """Alone, and by three processes that share the work: this one plays them in turn."""
+    parts: list[np.ndarray] = []
+
+    def collected(part: np.ndarray) -> np.ndarray:
+        parts.append(part)
+        return np.asarray(sum(parts))
+
+    shares = [Share(rank, 3, collected) for rank in range(3)]
+    *_, together = [potential.force_std(atoms, share) for share in shares]
+    scale = float(expected.std.max() ** 2)
+    for found, what in ((potential.force_std(atoms), "force_std"), (together, "force_std shared by three processes")):
+        require_close(found**2, expected.std**2, f"{what} squared", VARIANCE_TOLERANCE, scale, 1e-13)
 
 
 def check_input_is_kept(potential: Potential, atoms: Atoms, rng: np.random.Generator) -> None:

@@ -15,7 +15,7 @@ from kernpot.engines.core import PairFunction, folded
 from kernpot.engines.lammps.exchange import GhostForces
 from kernpot.engines.lammps.gathering import gathered
 from kernpot.errors import KernpotError
-from kernpot.potential import Potential
+from kernpot.potential import Potential, Share
 from kernpot.structures.neighbours import NeighbourList
 
 FloatArray = NDArray[np.float64]
@@ -32,15 +32,13 @@ class Kernpot:
 
     Every process calls everything here, as is usual with MPI. In LAMMPS there are then
 
-    ========================== =========================================================================
-    ``c_kernpot_energy``       energy of each atom, eV (``compute pe/atom`` and ``pe`` hold it, too)
-    ``c_kernpot_std``          standard deviation of it, eV
-    ``c_kernpot_max_std``      the largest of these, and as ``v_kernpot_max_std`` for ``fix halt``
-    ``c_kernpot_force_std``    largest std of a component of the force on each atom, eV/Angstrom
-    ``v_kernpot_max_force_std`` the largest of these
-    ========================== =========================================================================
-
-    the last two only with `force_std_every`.
+    ``c_kernpot_energy``
+        Energy of each atom, eV; ``compute pe/atom`` and ``pe`` hold it, too.
+    ``c_kernpot_force_std``, ``v_kernpot_max_force_std``
+        With `force_std_every`: the largest standard deviation of a component of the force on each atom, eV/Angstrom,
+        and the largest of these, for ``fix halt``.
+    ``c_kernpot_std``, ``v_kernpot_max_std``
+        With `std_every`: the standard deviation of each atom's energy, eV, and the largest of these.
 
     Parameters
     ----------
@@ -52,12 +50,13 @@ class Kernpot:
     pair_style : str, default="zero {cutoff}"
         Arguments of ``pair_style``; for a sum with pair styles of LAMMPS, such as
         ``"hybrid/overlay zero {cutoff} zbl 1 2"``.
-    std_every : int, default=1
-        Standard deviations of the atoms' energies at steps that this divides; in between they keep their values. They
-        cost about as much as the forces or more. 0: none.
     force_std_every : int, default=0
-        Exact standard deviations of the forces likewise; one process computes them for all atoms together
-        (``predict_full``), which takes as long as tens of steps and does not get faster with more processes. 0: none.
+        Standard deviations of the forces at steps that this divides; in between they keep their values. They are exact
+        (``predict_full``) and cost tens of steps; the ranks share the work, on the gathered structure. 0: none.
+    std_every : int, default=0
+        Standard deviations of the atoms' energies likewise, from each atom's surroundings alone, at about the cost of a
+        step. With several elements labels hardly tell how much energy which atom has: an arbitrary constant per element
+        may dominate them, and forces are the better gate.
     communicator : mpi4py.MPI.Comm, optional
         Of `lmp`; by default ``MPI.COMM_WORLD``.
     on_failure : callable, optional
@@ -91,8 +90,8 @@ class Kernpot:
         potential: Potential,
         elements: Sequence[str],
         pair_style: str = "zero {cutoff}",
-        std_every: int = 1,
         force_std_every: int = 0,
+        std_every: int = 0,
         communicator: Any = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -170,7 +169,7 @@ class Kernpot:
             [failure is not None, outdated, *(np.zeros(7) if found is None else found[2])], dtype=np.float64
         )
         if self._world is not None:
-            self._world.Allreduce(_in_place(), sums)
+            sums = self._total(sums)
         if sums[0]:
             self._stop(failure)
             return
@@ -229,21 +228,19 @@ class Kernpot:
         library.lammps_fix_external_set_virial_peratom(self.lmp.lmp, name, rows.ctypes.data_as(ctypes.POINTER(number)))
 
     def _tell_force_std(self, tags: NDArray[np.int64]) -> None:
-        """Exact standard deviations of forces, from one process; every process at once."""
+        """Standard deviations of forces; every process at once."""
         atoms = gathered(self.lmp, self._world, self._numbers_of_types, [])
-        found: Any = None
-        if self._world is None or self._world.rank == 0:
-            try:
-                found = self.potential.predict_full([atoms])[0].forces.std.max(axis=1)
-            except Exception as error:
-                found = error
-        if self._world is not None:
-            found = self._world.bcast(found, root=0)
-        if isinstance(found, Exception):
-            raise found
+        share = None if self._world is None else Share(self._world.rank, self._world.size, self._total)
+        found = self.potential.force_std(atoms, share).max(axis=1)
         place = np.searchsorted(atoms.arrays["lammps_id"], tags)
         if len(tags):
             self.lmp.numpy.extract_atom(f"d_{_FORCE_STD}", nelem=len(tags))[:] = found[place]
+
+    def _total(self, part: FloatArray) -> FloatArray:
+        """Sum over all processes."""
+        total = np.empty_like(part)
+        self._world.Allreduce(np.ascontiguousarray(part), total)
+        return total
 
     def _asked(self, name: str, step: int) -> bool:
         every = self._every[name]
@@ -274,12 +271,6 @@ def _world(lmp: Any, communicator: Any) -> Any:
             "pass the communicator that LAMMPS was given."
         )
     return MPI.COMM_WORLD
-
-
-def _in_place() -> Any:
-    from mpi4py import MPI
-
-    return MPI.IN_PLACE
 
 
 def _numbers_of_types(lmp: Any, elements: Sequence[str], known: Sequence[int]) -> NDArray[np.int64]:

@@ -33,8 +33,6 @@ def run_script(
     script: str | os.PathLike[str],
     model: str | os.PathLike[str],
     n_ranks: int = 1,
-    std_every: int = 1,
-    force_std_every: int = 0,
     arguments: Sequence[str] = (),
 ) -> int:
     """Run a LAMMPS input script in which ``pair_style kernpot`` stands for a potential.
@@ -42,13 +40,12 @@ def run_script(
     Parameters
     ----------
     script : path-like
-        With ``pair_style kernpot`` and ``pair_coeff * *`` with the element of every atom type.
+        With ``pair_style kernpot``, where ``std 20`` and ``force_std 20`` may follow (see
+        :class:`kernpot.engines.lammps.Kernpot`), and ``pair_coeff * *`` with the element of every atom type.
     model : path-like
         Model file of :meth:`save`.
     n_ranks : int, default=1
         MPI processes.
-    std_every, force_std_every : int
-        As of :class:`kernpot.engines.lammps.Kernpot`.
     arguments : sequence of str
         For LAMMPS, such as ``["-var", "T", "300", "-log", "none"]``.
 
@@ -73,8 +70,6 @@ def run_script(
     settings = {
         "script": str(path),
         "model": os.fspath(model),
-        "std_every": std_every,
-        "force_std_every": force_std_every,
         "arguments": list(arguments),
     }
     rank = [sys.executable, "-m", "kernpot.engines.lammps", json.dumps(settings)]
@@ -120,9 +115,9 @@ def run_rank(settings: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             lmp.file(_written(folder, "before", parts.before))
-            every = {name: settings[name] for name in ("std_every", "force_std_every")}
             end = partial(_end, world)
-            Kernpot(lmp, potential, parts.elements, parts.pair_style, **every, on_failure=end)
+            every = {f"{name}_every": steps for name, steps in parts.every.items()}
+            Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
             lmp.file(_written(folder, "after", parts.after))
         except Exception as error:
             _end(world, error)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kernpot.errors import KernpotError
 
 STYLE = "kernpot"
+_ASKED = ("std", "force_std")
 _WRITE = "pair_style kernpot\n    pair_coeff * * Si O    (the element of every atom type)"
 
 
@@ -23,19 +24,22 @@ class Script:
         Symbol of every atom type.
     pair_style : str
         Arguments of the pair style that takes the place; ``{cutoff}`` stands for the potential's.
+    every : dict of str to int
+        Steps between standard deviations, by what they are of: ``std`` and ``force_std``.
     """
 
     before: str
     after: str
     elements: tuple[str, ...]
     pair_style: str
+    every: dict[str, int]
 
 
 def split_script(text: str, name: str) -> Script:
     """Find ``pair_style kernpot`` and its ``pair_coeff`` in an input script.
 
-    ``pair_style hybrid/overlay kernpot zbl 1.0 2.0`` adds to styles of LAMMPS; its line then is
-    ``pair_coeff * * kernpot Si``.
+    ``pair_style kernpot force_std 20`` asks for error bars of forces every 20 steps, and ``pair_style hybrid/overlay
+    kernpot force_std 20 zbl 1.0 2.0`` adds to styles of LAMMPS; the line then is ``pair_coeff * * kernpot Si``.
 
     Parameters
     ----------
@@ -58,10 +62,12 @@ def split_script(text: str, name: str) -> Script:
     place = styles[0]
     style = _words(lines[place])[1:]
     hybrid = style[0] != STYLE
-    if style.count(STYLE) != 1 or (not hybrid and len(style) > 1) or (hybrid and style[0] != "hybrid/overlay"):
+    at = style.index(STYLE)
+    every, others = _settings(style[at + 1 :], name)
+    if STYLE in others or (not hybrid and others) or (hybrid and style[0] != "hybrid/overlay"):
         raise KernpotError(
-            f"{name}: expected 'pair_style kernpot' or 'pair_style hybrid/overlay kernpot ...', got "
-            f"{lines[place].strip()!r}; the model file is given by --model, not here."
+            f"{name}: expected 'pair_style kernpot', 'pair_style kernpot force_std 20' or 'pair_style hybrid/overlay "
+            f"kernpot ...', got {lines[place].strip()!r}; the model file is given by --model, not here."
         )
     rest = lines[place + 1 :]
     own = [k for k, line in enumerate(rest) if _is_coefficients(_words(line), hybrid)]
@@ -73,8 +79,22 @@ def split_script(text: str, name: str) -> Script:
     elements = _words(rest[own[0]])[4 if hybrid else 3 :]
     # Hybrid styles want coefficients of every style; they are given where the script gives them.
     rest[own[0]] = "pair_coeff * * zero" if hybrid else ""
-    arguments = " ".join("zero {cutoff}" if word == STYLE else word for word in style)
-    return Script("\n".join(lines[:place]) + "\n", "\n".join(rest) + "\n", tuple(elements), arguments)
+    arguments = " ".join([*style[:at], "zero {cutoff}", *others])
+    return Script("\n".join(lines[:place]) + "\n", "\n".join(rest) + "\n", tuple(elements), arguments, every)
+
+
+def _settings(words: list[str], name: str) -> tuple[dict[str, int], list[str]]:
+    """What is asked of kernpot, and the words after it."""
+    every: dict[str, int] = {}
+    while words and words[0] in _ASKED:
+        if len(words) < 2 or not words[1].isdigit():
+            raise KernpotError(
+                f"{name}: expected a number of steps after {words[0]!r}, as in 'pair_style kernpot {words[0]} 20', "
+                f"got {' '.join(words[1:2]) or 'nothing'}."
+            )
+        every[words[0]] = int(words[1])
+        words = words[2:]
+    return every, words
 
 
 def _commands(text: str) -> list[str]:

@@ -23,7 +23,7 @@ HEAD = """units metal
 atom_style atomic
 boundary {boundary}
 read_data {data}
-pair_style kernpot
+pair_style kernpot std 1
 pair_coeff * * Cu Au
 thermo_modify norm no
 thermo_modify format float %.15g
@@ -82,12 +82,11 @@ Runner = Callable[..., Run]
 def run(model, tmp_path) -> Runner:
     """Run a script, written here, with `kernpot lammps`; settings fill its braces."""
 
-    def go(script: str, n_ranks: int = 1, options: tuple[str, ...] = (), **settings: Any) -> Run:
+    def go(script: str, n_ranks: int = 1, **settings: Any) -> Run:
         path = tmp_path / "in.test"
         path.write_text(script.format(**settings))
-        command = [sys.executable, "-m", "kernpot.cli.app", "lammps", str(path), "--model", str(model)]
-        command += ["-np", str(n_ranks), *options, "--", "-log", "none"]
-        command[1:3] = ["-c", "from kernpot.cli.app import main; main()"]
+        command = [sys.executable, "-c", "from kernpot.cli.app import main; main()", "lammps", str(path)]
+        command += ["--model", str(model), "-np", str(n_ranks), "--", "-log", "none"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         return Run(tmp_path, done.returncode, done.stdout + done.stderr)
 

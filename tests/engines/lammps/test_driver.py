@@ -49,7 +49,7 @@ class FailsAtThird:
 
 
 def test_the_structure_comes_back_with_its_stds(lmp, potential, tmp_path):
-    kernpot = Kernpot(lmp, potential, ["Cu", "Au"], force_std_every=1)
+    kernpot = Kernpot(lmp, potential, ["Cu", "Au"], force_std_every=1, std_every=1)
     kernpot.command("mass 1 60.0\nvelocity all create 300 1\nfix nve all nve\nrun 3")
     atoms = kernpot.structure()
     expected = potential.predict_full([atoms])[0]
@@ -64,7 +64,7 @@ def test_the_structure_comes_back_with_its_stds(lmp, potential, tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), KeyboardInterrupt("enough")])
 def test_an_error_in_the_middle_stops_the_run_and_is_raised(lmp, potential, error):
-    kernpot = Kernpot(lmp, FailsAtThird(potential, error), ["Cu", "Au"], std_every=0)
+    kernpot = Kernpot(lmp, FailsAtThird(potential, error), ["Cu", "Au"])
     with pytest.raises(KernpotError, match=r"LAMMPS was stopped: (out of luck|enough)"):
         kernpot.command("fix nve all nve\nrun 100\nprint 'never reached'")
     assert kernpot.potential.n == 3
@@ -86,7 +86,7 @@ if rank == 1:
     potential = FailsAtThird(potential, RuntimeError("out of luck"))
 lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
 lmp.commands_string("units metal\\natom_style atomic\\nread_data {data}")
-kernpot = Kernpot(lmp, potential, ["Cu", "Au"], std_every=0)
+kernpot = Kernpot(lmp, potential, ["Cu", "Au"])
 try:
     kernpot.command("fix nve all nve\\nrun 100")
 except KernpotError as error:

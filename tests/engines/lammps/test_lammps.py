@@ -155,7 +155,8 @@ def test_the_gate_halts_at_the_same_step_on_any_number_of_ranks(run, tmp_path):
 
 def test_stds_may_be_asked_for_rarely(run, tmp_path, potential):
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")
-    done: Run = run(NVE + "run 9\n", 1, ("--std-every", "4"), data="data", dump="dump", every=1, boundary="p p p")
+    script = NVE.replace("kernpot std 1", "kernpot std 4") + "run 9\n"
+    done: Run = run(script, 1, data="data", dump="dump", every=1, boundary="p p p")
     frames = done.frames()
     for step in (0, 4, 8):
         require_same(frames[step], atoms, potential)
@@ -171,7 +172,8 @@ def test_exact_stds_of_forces(run, tmp_path, potential, n_ranks):
         "dump_modify frames sort id format float %.16g\nfix nve all nve\n"
         "thermo 1\nthermo_style custom step v_kernpot_max_force_std\nthermo_modify format float %.15g\nrun 4\n"
     )
-    done: Run = run(script, n_ranks, ("--force-std-every", "2"), data="data", dump="dump", boundary="p p p")
+    script = script.replace("kernpot std 1", "kernpot force_std 2")
+    done: Run = run(script, n_ranks, data="data", dump="dump", boundary="p p p")
     assert done.code == 0, done.output
     frames, rows = done.frames(), done.rows()
     for step in (0, 2, 4):
@@ -186,7 +188,7 @@ def test_the_sum_with_a_style_of_lammps(run, tmp_path, potential):
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")
     settings = {"data": "data", "every": 1, "boundary": "p p p"}
     zbl = "pair_coeff 1 1 zbl 29 29\npair_coeff 1 2 zbl 29 79\npair_coeff 2 2 zbl 79 79\n"
-    both = HEAD.replace("pair_style kernpot\n", "pair_style hybrid/overlay kernpot zbl 2.0 3.0\n" + zbl)
+    both = HEAD.replace("kernpot std 1\n", "hybrid/overlay kernpot std 1 zbl 2.0 3.0\n" + zbl)
     both = both.replace("* * Cu", "* * kernpot Cu") + TABLE + "run 0\n"
     only = both.replace(
         "thermo_style", "fix_modify kernpot energy no virial no\nfix off all setforce 0 0 0\nthermo_style"
@@ -234,7 +236,7 @@ def test_loops_and_variables_of_a_script_work(run, tmp_path):
         ("units metal", "units real", "expected 'units metal'"),
         ("* * Cu Au", "* * Cu", "one element for each of LAMMPS's 2 atom types"),
         ("* * Cu Au", "* * Cu Zr", "got Zr for atom types"),
-        ("pair_style kernpot", "pair_style lj/cut 3", "expected one line 'pair_style kernpot'"),
+        ("pair_style kernpot std 1", "pair_style lj/cut 3", "expected one line 'pair_style kernpot'"),
         ("read_data {data}", "", "no box yet"),
         ("run 0", "run nonsense", "nonsense"),
     ],

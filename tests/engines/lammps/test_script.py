@@ -19,15 +19,18 @@ def test_a_script_is_parted_at_its_pair_style():
     found = split_script(SCRIPT, "in.si")
     assert found.elements == ("Si", "O")
     assert found.pair_style == "zero {cutoff}"
+    assert found.every == {}
     assert found.before.split("\n")[1].split() == ["read_data", "si.data"]
     assert [line for line in found.after.split("\n") if line] == ["# elements follow", "run 10"]
 
 
 def test_a_sum_with_styles_of_lammps_keeps_their_coefficients():
-    text = "pair_style hybrid/overlay kernpot zbl 1.0 2.0\npair_coeff * * zbl 14 14\npair_coeff * * kernpot Si\nrun 1\n"
+    text = "pair_style hybrid/overlay kernpot force_std 20 std 5 zbl 1.0 2.0\n"
+    text += "pair_coeff * * zbl 14 14\npair_coeff * * kernpot Si\nrun 1\n"
     found = split_script(text, "in.si")
     assert found.pair_style == "hybrid/overlay zero {cutoff} zbl 1.0 2.0"
     assert found.elements == ("Si",)
+    assert found.every == {"force_std": 20, "std": 5}
     assert found.after.split("\n")[:3] == ["pair_coeff * * zbl 14 14", "pair_coeff * * zero", "run 1"]
 
 
@@ -38,6 +41,8 @@ def test_a_sum_with_styles_of_lammps_keeps_their_coefficients():
         ("# pair_style kernpot\n", "got 0"),
         (SCRIPT + SCRIPT, "got 2"),
         ("pair_style kernpot si.kernpot\npair_coeff * * Si\n", "model file is given by --model"),
+        ("pair_style kernpot std\npair_coeff * * Si\n", "number of steps after 'std'.*got nothing"),
+        ("pair_style kernpot force_std -3\npair_coeff * * Si\n", "number of steps after 'force_std'.*got -3"),
         ("pair_style hybrid kernpot zbl 1 2\npair_coeff * * kernpot Si\n", "hybrid/overlay"),
         ("pair_style kernpot\nrun 1\n", "element of every atom type.*got 0"),
         ("pair_coeff * * Si\npair_style kernpot\n", "got 0"),
