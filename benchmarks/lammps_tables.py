@@ -66,8 +66,8 @@ def stds(r: dict[str, Any]) -> str:
     each = force["force_std_every"] * (force["seconds_per_step"] - step) / step
     of_energies = (energy["seconds_per_step"] - step) / step
     return (
-        f"On {free['atoms']:,} atoms and one rank, the stds of all forces cost as much as {each:.0f} steps without error "
-        f"bars, those of all atoms' energies as {of_energies:.1f}."
+        f"On {free['atoms']:,} atoms and one rank, the stds of all forces cost as much as {each:.0f} steps without "
+        f"error bars, those of all atoms' energies as {of_energies:.1f}."
     )
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cluster_tables import SECTIONS as CLUSTER
 from common import DATASETS, HERE, RESULTS, read_result
 from compare_tables import SECTIONS as COMPARE
 from few_tables import few
@@ -167,7 +168,9 @@ def fill(text: str) -> str:
     SystemExit
         For a part that nobody measures.
     """
-    sections = SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | NNP | LAMMPS | {"summary": summary}
+    sections = (
+        SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | NNP | LAMMPS | CLUSTER | {"summary": summary}
+    )
 
     def renewed(found: re.Match[str]) -> str:
         name = found[1]
@@ -190,6 +193,7 @@ def main() -> int:
         ROOT / "docs" / "compare.md",
         ROOT / "docs" / "networks.md",
         ROOT / "docs" / "lammps.md",
+        ROOT / "docs" / "cluster.md",
     ):
         targets[path] = fill(path.read_text())
     if "--check" in sys.argv:

@@ -14,6 +14,7 @@ from dscribe.descriptors import SOAP
 
 from kernpot.cli.console import console, errors, print_sections, progress_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
+from kernpot.cli.scheduler import on_cluster
 from kernpot.descriptors import default_descriptor
 from kernpot.descriptors.serial import soap_arguments
 from kernpot.errors import DescriptorError
@@ -117,6 +118,14 @@ def fit(
             min=-1, help="Processes for the training rows; -1 takes all cores. [dim]1[/]", rich_help_panel=_GP
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler whose workers make the training rows, such as tcp://host:8786.",
+            show_default=False,
+            rich_help_panel=_GP,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
 ) -> None:
     """Fit a potential to labelled structures and write a model file.
@@ -140,6 +149,12 @@ def fit(
     started = time.perf_counter()
     if n_jobs == 0:
         raise typer.BadParameter("0 processes cannot work; give 1 or more, or -1 for all cores", param_hint="--n-jobs")
+    if scheduler is not None and (backend != Backend.gp or n_jobs is not None):
+        raise typer.BadParameter(
+            "a cluster makes the training rows of --backend gp, on all processes it has; leave --backend nnp "
+            "and --n-jobs out",
+            param_hint="--scheduler",
+        )
     new_file(output, force, train)
     structures = read_structures(train, energy_key, forces_key, stress_key)
     console.print(f"{len(structures)} structures, {sum(map(len, structures))} atoms from {len(train)} file(s)")
@@ -163,7 +178,8 @@ def fit(
         })  # fmt: skip
         chosen |= {} if n_components is None else {"n_components": n_components}
         try:
-            potential = BACKENDS[backend](**shared, **chosen).fit(structures)
+            with on_cluster(scheduler):
+                potential = BACKENDS[backend](**shared, **chosen).fit(structures)
         except KeyboardInterrupt:
             if checkpoint is not None and checkpoint.exists():
                 errors.print(f"the training is kept in {checkpoint}: the same command goes on from there", markup=False)

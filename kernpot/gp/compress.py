@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
 from torch import Tensor
 
 from kernpot.descriptors.soap import SOAPFeatures
@@ -16,6 +15,7 @@ from kernpot.functionals.state import Structure
 from kernpot.gp.factor import LabelFactor
 from kernpot.gp.leave_one_out import KeptRows, LabelRows, n_labels
 from kernpot.gp.misfit import Surroundings
+from kernpot.gp.processes import in_processes, shared_out
 from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
@@ -125,7 +125,7 @@ def compress(
     """Compress all structures.
 
     With several processes the structures are dealt out in shares that depend on the structures alone and are merged in
-    their order: any number of processes, on any joblib backend, gives the same bits.
+    their order: any number of processes, on any joblib backend, gives the same bits, also when one of them is lost.
 
     Parameters
     ----------
@@ -137,16 +137,16 @@ def compress(
         Called with (stage, done, total).
     """
     total = Compressor(maker, sum(n_labels(structures[k]) for k in keep))
-    if effective_n_jobs(n_jobs) == 1:
+    if not shared_out(n_jobs):
         for k, labelled in enumerate(structures):
             total.add(labelled, k in keep)
             if progress:
                 progress("rows", k + 1, len(structures))
         return total
     shares = deal([len(s.atoms) for s in structures], len(maker.whitening.block))
-    jobs = (delayed(_share)([structures[k] for k in share], [k in keep for k in share], maker) for share in shares)
+    work = [([structures[k] for k in share], [k in keep for k in share], maker) for share in shares]
     done = 0
-    for share, result in zip(shares, Parallel(n_jobs=n_jobs, return_as="generator")(jobs), strict=True):
+    for share, result in zip(shares, in_processes(_share, work, n_jobs), strict=True):
         total.merge(*result)
         done += len(share)
         if progress:
@@ -160,7 +160,8 @@ def deal(sizes: Sequence[int], n_inducing: int) -> list[list[int]]:
     A merge costs the QR of ``n_inducing`` rows, and every share is worth it: it has several times as many rows.
     """
     rows = 3 * sum(sizes)
-    n = min(len(sizes), max(_FEWEST_SHARES, rows // (_ROWS_PER_SHARE * n_inducing)))
+    n = max(_FEWEST_SHARES, rows // (_ROWS_PER_SHARE * n_inducing))
+    n = min(len(sizes), n + -n % 4)  # so that two or four processes finish together
     order = sorted(range(len(sizes)), key=lambda k: -sizes[k])
     return [order[first::n] for first in range(n)]
 

@@ -29,7 +29,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
 from scipy.linalg import qr
 from scipy.linalg.lapack import dtrcon
 from torch import Tensor
@@ -38,6 +37,7 @@ from kernpot.functionals.products import ForceProducts
 from kernpot.functionals.state import InducingBlock, Structure
 from kernpot.gp.compress import Compressor, RowMaker, compress, deal
 from kernpot.gp.factor import LabelFactor, triangle_of
+from kernpot.gp.processes import in_processes, shared_out
 from kernpot.gp.whitening import Whitening
 from kernpot.progress import Report
 from kernpot.structures.labels import LabelledStructure
@@ -182,14 +182,14 @@ class _Columns:
 
     def add_all(self, training: Sequence[LabelledStructure], n_jobs: int | None) -> Iterator[int]:
         """Add structures; yields how many were added each time."""
-        if effective_n_jobs(n_jobs) == 1:
+        if not shared_out(n_jobs):
             for labelled in training:
                 self.add(labelled)
                 yield 1
             return
         shares = deal([len(s.atoms) for s in training], len(self._weights))
-        jobs = (delayed(_share)(self._empty(), [training[k] for k in share]) for share in shares)
-        for share, part in zip(shares, Parallel(n_jobs=n_jobs, return_as="generator")(jobs), strict=True):
+        work = [(self._empty(), [training[k] for k in share]) for share in shares]
+        for share, part in zip(shares, in_processes(_share, work, n_jobs), strict=True):
             self.rows.merge(part.rows.factors, part.rows.kept)
             for group, sums in part.sums.items():
                 self._add_sums(group, sums)

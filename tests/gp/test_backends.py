@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import joblib
 import numpy as np
+import psutil
 import pytest
+from ase import Atoms
 
 from kernpot import SparseGPPotential
+from kernpot.errors import KernpotError
 from kernpot.gp.compress import deal
+from kernpot.gp.processes import in_processes
 from tests.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {"descriptor": soap(["Cu", "Au"]), "n_inducing": 12, "random_state": 0}
@@ -91,3 +97,70 @@ def test_shares_hold_every_structure_once_and_cost_alike(sizes: list[int], n_ind
     assert sorted(k for share in shares for k in share) == list(range(len(sizes)))
     cost = [sum(sizes[k] for k in share) for share in shares]
     assert max(cost) - min(cost) <= max(sizes)
+
+
+class Killing:
+    """A progress report that kills a worker once, after the first rows have come back: in the middle, whatever the
+    machine. ``workers`` gives the processes there are."""
+
+    def __init__(self, workers: Callable[[], list[int]]) -> None:
+        self._workers, self.killed, self.after = workers, 0, 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage == "rows" and self.killed and done < total:
+            self.after += 1
+        if stage == "rows" and not self.killed and done < total:
+            self.killed = self._workers()[0]
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def many() -> list[Atoms]:
+    """Enough for many shares."""
+    return [*TRAIN, *crystals(20, seed=9, symbols="Cu3Au")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(alone: SparseGPPotential) -> SparseGPPotential:
+    return SparseGPPotential(**alone.get_params(deep=False)).set_params(n_jobs=2).fit(many())
+
+
+def loky_workers() -> list[int]:
+    children = psutil.Process().children()
+    return [child.pid for child in children if any("LokyProcess" in word for word in child.cmdline())]
+
+
+def test_a_process_that_is_killed_in_the_middle_costs_nothing_but_time(
+    alone: SparseGPPotential, undisturbed: SparseGPPotential
+) -> None:
+    killing = Killing(loky_workers)
+    gp = SparseGPPotential(**alone.get_params(deep=False)).set_params(n_jobs=2, progress=killing).fit(many())
+    assert killing.killed
+    assert killing.after, "no rows came after the kill: it was not in the middle"
+    require_same_bits(undisturbed, gp)
+
+
+@pytest.mark.slow
+def test_a_dask_worker_that_is_killed_in_the_middle_costs_nothing_but_time(
+    alone: SparseGPPotential, undisturbed: SparseGPPotential
+) -> None:
+    with dask_cluster(2) as client, joblib.parallel_config(backend="dask"):
+        killing = Killing(lambda: list(client.run(os.getpid).values()))
+        gp = SparseGPPotential(**alone.get_params(deep=False)).set_params(progress=killing).fit(many())
+        assert killing.killed not in client.run(os.getpid).values()
+    assert killing.after, "no rows came after the kill: it was not in the middle"
+    require_same_bits(undisturbed, gp)
+
+
+def test_processes_that_are_lost_again_and_again_end_in_an_error() -> None:
+    with pytest.raises(KernpotError, match=r"lost 3 times.*n_jobs.*the potential is as it was"):
+        list(in_processes(os._exit, [(9,)] * 4, 2))
+
+
+def test_results_come_in_order_and_only_few_are_ahead() -> None:
+    taken = in_processes(_square, [(k,) for k in range(40)], 2)
+    assert next(taken) == 0
+    assert list(taken) == [k * k for k in range(1, 40)]
+
+
+def _square(k: int) -> int:
+    return k * k

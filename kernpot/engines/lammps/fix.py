@@ -15,7 +15,7 @@ from kernpot.engines.core import PairFunction, folded
 from kernpot.engines.lammps.exchange import GhostForces
 from kernpot.engines.lammps.gathering import gathered
 from kernpot.errors import KernpotError
-from kernpot.potential import Potential, Share
+from kernpot.potential import Potential, Share, Surface
 from kernpot.structures.neighbours import NeighbourList
 
 FloatArray = NDArray[np.float64]
@@ -44,7 +44,8 @@ class Kernpot:
     ----------
     lmp : lammps.lammps
         With ``units metal``, a box and atoms.
-    potential : Potential
+    potential : Potential or Surface
+        Fitted; or a draw from its posterior, without error bars.
     elements : sequence of str
         Symbol of every atom type, in order.
     pair_style : str, default="zero {cutoff}"
@@ -87,7 +88,7 @@ class Kernpot:
     def __init__(
         self,
         lmp: Any,
-        potential: Potential,
+        potential: Potential | Surface,
         elements: Sequence[str],
         pair_style: str = "zero {cutoff}",
         force_std_every: int = 0,
@@ -95,7 +96,8 @@ class Kernpot:
         communicator: Any = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        self.lmp, self.potential = lmp, potential
+        self.lmp: Any = lmp
+        self.potential: Any = potential
         self.failure: BaseException | None = None
         self._on_failure = on_failure
         self._world = _world(lmp, communicator)
@@ -103,6 +105,10 @@ class Kernpot:
         for name, every in (("std_every", std_every), ("force_std_every", force_std_every)):
             if not isinstance(every, int | np.integer) or every < 0:
                 raise KernpotError(f"{name} must be a number of steps, or 0 for never, got {every!r}.")
+        if (std_every or force_std_every) and not hasattr(potential, "force_std"):
+            raise KernpotError(
+                "a single draw of the posterior has no error bars: leave std_every and force_std_every out."
+            )
         self._every = {_STD: int(std_every), _FORCE_STD: int(force_std_every)}
         self._function = PairFunction(potential)
         self._pairs = NeighbourList(potential.cutoff)

@@ -71,6 +71,15 @@ def test_an_error_in_the_middle_stops_the_run_and_is_raised(lmp, potential, erro
     assert lmp.extract_global("ntimestep") <= 4
 
 
+def test_a_draw_runs_without_error_bars(lmp, potential):
+    draw = potential.sample_potentials(1, random_state=3)[0]
+    with pytest.raises(KernpotError, match="no error bars"):
+        Kernpot(lmp, draw, ["Cu", "Au"], std_every=1)
+    kernpot = Kernpot(lmp, draw, ["Cu", "Au"])
+    kernpot.command("run 0")
+    assert lmp.get_thermo("pe") == pytest.approx(draw.mean(kernpot.structure()).energy, abs=1e-8)
+
+
 FAILING_RANK = """
 import sys
 from mpi4py import MPI
