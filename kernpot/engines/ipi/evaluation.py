@@ -1,0 +1,143 @@
+"""A potential as i-PI asks for it: one structure at a time, in atomic units, with a committee beside the mean."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+
+from kernpot.errors import KernpotError, StructureError
+from kernpot.potential import Potential
+from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.storage import load
+from kernpot.structures import read_structures
+from kernpot.structures.checks import check_atoms
+from kernpot.structures.neighbours import NeighbourList
+
+FloatArray = NDArray[np.float64]
+
+# Beads of a ring polymer, which come one after the other, differ by some tenths of an Angstrom.
+_SKIN = 1.0
+
+
+class InAtomicUnits(NamedTuple):
+    """What i-PI wants of a structure: Hartree and Bohr; the virial has the sign of a pressure."""
+
+    energy: float
+    forces: FloatArray
+    virial: FloatArray
+    extras: str
+
+
+class Evaluation:
+    """Energy, forces and virial of the mean, and those of draws from the posterior as a committee.
+
+    The committee's members are ``mean + draw - average of the draws``: they scatter as draws do and their average is
+    the mean that drives the beads, as i-PI's reweighting supposes. Extras hold ``committee_pot`` (Hartree),
+    ``energy_std`` (Hartree; the exact standard deviation over draws that the committee samples) and on request
+    ``committee_force`` and ``committee_virial``, as i-PI's committees name them (Imbalzano et al., J. Chem. Phys. 154,
+    074102 (2021)).
+
+    Parameters
+    ----------
+    potential : Potential
+    template : ase.Atoms
+        The elements in i-PI's order, and which directions are periodic.
+    committee : int, default=0
+        Number of draws; 0 gives no extras.
+    committee_forces : bool, default=False
+        Their forces and virials, too, which i-PI's ``ffcommittee`` asks for when it mixes in a baseline.
+    random_state : int, default=0
+        Seed of the draws.
+
+    Raises
+    ------
+    StructureError
+        The template is no structure for the potential.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        template: Atoms,
+        committee: int = 0,
+        committee_forces: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        check_atoms(template, "the template")
+        foreign = sorted(set(template.numbers.tolist()) - set(potential.elements_))
+        if foreign:
+            raise StructureError(
+                f"the template holds atomic numbers {foreign}, the potential knows {list(potential.elements_)}; fit "
+                "with structures that hold them."
+            )
+        if committee < 0 or committee == 1:
+            raise KernpotError(f"committee must be a number of draws, at least 2, or 0 for none, got {committee}.")
+        self.potential = potential
+        self._template = Atoms(template.numbers, template.positions, cell=template.cell, pbc=template.pbc)
+        self._pairs = NeighbourList(potential.cutoff, _SKIN)
+        self._draws = potential.sample_potentials(committee, random_state) if committee else None
+        self._with_forces = committee_forces
+
+    @classmethod
+    def of_files(
+        cls,
+        model: str | os.PathLike[str],
+        template: str | os.PathLike[str],
+        committee: int = 0,
+        committee_forces: bool = False,
+        random_state: int = 0,
+    ) -> Evaluation:
+        """From a model file and a file whose last structure is the template."""
+        potential: Potential = load(model)
+        return cls(potential, read_structures(template)[-1], committee, committee_forces, random_state)
+
+    def __call__(self, cell: FloatArray, positions: FloatArray) -> InAtomicUnits:
+        """Evaluate.
+
+        Parameters
+        ----------
+        cell : ndarray of shape (3, 3), Bohr
+            Cell vectors in columns.
+        positions : ndarray of shape (n_atoms, 3), Bohr
+        """
+        atoms = self._template
+        atoms.positions[:] = positions.reshape(-1, 3) * units.Bohr
+        atoms.cell[:] = cell.T * units.Bohr
+        pairs = self._pairs.update(atoms)
+        mean = self.potential.mean(atoms, pairs)
+        extras = ""
+        if self._draws is not None:
+            std = self.potential.energy_std(atoms, pairs).std
+            extras = json.dumps(self._committee(mean, self._draws.evaluate(atoms, pairs), std))
+        virial = _virial(mean.stress, atoms)
+        return InAtomicUnits(mean.energy / units.Hartree, mean.forces * units.Bohr / units.Hartree, virial, extras)
+
+    def _committee(self, mean: MeanPrediction, draws: DrawPredictions, std: float) -> dict[str, Any]:
+        def about(values: FloatArray, centre: Any) -> FloatArray:
+            recentred: FloatArray = values - values.mean(0) + centre
+            return recentred
+
+        energies = about(draws.energies, mean.energy) / units.Hartree
+        told: dict[str, Any] = {"committee_pot": energies.tolist(), "energy_std": std / units.Hartree}
+        if self._with_forces:
+            forces = about(draws.forces, mean.forces) * units.Bohr / units.Hartree
+            told["committee_force"] = forces.reshape(len(draws), -1).tolist()
+            virials = np.zeros((len(draws), 9))
+            if draws.stress is not None:
+                stress = about(draws.stress, mean.stress)
+                virials = np.stack([_virial(s, self._template).ravel() for s in stress])
+            told["committee_virial"] = virials.tolist()
+        return told
+
+
+def _virial(stress: FloatArray | None, atoms: Atoms) -> FloatArray:
+    """``-V`` times the stress, Hartree; zeros for what has none."""
+    if stress is None:
+        return np.zeros((3, 3))
+    full: FloatArray = -stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3) * atoms.get_volume() / units.Hartree
+    return full
