@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from kernpot.descriptors.compiled.pairs import fold
 from kernpot.errors import StructureError
 from kernpot.potential import Surface
-from kernpot.prediction import PairPrediction
+from kernpot.prediction import MeanPrediction, PairPrediction
 from kernpot.structures.neighbours import Pairs
 
 FloatArray = NDArray[np.float64]
@@ -118,6 +121,39 @@ def folded(
     centres, neighbours = (np.ascontiguousarray(a) for a in pairs.T)
     fold(centres, neighbours, rij, gradient, slope, strain)
     return -slope, strain
+
+
+def evaluated_together(
+    function: PairFunction, systems: Sequence[Atoms], pairs: Sequence[Pairs]
+) -> list[MeanPrediction]:
+    """Energy, forces and (for three periodic directions) stress of several structures in one evaluation.
+
+    Parameters
+    ----------
+    function : PairFunction
+    systems : sequence of ase.Atoms
+    pairs : sequence of Pairs
+        Those of each structure.
+    """
+    if not len(systems):
+        return []
+    first = np.concatenate([[0], np.cumsum([len(atoms) for atoms in systems])])
+    ends = np.concatenate([[0], np.cumsum([len(p) for p in pairs])])
+    index = np.concatenate(
+        [np.stack([p.centres, p.neighbours], axis=1) + start for p, start in zip(pairs, first[:-1], strict=True)]
+    )
+    vectors, numbers = np.concatenate([p.vectors for p in pairs]), np.concatenate([a.numbers for a in systems])
+    found = function(index, numbers, vectors, std=False)
+    forces, _ = folded(index, vectors, found.gradient, len(numbers))
+    answers = []
+    for k, atoms in enumerate(systems):
+        own, along, stress = slice(first[k], first[k + 1]), slice(ends[k], ends[k + 1]), None
+        if atoms.pbc.all():
+            strain = found.gradient[along].T @ vectors[along]
+            stress = (0.5 * (strain + strain.T) / atoms.get_volume())[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        energies = found.energies[own]
+        answers.append(MeanPrediction(float(energies.sum()), energies, forces[own], stress))
+    return answers
 
 
 def _pairs(centres: NDArray[np.int64], neighbours: NDArray[np.int64], vectors: FloatArray) -> Pairs:

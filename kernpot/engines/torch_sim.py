@@ -9,10 +9,10 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kernpot.engines.core import PairFunction, folded
+from kernpot.engines.core import PairFunction, evaluated_together
 from kernpot.errors import KernpotError, StructureError
 from kernpot.potential import Potential
-from kernpot.structures.neighbours import NeighbourList, Pairs
+from kernpot.structures.neighbours import NeighbourList
 
 try:
     from torch_sim.models.interface import ModelInterface
@@ -69,24 +69,17 @@ class KernpotModel(ModelInterface):
             Positions that are not finite, a cell without volume, or elements that the potential does not know.
         """
         systems = self._systems(state)
-        sizes = np.array([len(atoms) for atoms in systems])
-        first = np.concatenate([[0], np.cumsum(sizes)])
         while len(self._lists) < len(systems):
             self._lists.append(NeighbourList(self.potential.cutoff, self._skin))
-        found = [near.update(atoms) for near, atoms in zip(self._lists, systems, strict=False)]
-        numbers = np.concatenate([atoms.numbers for atoms in systems])
-        index, vectors = _joined(found, first)
-        answer = PairFunction(self.potential)(index, numbers, vectors, std=False)
-        forces = folded(index, vectors, answer.gradient, len(numbers))[0]
-        ends = np.cumsum([len(pairs) for pairs in found])
+        pairs = [near.update(atoms) for near, atoms in zip(self._lists, systems, strict=False)]
+        found = evaluated_together(PairFunction(self.potential), systems, pairs)
         stress = np.full((len(systems), 3, 3), np.nan)
-        for k, (atoms, pairs) in enumerate(zip(systems, found, strict=True)):
-            if atoms.pbc.all():
-                strain = answer.gradient[ends[k] - len(pairs) : ends[k]].T @ pairs.vectors
-                stress[k] = 0.5 * (strain + strain.T) / atoms.get_volume()
+        for k, answer in enumerate(found):
+            if answer.stress is not None:
+                stress[k] = answer.stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
         return {
-            "energy": torch.from_numpy(np.add.reduceat(answer.energies, first[:-1])),
-            "forces": torch.from_numpy(forces),
+            "energy": torch.tensor([answer.energy for answer in found], dtype=torch.float64),
+            "forces": torch.from_numpy(np.concatenate([answer.forces for answer in found])),
             "stress": torch.from_numpy(stress),
         }
 
@@ -124,9 +117,3 @@ class KernpotModel(ModelInterface):
             Atoms(numbers[a:b], x[a:b], cell=cell, pbc=periodic)
             for a, b, cell in zip(edges[:-1], edges[1:], cells, strict=True)
         ]
-
-
-def _joined(found: list[Pairs], first: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of all systems, their atoms counted on."""
-    index = [np.stack([p.centres, p.neighbours], axis=1) + start for p, start in zip(found, first[:-1], strict=True)]
-    return np.concatenate(index), np.concatenate([p.vectors for p in found])

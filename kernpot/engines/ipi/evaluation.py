@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
+from kernpot.engines.core import PairFunction, evaluated_together
 from kernpot.errors import KernpotError, StructureError
 from kernpot.potential import Potential
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.storage import load
 from kernpot.structures import read_structures
 from kernpot.structures.checks import check_atoms
-from kernpot.structures.neighbours import NeighbourList
+from kernpot.structures.neighbours import NeighbourList, Pairs
 
 FloatArray = NDArray[np.float64]
 
-# Beads of a ring polymer, which come one after the other, differ by some tenths of an Angstrom.
+# One structure after the other through the same list: beads of a ring polymer differ by some tenths of an Angstrom.
 _SKIN = 1.0
 
 
@@ -79,7 +81,7 @@ class Evaluation:
             raise KernpotError(f"committee must be a number of draws, at least 2, or 0 for none, got {committee}.")
         self.potential = potential
         self._template = Atoms(template.numbers, template.positions, cell=template.cell, pbc=template.pbc)
-        self._pairs = NeighbourList(potential.cutoff, _SKIN)
+        self._function, self._lists = PairFunction(potential), list[NeighbourList]()
         self._draws = potential.sample_potentials(committee, random_state) if committee else None
         self._with_forces = committee_forces
 
@@ -96,28 +98,35 @@ class Evaluation:
         potential: Potential = load(model)
         return cls(potential, read_structures(template)[-1], committee, committee_forces, random_state)
 
-    def __call__(self, cell: FloatArray, positions: FloatArray) -> InAtomicUnits:
-        """Evaluate.
+    def __call__(self, cells: Sequence[FloatArray], positions: Sequence[FloatArray]) -> list[InAtomicUnits]:
+        """Evaluate structures, the beads of a ring polymer for one, together.
 
         Parameters
         ----------
-        cell : ndarray of shape (3, 3), Bohr
+        cells : sequence of ndarray of shape (3, 3), Bohr
             Cell vectors in columns.
-        positions : ndarray of shape (n_atoms, 3), Bohr
+        positions : sequence of ndarray of shape (n_atoms, 3), Bohr
         """
-        atoms = self._template
-        atoms.positions[:] = positions.reshape(-1, 3) * units.Bohr
-        atoms.cell[:] = cell.T * units.Bohr
-        pairs = self._pairs.update(atoms)
-        mean = self.potential.mean(atoms, pairs)
+        while len(self._lists) < len(cells):
+            self._lists.append(NeighbourList(self.potential.cutoff, _SKIN))
+        systems = [self._structure(cell, x) for cell, x in zip(cells, positions, strict=True)]
+        pairs = [near.update(atoms) for near, atoms in zip(self._lists, systems, strict=False)]
+        means = evaluated_together(self._function, systems, pairs)
+        return [self._answer(*of_one) for of_one in zip(systems, pairs, means, strict=True)]
+
+    def _structure(self, cell: FloatArray, positions: FloatArray) -> Atoms:
+        own = self._template
+        return Atoms(own.numbers, positions.reshape(-1, 3) * units.Bohr, cell=cell.T * units.Bohr, pbc=own.pbc)
+
+    def _answer(self, atoms: Atoms, pairs: Pairs, mean: MeanPrediction) -> InAtomicUnits:
         extras = ""
         if self._draws is not None:
             std = self.potential.energy_std(atoms, pairs).std
-            extras = json.dumps(self._committee(mean, self._draws.evaluate(atoms, pairs), std))
+            extras = json.dumps(self._committee(atoms, mean, self._draws.evaluate(atoms, pairs), std))
         virial = _virial(mean.stress, atoms)
         return InAtomicUnits(mean.energy / units.Hartree, mean.forces * units.Bohr / units.Hartree, virial, extras)
 
-    def _committee(self, mean: MeanPrediction, draws: DrawPredictions, std: float) -> dict[str, Any]:
+    def _committee(self, atoms: Atoms, mean: MeanPrediction, draws: DrawPredictions, std: float) -> dict[str, Any]:
         def about(values: FloatArray, centre: Any) -> FloatArray:
             recentred: FloatArray = values - values.mean(0) + centre
             return recentred
@@ -130,7 +139,7 @@ class Evaluation:
             virials = np.zeros((len(draws), 9))
             if draws.stress is not None:
                 stress = about(draws.stress, mean.stress)
-                virials = np.stack([_virial(s, self._template).ravel() for s in stress])
+                virials = np.stack([_virial(s, atoms).ravel() for s in stress])
             told["committee_virial"] = virials.tolist()
         return told
 

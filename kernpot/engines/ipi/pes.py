@@ -31,7 +31,11 @@ class KernpotDriver(Dummy_driver):
         self._evaluation = Evaluation.of_files(model, template, int(committee), forces, int(random_state))
         super().__init__(*args, **kwargs)
 
-    def compute_structure(self, cell: np.ndarray, pos: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, str]:
-        """Energy, forces, virial and extras of one structure, in atomic units."""
-        found = self._evaluation(np.asarray(cell), np.asarray(pos))
-        return found.energy, found.forces, found.virial, found.extras
+    def compute(self, cell: Any, pos: Any) -> Any:
+        """Energy, forces, virial and extras in atomic units, of one structure or of a list of them."""
+        several = isinstance(cell, list)
+        cells, positions = (cell, pos) if several else ([cell], [pos])
+        found = self._evaluation([np.asarray(c) for c in cells], [np.asarray(x) for x in positions])
+        # i-PI changes what it is given
+        answers = [[f.energy, f.forces, f.virial, f.extras] for f in found]
+        return answers if several else answers[0]

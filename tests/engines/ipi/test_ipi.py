@@ -41,7 +41,8 @@ INPUT = """<simulation verbosity='low' safe_stride='1000'>
 <thermostat mode='pile_g'><tau units='femtosecond'>50</tau></thermostat></dynamics></motion>
 <ensemble><temperature units='kelvin'>300</temperature></ensemble></system></simulation>"""
 DIRECT = """<ffdirect name='kp'><pes>custom</pes><pes_path>{pes}</pes_path>
-<parameters>{{model: {model}, template: {start}, committee: {committee}}}</parameters></ffdirect>"""
+<parameters>{{model: {model}, template: {start}, committee: {committee}}}</parameters>
+<batch_size>{batch}</batch_size></ffdirect>"""
 SOCKET = "<ffsocket name='kp' mode='unix' pbc='False'><address>{address}</address><latency>1e-3</latency></ffsocket>"
 EXTRAS = "<trajectory stride='1' filename='pots' extra_type='committee_pot'> extras </trajectory>"
 """Potentials of the committee, bead by bead."""
@@ -65,7 +66,7 @@ def i_pi() -> str:
 
 def run_direct(folder: Path, atoms: Atoms, model: str, beads: int, steps: int, committee: int = 0) -> None:
     write(folder / "start.xyz", atoms)
-    ff = DIRECT.format(pes=PES, model=model, start="start.xyz", committee=committee)
+    ff = DIRECT.format(pes=PES, model=model, start="start.xyz", committee=committee, batch=beads)
     text = INPUT.format(
         steps=steps, forcefield=ff, beads=beads, start="start.xyz", committee=EXTRAS if committee else ""
     )
@@ -149,7 +150,9 @@ def test_the_committee_scatters_as_the_draws_do_about_the_mean(potential, backen
     fitted = potential if backend == "gp" else networks()
     atoms = alloy((1, 1, 1), 0.05)
     evaluation = Evaluation(fitted, atoms, committee=5, committee_forces=True, random_state=3)
-    found = evaluation(atoms.cell.array.T / units.Bohr, atoms.positions / units.Bohr)
+    moved = atoms.positions / units.Bohr + 0.1
+    found, other = evaluation([atoms.cell.array.T / units.Bohr] * 2, [atoms.positions / units.Bohr, moved])
+    assert other.energy == pytest.approx(found.energy, abs=1e-10)
     mean, draws = fitted.mean(atoms), fitted.sample_potentials(5, 3).evaluate(atoms)
     assert found.energy * units.Hartree == pytest.approx(mean.energy, abs=1e-9)
     np.testing.assert_allclose(found.forces * units.Hartree / units.Bohr, mean.forces, atol=1e-9)
@@ -160,7 +163,7 @@ def test_the_committee_scatters_as_the_draws_do_about_the_mean(potential, backen
     forces = np.array(told["committee_force"]).reshape(5, -1, 3)
     np.testing.assert_allclose(forces.mean(0), found.forces, atol=1e-9)
     np.testing.assert_allclose(np.array(told["committee_virial"]).mean(0), found.virial.ravel(), atol=1e-9)
-    assert Evaluation(fitted, atoms)(atoms.cell.array.T, atoms.positions / units.Bohr).extras == ""
+    assert Evaluation(fitted, atoms)([atoms.cell.array.T / units.Bohr], [atoms.positions / units.Bohr])[0].extras == ""
 
 
 def networks() -> NNPEnsemble:
