@@ -354,7 +354,7 @@ class TamePotentials(FaultyDraws):
             def chosen(self, index: slice) -> Tame:
                 return Tame(self.potentials.chosen(index), untouched)
 
-        draws._potentials = Tame(draws._potentials, untouched)
+        draws.potentials = Tame(draws.potentials, untouched)
 
 
 class ShiftedDraws(FaultyDraws):
@@ -365,20 +365,20 @@ class ShiftedDraws(FaultyDraws):
                 found, energies=found.energies + 1e3, atomic_energies=found.atomic_energies + shift
             )
 
-        draws._potentials = Spoilt(draws._potentials, shifted)
+        draws.potentials = Spoilt(draws.potentials, shifted)
 
 
 class BentDraws(FaultyDraws):
     def spoil_draws(self, draws: Any) -> None:
-        draws._potentials = Spoilt(
-            draws._potentials, lambda found: dataclasses.replace(found, forces=found.forces * 1.001)
+        draws.potentials = Spoilt(
+            draws.potentials, lambda found: dataclasses.replace(found, forces=found.forces * 1.001)
         )
 
 
 class TwistedDraws(FaultyDraws):
     def spoil_draws(self, draws: Any) -> None:
-        draws._potentials = Spoilt(
-            draws._potentials, lambda found: dataclasses.replace(found, stress=found.stress[:, ::-1])
+        draws.potentials = Spoilt(
+            draws.potentials, lambda found: dataclasses.replace(found, stress=found.stress[:, ::-1])
         )
 
 
@@ -391,7 +391,7 @@ class TwoFaced(FaultyDraws):
                 found, energies=1.001 * found.energies, atomic_energies=1.001 * found.atomic_energies
             )
 
-        draws._potentials = Spoilt(draws._potentials, lifted, untouched)
+        draws.potentials = Spoilt(draws.potentials, lifted, untouched)
 
 
 class SureOfItself(PotentialDraw):

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import kernpot
-from kernpot.cli import compare, demo, evaluate, fit, info, ipi, lammps, learn, md, properties, report
+from kernpot.cli import compare, demo, evaluate, export, fit, info, ipi, lammps, learn, md, properties, report
 from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning
 
@@ -78,6 +78,7 @@ app.command("md")(md.md)
 app.command("learn")(learn.learn)
 app.command("lammps")(lammps.lammps)
 app.command("ipi")(ipi.ipi)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("properties")(properties.properties)
 app.command("info")(info.info)

@@ -117,8 +117,8 @@ class GTORadial:
         scale = (math.pi / (alpha + eta)) ** 1.5 * (eta / (alpha + eta)) ** degree
         self.n_max, self.l_max = int(soap._n_max), int(soap._l_max)
         self.weighting = Weighting.of(soap)
-        self._exponent = (alpha * eta / (alpha + eta)).reshape(-1)
-        self._mix = (beta * scale[:, None, :]).transpose(1, 2).contiguous()  # (l, n', n)
+        self.exponent = (alpha * eta / (alpha + eta)).reshape(-1)
+        self.mix = (beta * scale[:, None, :]).transpose(1, 2).contiguous()  # (l, n', n)
 
     def __call__(self, r: Tensor) -> tuple[Tensor, Tensor]:
         """Values and radial derivatives ``w(r) g_nl(r)`` for distances ``r``.
@@ -132,11 +132,11 @@ class GTORadial:
         value, derivative : Tensor of shape (l_max + 1, p, n_max)
         """
         w, dw = self.weighting(r)
-        primitive = torch.exp(-torch.outer(r * r, self._exponent))
-        slope = primitive * (-2.0 * self._exponent) * r[:, None]
+        primitive = torch.exp(-torch.outer(r * r, self.exponent))
+        slope = primitive * (-2.0 * self.exponent) * r[:, None]
         shape = (len(r), self.l_max + 1, self.n_max)
-        g = torch.bmm(primitive.view(shape).transpose(0, 1), self._mix)
-        dg = torch.bmm(slope.view(shape).transpose(0, 1), self._mix)
+        g = torch.bmm(primitive.view(shape).transpose(0, 1), self.mix)
+        dg = torch.bmm(slope.view(shape).transpose(0, 1), self.mix)
         return w[None, :, None] * g, w[None, :, None] * dg + dw[None, :, None] * g
 
     def extended(self, r: NDArray[np.longdouble]) -> tuple[NDArray[np.longdouble], NDArray[np.longdouble]]:
@@ -146,9 +146,9 @@ class GTORadial:
         -------
         value, derivative : ndarray of shape (p, l_max + 1, n_max)
         """
-        primitive = np.exp(-np.outer(r * r, self._exponent.numpy())).reshape(len(r), self.l_max + 1, -1)
-        slope = primitive * (-2.0 * self._exponent.numpy().reshape(self.l_max + 1, -1)) * r[:, None, None]
-        mix = self._mix.numpy().astype(np.longdouble)
+        primitive = np.exp(-np.outer(r * r, self.exponent.numpy())).reshape(len(r), self.l_max + 1, -1)
+        slope = primitive * (-2.0 * self.exponent.numpy().reshape(self.l_max + 1, -1)) * r[:, None, None]
+        mix = self.mix.numpy().astype(np.longdouble)
         g, dg = (np.einsum("plk,lkn->pln", f, mix) for f in (primitive, slope))
         return g, dg
 
@@ -161,14 +161,14 @@ class GTORadial:
         -------
         ndarray of shape (p, degree + 1, (l_max + 1) * n_max)
         """
-        a, x = self._exponent.numpy().astype(np.longdouble), r.astype(np.longdouble)[:, None]
+        a, x = self.exponent.numpy().astype(np.longdouble), r.astype(np.longdouble)[:, None]
         terms = [np.exp(-a * x * x)]
         previous = np.zeros_like(terms[0])
         for k in range(degree):
             terms.append(-2 * a * scale * (x * terms[-1] + scale * previous) / (k + 1))
             previous = terms[-2]
         primitives = np.stack(terms, 1).reshape(len(r), degree + 1, self.l_max + 1, -1)
-        mixed = np.einsum("pdlk,lkn->pdln", primitives, self._mix.numpy().astype(np.longdouble))
+        mixed = np.einsum("pdlk,lkn->pdln", primitives, self.mix.numpy().astype(np.longdouble))
         return np.asarray(mixed.reshape(len(r), degree + 1, -1).astype(np.float64))
 
 

@@ -46,6 +46,10 @@ class SOAPFeatures(PairwiseFeatures):
         Distance in Angstrom beyond which a neighbour contributes nothing.
     smoothness : int
         Continuous derivatives at the cutoff; -1 is a jump.
+    radial : GTORadial
+    spectrum : PowerSpectrum
+    slot, weight : Tensor of shape (120,)
+        Species slot (-1 where there is none) and weight of every atomic number.
 
     Raises
     ------
@@ -74,18 +78,18 @@ class SOAPFeatures(PairwiseFeatures):
         self.species = tuple(int(z) for z in soap._atomic_numbers)
         self.cutoff = effective_cutoff(soap)
         self.smoothness = smoothness(soap)
-        self._radial = GTORadial(soap)
-        self._spectrum = PowerSpectrum(soap)
-        table = RadialTable.of(self._radial, self.cutoff) if COMPILED else None
+        self.radial = GTORadial(soap)
+        self.spectrum = PowerSpectrum(soap)
+        table = RadialTable.of(self.radial, self.cutoff) if COMPILED else None
         # Plain torch serves weightings that no table holds, and atoms exactly on a centre.
-        self._compiled = None if table is None else Compiled(table, self._spectrum)
-        self.n_features = self._spectrum.n_features
+        self._compiled = None if table is None else Compiled(table, self.spectrum)
+        self.n_features = self.spectrum.n_features
         slot = torch.full((120,), -1, dtype=torch.int64)
         weight = torch.zeros(120, dtype=torch.float64)
         for k, z in enumerate(self.species):
-            slot[z] = 0 if self._spectrum.mode == "mu2" else k
+            slot[z] = 0 if self.spectrum.mode == "mu2" else k
             weight[z] = float(soap._species_weights[k])
-        self._slot, self._weight = slot, weight
+        self.slot, self.weight = slot, weight
 
     @property
     def descriptor(self) -> SOAP:
@@ -125,14 +129,14 @@ class SOAPFeatures(PairwiseFeatures):
         pairs : Pairs
             At least all pairs within the cutoff, sorted by centre.
         """
-        found = BlockPairs.of(pairs, numbers, first, last, self.cutoff, self._slot, self._spectrum.n_slots)
-        own, weights = numbers[found.first : found.last], self._weight[numbers[found.neighbours]]
+        found = BlockPairs.of(pairs, numbers, first, last, self.cutoff, self.slot, self.spectrum.n_slots)
+        own, weights = numbers[found.first : found.last], self.weight[numbers[found.neighbours]]
         block = CentrePairs(
-            found.centres - first, found.slots, found.vectors, weights, self._slot[own], self._weight[own]
+            found.centres - first, found.slots, found.vectors, weights, self.slot[own], self.weight[own]
         )
         environments: BlockEnvironments
         if self._compiled is None or found.nearest == 0:
-            environments = Environments(self._radial, self._spectrum, block)
+            environments = Environments(self.radial, self.spectrum, block)
         else:
             environments = CompiledEnvironments(self._compiled, block)
         return found.block(environments)

@@ -64,6 +64,7 @@ class PotentialDraw:
 
     Attributes
     ----------
+    potentials : Potentials
     elements_ : tuple of int
         Atomic numbers the potential knows.
     cutoff : float
@@ -71,7 +72,7 @@ class PotentialDraw:
     """
 
     def __init__(self, potentials: Potentials, elements: tuple[int, ...], cutoff: float) -> None:
-        self._potentials, self.elements_, self.cutoff = potentials, elements, cutoff
+        self.potentials, self.elements_, self.cutoff = potentials, elements, cutoff
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, atomic energies, forces and stress of one structure under this potential.
@@ -87,7 +88,7 @@ class PotentialDraw:
             When the structure holds other elements.
         """
         require_fitted(atoms, self.elements_, "structure")
-        return self._potentials(atoms, pairs)[0]
+        return self.potentials(atoms, pairs)[0]
 
     def along_pairs(
         self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
@@ -102,7 +103,7 @@ class PotentialDraw:
         if std:
             self.predict_full([])
         require_elements(numbers, self.elements_, "the atoms")
-        energies, slopes = self._potentials.along_pairs(torch.from_numpy(numbers), pairs, n_centres)
+        energies, slopes = self.potentials.along_pairs(torch.from_numpy(numbers), pairs, n_centres)
         return Answers({}).along_pairs(energies[0], pairs, [block[0] for block in slopes], None)
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
@@ -139,6 +140,8 @@ class Draws(Sequence[PotentialDraw]):
 
     Attributes
     ----------
+    potentials : Potentials
+        All of them, evaluated together.
     mean_potential : PotentialDraw
     parts : tuple of str
     posterior : str
@@ -151,10 +154,10 @@ class Draws(Sequence[PotentialDraw]):
     """
 
     def __init__(self, potentials: Potentials, mean: PotentialDraw, parts: tuple[Part, ...], posterior: str) -> None:
-        self._potentials, self.mean_potential, self.parts, self.posterior = potentials, mean, parts, posterior
+        self.potentials, self.mean_potential, self.parts, self.posterior = potentials, mean, parts, posterior
 
     def __len__(self) -> int:
-        return len(self._potentials)
+        return len(self.potentials)
 
     @overload
     def __getitem__(self, index: int) -> PotentialDraw: ...
@@ -162,10 +165,10 @@ class Draws(Sequence[PotentialDraw]):
     def __getitem__(self, index: slice) -> Draws: ...
     def __getitem__(self, index: int | slice) -> PotentialDraw | Draws:
         if isinstance(index, slice):
-            return Draws(self._potentials.chosen(index), self.mean_potential, self.parts, self.posterior)
+            return Draws(self.potentials.chosen(index), self.mean_potential, self.parts, self.posterior)
         k = range(len(self))[index]
         mean = self.mean_potential
-        return PotentialDraw(self._potentials.chosen(slice(k, k + 1)), mean.elements_, mean.cutoff)
+        return PotentialDraw(self.potentials.chosen(slice(k, k + 1)), mean.elements_, mean.cutoff)
 
     def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
         """Energies, forces and stress of one structure under every draw; much cheaper than one draw at a time.
@@ -181,7 +184,7 @@ class Draws(Sequence[PotentialDraw]):
             When the structure holds elements unknown to the potential.
         """
         require_fitted(atoms, self.mean_potential.elements_, "structure")
-        return self._potentials(atoms, pairs)
+        return self.potentials(atoms, pairs)
 
     def __repr__(self) -> str:
         return f"Draws({len(self)} potentials, parts={self.parts}, posterior={self.posterior!r})"

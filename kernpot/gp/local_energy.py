@@ -60,26 +60,26 @@ class QuadraticForms:
     """
 
     def __init__(self, forms: Sequence[Tensor], basis: Tensor | None = None) -> None:
-        self.forms, self._basis = list(forms), basis
+        self.forms, self.basis = list(forms), basis
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n, K) and gradients (n, K, n_features)."""
-        v = u if self._basis is None else u @ self._basis
+        v = u if self.basis is None else u @ self.basis
         half = v.new_empty((len(v), len(self.forms), v.shape[1]))
         for k, form in enumerate(self.forms):
             torch.mm(v, form, out=half[:, k])
         energies = (half * v[:, None]).sum(2)
         slope = half.mul_(2.0)
-        return energies, slope if self._basis is None else slope @ self._basis.T
+        return energies, slope if self.basis is None else slope @ self.basis.T
 
     def in_all_directions(self) -> QuadraticForms:
         """The same with forms (n_features, n_features)."""
-        basis = self._basis
+        basis = self.basis
         return self if basis is None else QuadraticForms([basis @ form @ basis.T for form in self.forms])
 
     def chosen(self, which: slice) -> QuadraticForms:
         """Some of the functions; shares memory."""
-        return QuadraticForms(self.forms[which], self._basis)
+        return QuadraticForms(self.forms[which], self.basis)
 
 
 class PowerSums:
@@ -95,37 +95,37 @@ class PowerSums:
     """
 
     def __init__(self, environments: Tensor, weights: Tensor, zeta: int, basis: Tensor | None = None) -> None:
-        self._environments, self._weights, self._zeta, self._basis = environments, weights, zeta, basis
+        self.environments, self.weights, self.zeta, self.basis = environments, weights, zeta, basis
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n, K) and gradients (n, K, n_features)."""
-        v = u if self._basis is None else u @ self._basis
-        s = v @ self._environments.T
-        slope = power_slope(s, self._zeta)[:, None] * self._weights
-        energies = (slope * s[:, None]).sum(2) / self._zeta
-        slope = slope @ self._environments
-        return energies, slope if self._basis is None else slope @ self._basis.T
+        v = u if self.basis is None else u @ self.basis
+        s = v @ self.environments.T
+        slope = power_slope(s, self.zeta)[:, None] * self.weights
+        energies = (slope * s[:, None]).sum(2) / self.zeta
+        slope = slope @ self.environments
+        return energies, slope if self.basis is None else slope @ self.basis.T
 
     def chosen(self, which: slice) -> PowerSums:
         """Some of the functions; shares memory."""
-        return PowerSums(self._environments, self._weights[which], self._zeta, self._basis)
+        return PowerSums(self.environments, self.weights[which], self.zeta, self.basis)
 
 
 class Sum:
     """Sum of two kinds of functions."""
 
     def __init__(self, first: LocalEnergies, second: LocalEnergies) -> None:
-        self._first, self._second = first, second
+        self.first, self.second = first, second
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n, K) and gradients (n, K, n_features)."""
-        energies, slope = self._first(u)
-        more, steeper = self._second(u)
+        energies, slope = self.first(u)
+        more, steeper = self.second(u)
         return energies + more, slope.add_(steeper)
 
     def chosen(self, which: slice) -> Sum:
         """Some of the functions; shares memory."""
-        return Sum(self._first.chosen(which), self._second.chosen(which))
+        return Sum(self.first.chosen(which), self.second.chosen(which))
 
 
 def weighted(block: InducingBlock, weights: Tensor) -> LocalEnergies:

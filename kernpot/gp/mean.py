@@ -46,6 +46,11 @@ class Potentials:
         Number of potentials, ``K``.
     unit : bool, default=True
         Whether energies are functions of the features scaled to unit length, or of the features themselves.
+
+    Attributes
+    ----------
+    descriptors, terms, isolated, unit
+        As given.
     """
 
     def __init__(
@@ -56,17 +61,17 @@ class Potentials:
         n: int,
         unit: bool = True,
     ) -> None:
-        self._descriptors, self._terms, self._isolated, self._n = list(descriptors), list(terms), dict(isolated), n
-        self._unit = unit
+        self.descriptors, self.terms, self.isolated, self._n = list(descriptors), list(terms), dict(isolated), n
+        self.unit = unit
         self._offsets = torch.zeros(120, dtype=torch.float64)
         for z, energy in isolated.items():
             self._offsets[z] = energy
 
     def chosen(self, which: slice) -> Potentials:
         """Some of the potentials; shares memory."""
-        terms = [t._replace(energies=t.energies.chosen(which)) for t in self._terms]
+        terms = [t._replace(energies=t.energies.chosen(which)) for t in self.terms]
         n = len(range(*which.indices(self._n)))
-        return Potentials(self._descriptors, terms, self._isolated, n, self._unit)
+        return Potentials(self.descriptors, terms, self.isolated, n, self.unit)
 
     def __len__(self) -> int:
         return self._n
@@ -82,11 +87,11 @@ class Potentials:
             Is shown the features of every block of atoms, which it must not change; from several threads.
         """
         numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
-        for features in self._descriptors:
+        for features in self.descriptors:
             features.check(atoms)
         gradient = torch.zeros((self._n, len(numbers), 3), dtype=torch.float64)
         strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
-        found = find_pairs(atoms, max(f.cutoff for f in self._descriptors)) if pairs is None else pairs
+        found = find_pairs(atoms, max(f.cutoff for f in self.descriptors)) if pairs is None else pairs
         energies, slopes = self.along_pairs(numbers, found, len(numbers), watch)
         for block in slopes:
             for k, along in enumerate(block):
@@ -116,7 +121,7 @@ class Potentials:
         slopes: list[list[PairGradient]] = []
         if not n_centres:
             return energies, slopes
-        for d, features in enumerate(self._descriptors):
+        for d, features in enumerate(self.descriptors):
             evaluate = partial(self._evaluate, d, features, numbers, pairs, watch)
             bounds = features.bounds(n_centres, pairs)
             for (first, last), (e, along) in zip(bounds, in_threads(evaluate, bounds), strict=True):
@@ -129,12 +134,10 @@ class Potentials:
         energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
         if not n_centres:
             return energies
-        for d, features in enumerate(self._descriptors):
+        for d, features in enumerate(self.descriptors):
             for first, last in features.bounds(n_centres, pairs):
                 p = features.environments(numbers, pairs, first, last).environments.features()
-                energies[:, first:last] += self._local(d, numbers[first:last], normalise(p)[0] if self._unit else p)[
-                    0
-                ].T
+                energies[:, first:last] += self._local(d, numbers[first:last], normalise(p)[0] if self.unit else p)[0].T
         return energies
 
     def _evaluate(
@@ -149,7 +152,7 @@ class Potentials:
         """Energies (n, K) of a block of atoms and their gradients."""
         block = features.environments(numbers, pairs, *bounds)
         own = numbers[block.first : block.last]
-        if not self._unit:
+        if not self.unit:
             energies, v = self._local(descriptor, own, block.environments.features())
             return energies, block.pull(v)
         u, norm = normalise(block.environments.features())
@@ -162,7 +165,7 @@ class Potentials:
 
     def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n, K) of features and their gradients (n, K, n_features)."""
-        terms = [(numbers == t.element, t.energies) for t in self._terms if t.descriptor == descriptor]
+        terms = [(numbers == t.element, t.energies) for t in self.terms if t.descriptor == descriptor]
         if len(terms) == 1 and bool(terms[0][0].all()):
             return terms[0][1](u)
         energies = torch.zeros((len(u), self._n), dtype=torch.float64)

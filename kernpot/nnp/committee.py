@@ -10,7 +10,7 @@ from ase import Atoms
 from torch import Tensor
 
 from kernpot.descriptors import Features
-from kernpot.gp.mean import Potentials
+from kernpot.gp.mean import Potentials, Term
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.members import potentials_of
 from kernpot.nnp.networks import Networks
@@ -79,6 +79,12 @@ class Committee:
         """The members' deviations (K, n_centres) of the energies of centres."""
         found = self.members.atomic_energies(numbers, pairs, n_centres)
         return (found - found.mean(0)) / (len(found) - 1) ** 0.5
+
+    def deviating_terms(self) -> list[Term]:
+        """The members' deviations as functions of environments: K for every element."""
+        n = len(self.members)
+        apart = (torch.eye(n, dtype=torch.float64) - 1.0 / n) / (n - 1) ** 0.5
+        return self.combined(apart).terms
 
     def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
         """Random combinations with the members' mean, and ``scale^2`` times their covariance.

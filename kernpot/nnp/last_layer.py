@@ -23,7 +23,7 @@ from kernpot.descriptors import Features
 from kernpot.errors import KernpotWarning
 from kernpot.gp.evidence import NOISE_BOUNDS
 from kernpot.gp.factor import LabelFactor
-from kernpot.gp.mean import Potentials
+from kernpot.gp.mean import Potentials, Term
 from kernpot.gp.posterior import Posterior
 from kernpot.gp.search import search_hyperparameters
 from kernpot.nnp.inputs import Inputs
@@ -150,11 +150,16 @@ class LastLayer:
 
     def _with_heads(self, whitened: Tensor) -> Potentials:
         """Potentials (K) whose heads deviate by whitened weights (K, M) from those of the training."""
-        weights, at, changed = whitened * self._posterior.scale, 0, {}
+        return self._with_weights(whitened * self._posterior.scale, trained=True)
+
+    def _with_weights(self, weights: Tensor, trained: bool) -> Potentials:
+        """Potentials (K) whose heads are weights (K, M), added to those of the training or alone."""
+        at, changed = 0, {}
         for z, net in self._networks.items():
             width = net.head.shape[1]
-            own = weights[:, at : at + width + 1]
-            head, offset = net.head + own[:, :width, None], net.offset + own[:, width:, None]
+            head, offset = weights[:, at : at + width, None], weights[:, at + width : at + width + 1, None]
+            if trained:
+                head, offset = net.head + head, net.offset + offset
             changed[z], at = replace(net, head=head, offset=offset), at + width + 1
         return potentials_of(self._features, self._inputs, changed, self._zero)
 
@@ -177,6 +182,12 @@ class LastLayer:
     def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """``R^-T b`` (K, n_centres) of the energies of centres."""
         return self._posterior.half(self._rows.atomic(numbers, pairs, n_centres).T * self._posterior.scale)
+
+    def deviating_terms(self) -> list[Term]:
+        """``R^-T b`` of atomic energies as functions of environments: as many networks as there are axes."""
+        width = len(self._posterior.root)
+        axes = self._posterior.half(torch.eye(width, dtype=torch.float64) * self._posterior.scale)
+        return self._with_weights(axes, trained=False).terms
 
     def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
         """Draws from the posterior, their deviations scaled."""

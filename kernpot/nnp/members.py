@@ -27,22 +27,22 @@ class MemberEnergies:
     """
 
     def __init__(self, inputs: Inputs, networks: Networks, mixing: Tensor | None = None) -> None:
-        self._inputs, self._networks, self._mixing = inputs, networks, mixing
+        self.inputs, self.networks, self.mixing = inputs, networks, mixing
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n, m) and gradients (n, m, n_features) at features (n, n_features)."""
-        energies, slopes = self._networks(self._inputs(x))
+        energies, slopes = self.networks(self.inputs(x))
         energies, slopes = energies.T, slopes.transpose(0, 1)
-        if self._mixing is not None:
-            energies, slopes = energies @ self._mixing.T, torch.matmul(self._mixing, slopes)
-        return energies, slopes @ self._inputs.projection.T
+        if self.mixing is not None:
+            energies, slopes = energies @ self.mixing.T, torch.matmul(self.mixing, slopes)
+        return energies, slopes @ self.inputs.projection.T
 
     def chosen(self, which: slice) -> MemberEnergies:
         """Some of the functions; shares memory."""
-        if self._mixing is not None:
-            return MemberEnergies(self._inputs, self._networks, self._mixing[which])
-        some = [t[which] if len(t) > 1 else t for t in self._networks.tensors]
-        return MemberEnergies(self._inputs, self._networks.like(some))
+        if self.mixing is not None:
+            return MemberEnergies(self.inputs, self.networks, self.mixing[which])
+        some = [t[which] if len(t) > 1 else t for t in self.networks.tensors]
+        return MemberEnergies(self.inputs, self.networks.like(some))
 
 
 class HiddenFeatures:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.gp.answers import Answers
-from kernpot.gp.mean import Potentials
+from kernpot.gp.mean import Potentials, Term
 from kernpot.gp.misfit import LabelVariances, Surroundings, mean_variance
 from kernpot.potential import Share
 from kernpot.prediction import DrawPredictions, EnergyStd, FloatArray, MeanPrediction, PairPrediction, Prediction
@@ -32,6 +32,9 @@ class Deviating(Protocol):
 
     def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """K deviations of the energies of centres, (K, n_centres)."""
+
+    def deviating_terms(self) -> list[Term]:
+        """The deviations of atomic energies as functions of environments, K for every element."""
 
     @property
     def average(self) -> Potentials:

@@ -1,0 +1,32 @@
+"""`kernpot export`: a file that other engines read without kernpot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kernpot.cli.console import console
+from kernpot.storage import load
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, .pt. [default: beside the model]")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Draws in energy_ensemble; 0 for none.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+) -> None:
+    """Write a potential for metatomic: ASE, LAMMPS, i-PI, PLUMED, GROMACS, torch-sim, eOn and others read it.
+
+    The file has the outputs energy, energy_uncertainty and energy_ensemble. It is TorchScript, metatomic's form: keep
+    the model file, which holds numbers alone, and hand that on.
+    """
+    from kernpot.engines.metatomic import write
+
+    path = output or model.with_suffix(".pt")
+    write(load(model), path, draws, seed, name=model.stem)
+    names = ["energy", "energy_uncertainty", *(["energy_ensemble"] if draws else [])]
+    console.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(names)}")

@@ -1,0 +1,243 @@
+"""Files for metatomic: the numbers of the potential, in metatomic's own ASE calculator and in plain TorchScript."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from typer.testing import CliRunner
+
+from kernpot import NNPEnsemble, SOAPKernel, SparseGPPotential
+from kernpot.cli.app import app
+from kernpot.errors import DescriptorError, KernpotError
+from kernpot.gp.local_energy import PowerSums, Sum
+from kernpot.gp.mean import Potentials
+from kernpot.potential import Potential
+from tests.engines.alloys import alloy
+from tests.nnp.small import acsf, estimator
+from tests.systems import cluster, crystals, slab, soap
+
+mta = pytest.importorskip("metatomic.torch", reason="needs metatomic: pip install 'kernpot[metatomic]'")
+metatomic_ase = pytest.importorskip("metatomic_ase", reason="needs metatomic: pip install 'kernpot[metatomic]'")
+from kernpot.engines.metatomic import exported, write  # noqa: E402
+
+ALLOY = ["Cu", "Au"]
+N_DRAWS = 3
+MIXED = {"mode": "mu1nu1", "species_weighting": {"Cu": 1.0, "Au": 0.5}}
+ONE_SPECIES = {"mode": "mu2", "species_weighting": {"Cu": 1.0, "Au": 0.5}}
+KINDS = {
+    "quadratic": lambda: gaussian(soap(ALLOY)),
+    "few inducing": lambda: gaussian(soap(ALLOY, n_max=5, l_max=4), n_inducing=20),
+    "linear": lambda: gaussian(soap(ALLOY), kernel=SOAPKernel(zeta=1)),
+    "fourth power": lambda: gaussian(soap(ALLOY), kernel=SOAPKernel(zeta=4)),
+    "third power, compressed": lambda: gaussian(
+        soap(ALLOY, m=1, compression=MIXED), kernel=SOAPKernel(zeta=3), n_components=8
+    ),
+    "two descriptors": lambda: gaussian([soap(ALLOY), soap(ALLOY, cutoff=3.0, compression=ONE_SPECIES)]),
+    "ensemble": lambda: networks("ensemble"),
+    "softplus": lambda: networks("ensemble", activation="softplus", hidden=(6, 5)),
+    "shallow": lambda: networks("shallow", activation="tanh"),
+    "last layer": lambda: networks("last_layer", hidden=(6, 5)),
+}
+
+
+def frames() -> list[Atoms]:
+    return [*crystals(9, symbols="Cu3Au"), cluster("Cu3Au"), slab()]
+
+
+def gaussian(descriptor, n_inducing: int = 40, **settings) -> SparseGPPotential:
+    return SparseGPPotential(descriptor=descriptor, n_inducing=n_inducing, random_state=0, **settings).fit(frames())
+
+
+def networks(uncertainty: str, **settings) -> NNPEnsemble:
+    return estimator(*ALLOY, uncertainty=uncertainty, **settings).fit(frames())
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def potential(request) -> Potential:
+    return KINDS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def plain() -> SparseGPPotential:
+    return KINDS["quadratic"]()
+
+
+@pytest.fixture(scope="module")
+def path(potential, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("metatomic") / "alloy.pt"
+    write(potential, path, n_draws=N_DRAWS, random_state=5)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def calculator(path):
+    return metatomic_ase.MetatomicCalculator(path, check_consistency=True, uncertainty_threshold=None)
+
+
+def structures() -> list[Atoms]:
+    """Crystals of several sizes, a slab, a cluster, and an atom alone."""
+    return [alloy((1, 1, 1), seed=1), alloy((2, 2, 1), seed=2), slab(seed=3), cluster("Cu2Au2", seed=4), Atoms("Au")]
+
+
+def rounding(potentials: Potentials) -> float:
+    """eV: of sums over inducing environments, whose weights are large and of both signs; forms do not have them."""
+    largest = 0.0
+    for term in potentials.terms:
+        form = term.energies.first if isinstance(term.energies, Sum) else term.energies
+        if isinstance(form, PowerSums):
+            largest = max(largest, float(form.weights.abs().sum(1).max()))
+    return max(1e-9, 4 * np.finfo(float).eps * largest)
+
+
+def asked(kind: str, *names: str) -> dict:
+    return {name: mta.ModelOutput(unit="eV", sample_kind=kind) for name in names}
+
+
+def values(tensor_map) -> np.ndarray:
+    return tensor_map.block().values.detach().numpy()
+
+
+def test_energy_forces_and_stress_are_those_of_the_mean(potential, calculator):
+    tolerance = rounding(potential.sample_potentials(1, random_state=0).mean_potential.potentials)
+    for atoms in structures():
+        atoms.calc, expected = calculator, potential.mean(atoms)
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=tolerance)
+        np.testing.assert_allclose(atoms.get_potential_energies(), expected.energies, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(atoms.get_forces(), expected.forces, rtol=0, atol=2 * tolerance)
+        if atoms.pbc.all():
+            np.testing.assert_allclose(atoms.get_stress(), expected.stress, rtol=0, atol=tolerance)
+
+
+def test_the_ensemble_is_the_draws_and_its_spread_the_uncertainty(potential, calculator):
+    names = ("energy_ensemble", "energy_uncertainty")
+    draws = potential.sample_potentials(N_DRAWS, random_state=5)
+    every = structures()
+    found = calculator.run_model(every, asked("system", *names))
+    expected = [draws.evaluate(atoms).energies for atoms in every]
+    np.testing.assert_allclose(values(found["energy_ensemble"]), expected, rtol=0, atol=rounding(draws.potentials))
+    stds = [potential.energy_std(atoms).std for atoms in every]
+    np.testing.assert_allclose(values(found["energy_uncertainty"])[:, 0], stds, rtol=1e-6)
+    atomic = calculator.run_model(every, asked("atom", *names))
+    expected = np.concatenate([draws.evaluate(atoms).atomic_energies.T for atoms in every])
+    np.testing.assert_allclose(values(atomic["energy_ensemble"]), expected, rtol=0, atol=rounding(draws.potentials))
+    # An atom alone is a system of one.
+    assert values(atomic["energy_uncertainty"])[-1, 0] == pytest.approx(potential.energy_std(every[-1]).std, rel=1e-6)
+
+
+def test_atomic_uncertainties_are_the_spread_of_many_draws(potential, calculator):
+    atoms = alloy((1, 1, 1), seed=1)
+    draws = potential.sample_potentials(400, random_state=2).evaluate(atoms).atomic_energies
+    found = values(calculator.run_model(atoms, asked("atom", "energy_uncertainty"))["energy_uncertainty"])[:, 0]
+    # Four times the chance scatter of a variance from 400 draws, sqrt(2 / 400).
+    np.testing.assert_allclose(found**2 - 1e-6, draws.var(0), rtol=0.3)
+
+
+def test_derivatives_of_a_draw_come_by_autograd(plain):
+    """What engines do with ensembles: a gradient of one member's energy."""
+    from metatomic.torch import systems_to_torch
+    from vesin.metatomic import neighbor_lists_for_model
+
+    model = exported(plain, N_DRAWS, 5)
+    atoms = alloy((1, 1, 1), seed=1)
+    system = systems_to_torch(atoms, dtype=torch.float64, positions_requires_grad=True)
+    for lists in neighbor_lists_for_model("angstrom", model):
+        lists.add_neighbor_list([system])
+    options = mta.ModelEvaluationOptions(length_unit="angstrom", outputs=asked("system", "energy_ensemble"))
+    energies = model([system], options, check_consistency=True)["energy_ensemble"].block().values
+    (gradient,) = torch.autograd.grad(energies[0, 1], system.positions)
+    expected = plain.sample_potentials(N_DRAWS, random_state=5)[1].mean(atoms).forces
+    np.testing.assert_allclose(-gradient.numpy(), expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["system", "atom"])
+def test_selected_atoms_alone(plain, tmp_path, kind):
+    """What engines that share atoms between processes ask for; whatever the order of the selection."""
+    from metatensor.torch import Labels
+
+    write(plain, tmp_path / "a.pt", n_draws=N_DRAWS)
+    calculator = metatomic_ase.MetatomicCalculator(tmp_path / "a.pt", check_consistency=True)
+    every = structures()[:3]
+    names = ("energy", "energy_ensemble", "energy_uncertainty")
+    all_atoms = calculator.run_model(every, asked("atom", *names))
+    chosen = torch.tensor([[2, 1], [0, 3], [0, 0]], dtype=torch.int32)
+    found = calculator.run_model(every, asked(kind, *names), selected_atoms=Labels(["system", "atom"], chosen))
+    starts = np.cumsum([0, *(len(a) for a in every)])
+    rows = [starts[0], starts[0] + 3, starts[2] + 1]
+    for name in names[:2]:
+        expected = values(all_atoms[name])[rows]
+        if kind == "system":
+            expected = np.stack([expected[:2].sum(0), expected[2]])
+        np.testing.assert_allclose(values(found[name]), expected, atol=1e-9)
+    uncertainty = values(found["energy_uncertainty"])[:, 0]
+    assert uncertainty[-1] == pytest.approx(values(all_atoms["energy_uncertainty"])[rows[-1], 0], rel=1e-9)
+    if kind == "system":
+        samples = found["energy"].block().samples.values.numpy()
+        assert samples.tolist() == [[0], [2]]
+
+
+def test_a_process_that_has_no_kernpot(plain, tmp_path):
+    write(plain, tmp_path / "alloy.pt")
+    atoms = alloy((1, 1, 1), seed=1)
+    atoms.write(tmp_path / "atoms.traj")
+    script = """
+import sys
+sys.modules["kernpot"] = None
+from ase.io import read
+from metatomic_ase import MetatomicCalculator
+atoms = read("atoms.traj")
+atoms.calc = MetatomicCalculator("alloy.pt", uncertainty_threshold=None)
+print(repr(float(atoms.get_potential_energy())))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(plain.mean(atoms).energy, abs=1e-9)
+
+
+def test_uncertain_atoms_are_named_by_metatomic(plain):
+    atoms = alloy((1, 1, 1), rattle=0.5, seed=7)
+    atoms.calc = metatomic_ase.MetatomicCalculator(exported(plain), uncertainty_threshold=0.01)
+    with pytest.warns(UserWarning, match="uncertainties are larger than the threshold of 0.01 eV"):
+        atoms.get_potential_energy()
+
+
+def test_without_draws_there_is_no_ensemble(plain):
+    model = exported(plain, n_draws=0)
+    assert sorted(model.capabilities().outputs) == ["energy", "energy_uncertainty"]
+    atoms = alloy((1, 1, 1))
+    atoms.calc = metatomic_ase.MetatomicCalculator(model)
+    assert atoms.get_potential_energy() == pytest.approx(plain.mean(atoms).energy, abs=1e-9)
+
+
+def test_what_cannot_be_exported_is_refused(plain, tmp_path):
+    with pytest.raises(DescriptorError, match="only SOAP is written for TorchScript"):
+        exported(NNPEnsemble(acsf(), hidden=(4,), n_members=2, max_epochs=2, random_state=0).fit(frames()))
+    for n in (-1, 1.5, True):
+        with pytest.raises(KernpotError, match="n_draws must be the number"):
+            exported(plain, n_draws=n)
+    with pytest.raises(KernpotError, match=r"end in .pt, got 'a.kernpot'"):
+        write(plain, tmp_path / "a.kernpot")
+    with pytest.raises(KernpotError, match=r"'.*missing' does not exist"):
+        write(plain, tmp_path / "missing" / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_elements_are_refused_by_metatomic(plain):
+    atoms = Atoms("CuSi", [[0, 0, 0], [0, 0, 2]])
+    atoms.calc = metatomic_ase.MetatomicCalculator(exported(plain), uncertainty_threshold=None)
+    with pytest.raises(ValueError, match="does not support the atomic type '14'"):
+        atoms.get_potential_energy()
+
+
+def test_the_command(plain, tmp_path):
+    plain.save(tmp_path / "alloy.kernpot")
+    arguments = ["export", str(tmp_path / "alloy.kernpot"), "-o", str(tmp_path / "alloy.pt"), "--draws", "2"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "energy_ensemble" in done.output
+    atoms = alloy((1, 1, 1))
+    atoms.calc = metatomic_ase.MetatomicCalculator(tmp_path / "alloy.pt", uncertainty_threshold=None)
+    assert atoms.get_potential_energy() == pytest.approx(plain.mean(atoms).energy, abs=1e-9)
