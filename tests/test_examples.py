@@ -72,3 +72,36 @@ def test_learning_time_leaves_the_oracle_out(example, tmp_path):
     assert measured["seconds_per_label"] == pytest.approx(0.4)
     assert measured["share"] == pytest.approx(0.08)
     assert measured["oracle_median_s"] == 100.0
+
+
+def test_the_page_on_path_integrals_says_what_was_measured(example):
+    """Rewriting the measured part of the page from the stored result changes nothing."""
+    pytest.importorskip("ipi", reason="needs i-PI: pip install 'kernpot[ipi]'")
+    pytest.importorskip("tblite", reason="needs pip install 'kernpot[oracles]'")
+    module = example("path_integrals")
+    page = module.PAGE.read_text()
+    assert module.with_tables(page, json.loads(module.RESULT.read_text())) == page
+
+
+def test_free_energy_from_kinetic_energies_is_exact_for_a_harmonic_bond(example):
+    """At low temperature a particle's T is a quarter of its quantum, proportional to l; F is half the quantum."""
+    pytest.importorskip("ipi", reason="needs i-PI: pip install 'kernpot[ipi]'")
+    pytest.importorskip("tblite", reason="needs pip install 'kernpot[oracles]'")
+    module = example("path_integrals")
+    roots = np.array(module.MASSES) ** -0.5
+    assert module.free_energy(list(0.25 * roots)) == pytest.approx(0.5 * (roots[-1] - roots[0]), rel=1e-12)
+    assert np.diff(roots)[0] == pytest.approx(np.diff(roots)[1])
+
+
+def test_averages_are_reweighted_as_ipi_does(example):
+    """Exact to first order in what the potentials differ by: against weights themselves."""
+    pytest.importorskip("ipi", reason="needs i-PI: pip install 'kernpot[ipi]'")
+    pytest.importorskip("tblite", reason="needs pip install 'kernpot[oracles]'")
+    module, rng = example("path_integrals"), np.random.default_rng(0)
+    observable, driving = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 1))
+    potential = driving + 1e-3 * module.KT * (observable + rng.normal(size=(4000, 2)))
+    weights = np.exp(-(potential - driving) / module.KT)
+    expected = (weights * observable).sum(0) / weights.sum(0)
+    found = module.reweighted(observable, potential, driving)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert (np.abs(found - observable.mean(0)) > 5e-4).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress as full_3x3
 from typer.testing import CliRunner
 
 from kernpot import NNPEnsemble, SOAPKernel, SparseGPPotential
@@ -241,3 +243,27 @@ def test_the_command(plain, tmp_path):
     atoms = alloy((1, 1, 1))
     atoms.calc = metatomic_ase.MetatomicCalculator(tmp_path / "alloy.pt", uncertainty_threshold=None)
     assert atoms.get_potential_energy() == pytest.approx(plain.mean(atoms).energy, abs=1e-9)
+
+
+def test_the_driver_of_i_pi_reads_the_file(plain, tmp_path):
+    """The second engine with a reader of its own: energies, forces, virial and the ensemble."""
+    pes = pytest.importorskip("ipi.pes.metatomic", reason="needs i-PI: pip install 'kernpot[ipi]'")
+    from ipi.utils.units import unit_to_user
+
+    write(plain, tmp_path / "alloy.pt", N_DRAWS, random_state=5)
+    atoms = alloy((1, 1, 2), seed=3)
+    atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)
+    atoms.write(tmp_path / "start.xyz")
+    driver = pes.MetatomicDriver(
+        template=str(tmp_path / "start.xyz"), model=str(tmp_path / "alloy.pt"), energy_ensemble=True, device="cpu"
+    )
+    bohr, hartree = unit_to_user("length", "angstrom", 1.0), unit_to_user("energy", "electronvolt", 1.0)
+    energy, forces, virial, extras = driver(atoms.cell.array.T / bohr, atoms.positions / bohr)
+    expected = plain.mean(atoms)  # i-PI's units of energy, length and force agree with each other to 1e-7
+    assert energy * hartree == pytest.approx(expected.energy, abs=1e-8)
+    np.testing.assert_allclose(forces * hartree / bohr, expected.forces, rtol=3e-7, atol=1e-8)
+    stress = -virial * hartree / atoms.get_volume()
+    np.testing.assert_allclose(stress, full_3x3(expected.stress), rtol=3e-7, atol=1e-9)
+    draws = plain.sample_potentials(N_DRAWS, random_state=5).evaluate(atoms).energies
+    ensemble = json.loads(extras)["committee_pot"]
+    np.testing.assert_allclose(np.ravel(ensemble) * hartree, draws, atol=1e-8)

@@ -10,6 +10,9 @@ from torch import Tensor
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.errors import DescriptorError
 
+# Centres whose expansion coefficients are formed at once.
+_TOGETHER = 256
+
 
 class Soap(torch.nn.Module):
     """Features of environments, as :class:`kernpot.descriptors.SOAPFeatures` has them.
@@ -41,7 +44,7 @@ class Soap(torch.nn.Module):
             raise DescriptorError(f"expected a SOAP weighted by 'poly', got {weighting.function!r}.")
         self.r0, self.power, self.amplitude = float(weighting.r0), float(weighting.m), float(weighting.c)
         self.n_max, self.l_max, self.n_slots = radial.n_max, radial.l_max, spectrum.n_slots
-        self.mixed, self.cutoff = spectrum.mixed, float(features.cutoff)
+        self.mixed, self.cutoff, self.n_together = spectrum.mixed, float(features.cutoff), _TOGETHER
         own = radial(torch.zeros(1, dtype=torch.float64))[0][0, 0] * 0.5 / math.pi**0.5
         for name, value in {
             "exponent": radial.exponent,
@@ -73,23 +76,41 @@ class Soap(torch.nn.Module):
         vectors, centres, neighbours, r2 = vectors[within], centres[within], neighbours[within], r2[within]
         segment = centres * self.n_slots + self.slot[neighbours]
         order = torch.argsort(segment, stable=True)
-        vectors, segment, r2, neighbours = vectors[order], segment[order], r2[order], neighbours[order]
+        vectors, segment, r2, weight = vectors[order], segment[order], r2[order], self.weight[neighbours[order]]
+        # A few centres at a time: what is formed on the way stays in the cache.
+        firsts = torch.arange(0, len(own), self.n_together, device=own.device)
+        starts = torch.searchsorted(segment, firsts * self.n_slots)
+        parts: list[Tensor] = []
+        for k in range(len(firsts)):
+            first = int(firsts[k])
+            last = min(first + self.n_together, len(own))
+            a, b = int(starts[k]), len(segment)
+            if k + 1 < len(firsts):
+                b = int(starts[k + 1])
+            shifted = segment[a:b] - first * self.n_slots
+            parts.append(self.of_block(vectors[a:b], r2[a:b], weight[a:b], shifted, own[first:last]))
+        if len(parts) == 0:
+            return torch.zeros((0, len(self.place)), dtype=vectors.dtype, device=vectors.device)
+        return torch.cat(parts)
 
+    def of_block(self, vectors: Tensor, r2: Tensor, species_weight: Tensor, segment: Tensor, own: Tensor) -> Tensor:
+        """Features of some centres; pairs are sorted by segment, which is a centre and a species slot."""
         x = torch.sqrt(r2) / self.r0
         base = (1 - x) ** 2 * (1 + 2 * x)
-        weight = self.amplitude * base**self.power * self.weight[neighbours]
+        weight = self.amplitude * base**self.power * species_weight
         primitive = torch.exp(-r2[:, None] * self.exponent).unflatten(1, (self.l_max + 1, self.n_max))
         value = torch.bmm(primitive.transpose(0, 1), self.mix) * weight[:, None]
         y = self.solid_harmonics(vectors, r2)
 
-        # Pairs of one centre and species slot side by side, zeros where there are fewer than the most.
+        # Pairs of a segment side by side, zeros where there are fewer than the most.
         n_segments = len(own) * self.n_slots
         count = torch.bincount(segment, minlength=n_segments)
-        depth = 0
-        if len(segment) > 0:
-            depth = int(count.max())
-        first = torch.cumsum(count, 0) - count
-        place = segment * depth + torch.arange(len(segment), device=segment.device) - first[segment]
+        depth = int(count.max())
+        place = (
+            segment * depth
+            + torch.arange(len(segment), device=segment.device)
+            - (torch.cumsum(count, 0) - count)[segment]
+        )
         harmonics = torch.zeros((n_segments * depth, y.shape[1]), dtype=y.dtype, device=y.device)
         harmonics = harmonics.index_copy(0, place, y).view(n_segments, depth, y.shape[1])
         radials = torch.zeros((n_segments * depth, self.n_max), dtype=y.dtype, device=y.device)
