@@ -20,7 +20,7 @@ def metatomic() -> str:
     header = ["atoms", "kernpot's calculator", "the file", "the file, `uncertainty_threshold=0.1`", names[2]]
     return (
         f"Measured by `benchmarks/metatomic_cost.py` on a fit of the published Si training part, {r['n_inducing']} "
-        "inducing environments, one thread; ms per atom of energy, forces and stress (the last column: energies alone), "
+        "inducing environments, one thread; ms per atom of energy, forces and stress (last column: energies alone), "
         "in brackets times kernpot's calculator.\n\n"
         + table(header, rows)
         + f"\n\nThe file with {r['draws']} draws has {r['bytes'] / 1e6:.0f} MB; its forces differ from kernpot's by at "

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import get_active_backend
 
 from kernpot.errors import KernpotError
 
@@ -29,7 +30,7 @@ def in_processes(
     """Results of a function for every tuple of arguments, in their order; only a few are in memory at a time.
 
     A process that is lost costs the pieces it was working on: they are done again. Dask sees to that itself, for
-    processes of joblib (loky) the rest is begun anew on new ones.
+    processes of joblib (loky) and of Ray the rest is begun anew on new ones.
 
     Parameters
     ----------
@@ -46,20 +47,36 @@ def in_processes(
     """
     done, losses = 0, 0
     while done < len(arguments):
-        jobs = (delayed(function)(*some) for some in arguments[done:])
         try:
             with warnings.catch_warnings():
                 # Dask would have large data brought to workers beforehand; what is there is lost with a worker.
                 warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-                for result in Parallel(n_jobs=n_jobs, return_as="generator")(jobs):
+                for result in _results([delayed(function)(*some) for some in arguments[done:]], n_jobs):
                     done, losses = done + 1, 0
                     yield result
         except _lost_for_good() as error:
             raise _given_up(error) from error
-        except TerminatedWorkerError as error:
+        except _lost() as error:
             losses += 1
             if losses == _LOSSES:
                 raise _given_up(error) from error
+
+
+def _results(jobs: Sequence[Any], n_jobs: int | None) -> Iterator[Any]:
+    """Results in order, as they come; a few at a time from backends (Ray's) that only give all of them together."""
+    if get_active_backend()[0].supports_return_generator:
+        yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+        return
+    together = 2 * effective_n_jobs(n_jobs)
+    with Parallel(n_jobs=n_jobs, batch_size=1) as processes:
+        for first in range(0, len(jobs), together):
+            yield from processes(jobs[first : first + together])
+
+
+def _lost() -> tuple[type[BaseException], ...]:
+    """What says that a process was lost with what it was working on."""
+    ray = sys.modules.get("ray")
+    return (TerminatedWorkerError,) if ray is None else (TerminatedWorkerError, ray.exceptions.RayActorError)
 
 
 def _lost_for_good() -> tuple[type[BaseException], ...]:

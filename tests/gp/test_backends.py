@@ -91,6 +91,26 @@ def test_dask_gives_the_bits_of_loky(alone: SparseGPPotential, with_loky: Sparse
     require_same_bits(with_loky, gp)
 
 
+@pytest.fixture
+def ray_cluster() -> Iterator[None]:
+    """Ray on this machine, as joblib's backend."""
+    ray = pytest.importorskip("ray", reason="needs ray, which no extra brings: pip install ray")
+    from ray.util.joblib import register_ray
+
+    ray.init(num_cpus=2, include_dashboard=False)
+    register_ray()
+    with joblib.parallel_config(backend="ray", n_jobs=2):
+        yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_ray_gives_the_bits_of_loky(alone: SparseGPPotential, with_loky: SparseGPPotential) -> None:
+    gp = SparseGPPotential(**alone.get_params(deep=False)).fit(TRAIN)
+    require_same_bits(with_loky, gp)
+
+
 @pytest.mark.parametrize(("sizes", "n_inducing"), [([5, 3, 8, 1, 1], 2), (list(range(1, 60)), 10), ([4] * 400, 1000)])
 def test_shares_hold_every_structure_once_and_cost_alike(sizes: list[int], n_inducing: int) -> None:
     shares = deal(sizes, n_inducing)
@@ -147,6 +167,21 @@ def test_a_dask_worker_that_is_killed_in_the_middle_costs_nothing_but_time(
         killing = Killing(lambda: list(client.run(os.getpid).values()))
         gp = SparseGPPotential(**alone.get_params(deep=False)).set_params(progress=killing).fit(many())
         assert killing.killed not in client.run(os.getpid).values()
+    assert killing.after, "no rows came after the kill: it was not in the middle"
+    require_same_bits(undisturbed, gp)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_ray_worker_that_is_killed_in_the_middle_costs_nothing_but_time(
+    alone: SparseGPPotential, undisturbed: SparseGPPotential
+) -> None:
+    def workers() -> list[int]:
+        return [p.pid for p in psutil.Process().children(recursive=True) if "PoolActor" in " ".join(p.cmdline())]
+
+    killing = Killing(workers)
+    gp = SparseGPPotential(**alone.get_params(deep=False)).set_params(progress=killing).fit(many())
+    assert killing.killed
     assert killing.after, "no rows came after the kill: it was not in the middle"
     require_same_bits(undisturbed, gp)
 
