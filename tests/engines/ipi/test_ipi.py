@@ -170,6 +170,7 @@ def networks() -> NNPEnsemble:
     return estimator("Cu", "Au").fit([*crystals(9, symbols="Cu3Au"), cluster("Cu3Au")])
 
 
+@pytest.mark.slow
 def test_two_clients_at_a_socket(model, tmp_path):
     """The same run as in i-PI's own process."""
     atoms = standard(alloy((1, 1, 1), 0.05))

@@ -51,7 +51,11 @@ def require_same(found: np.ndarray, atoms: Atoms, potential) -> None:
     np.testing.assert_allclose(found[:, 8], expected.energies.std, rtol=1e-7)
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
+# Two ranks do everything that one does: one alone is left to the slow tests.
+RANKS = [pytest.param(1, marks=pytest.mark.slow), 2]
+
+
+@pytest.mark.parametrize("n_ranks", RANKS)
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_numbers_of_the_calculator(run, tmp_path, potential, name, n_ranks):
     make, boundary = SYSTEMS[name]
@@ -88,7 +92,7 @@ def test_the_numbers_of_the_calculator(run, tmp_path, potential, name, n_ranks):
 NVE = HEAD + TABLE + "velocity all create 900 4711 loop geom\nfix nve all nve\ntimestep 0.001\nthermo {every}\n"
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize("n_ranks", RANKS)
 def test_nve_conserves_energy_while_atoms_change_hands(run, tmp_path, potential, n_ranks):
     """Hot enough for many new lists; ranks follow the trajectory of ASE on one process."""
     atoms = in_lammps(alloy((3, 3, 3), rattle=0.02), tmp_path / "data")
@@ -121,7 +125,7 @@ def test_a_trajectory_is_that_of_ase(run, tmp_path, potential):
     assert np.abs(difference).max() < 1e-5
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize("n_ranks", RANKS)
 def test_a_restarted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, n_ranks):
     in_lammps(alloy((3, 2, 2), rattle=0.05), tmp_path / "data")
     settings = {"data": "data", "every": 10, "boundary": "p p p", "dump": "whole"}
@@ -164,7 +168,7 @@ def test_stds_may_be_asked_for_rarely(run, tmp_path, potential):
     assert (frames[5][:, 8] != frames[8][:, 8]).all()
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize("n_ranks", RANKS)
 def test_exact_stds_of_forces(run, tmp_path, potential, n_ranks):
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")
     script = HEAD + (
@@ -183,6 +187,7 @@ def test_exact_stds_of_forces(run, tmp_path, potential, n_ranks):
         assert rows[step]["v_kernpot_max_force_std"] == pytest.approx(expected.max(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_sum_with_a_style_of_lammps(run, tmp_path, potential):
     """hybrid/overlay with a short-range repulsion: energies and forces are those of both, each computed alone."""
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")
@@ -205,6 +210,7 @@ def test_the_sum_with_a_style_of_lammps(run, tmp_path, potential):
     assert np.abs(here[:, 4:7] - expected.forces.mean).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_minimisation_ends_where_ase_ends(run, tmp_path, potential):
     from ase.optimize import BFGS
 
@@ -218,6 +224,7 @@ def test_minimisation_ends_where_ase_ends(run, tmp_path, potential):
     assert last["PotEng"] == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_loops_and_variables_of_a_script_work(run, tmp_path):
     in_lammps(alloy((2, 1, 1)), tmp_path / "data")
     script = (
@@ -229,7 +236,7 @@ def test_loops_and_variables_of_a_script_work(run, tmp_path):
     assert max(done.rows()) == 6
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize("n_ranks", RANKS)
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
