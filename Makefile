@@ -57,8 +57,8 @@ format: $(VENV)/installed-lint ## let ruff mend and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/installed-docs ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+docs: $(VENV)/installed-docs ## build the documentation into site/; a warning is an error (--quiet would hide it)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 data: $(VENV)/installed-data ## compute examples/data anew (a few minutes) and check it
 	$(BIN)/python examples/data/generate.py --force

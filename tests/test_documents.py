@@ -29,7 +29,10 @@ def python_blocks(path: Path) -> list[str]:
     "name",
     [
         "README.md",
-        *(f"docs/{name}.md" for name in ("start", "concepts", "which-uncertainty", "how-to", "networks", "on-the-fly")),
+        *(
+            f"docs/{name}.md"
+            for name in ("start", "concepts", "which-uncertainty", "how-to", "networks", "on-the-fly", "extending")
+        ),
     ],
 )
 def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatch):
@@ -56,7 +59,8 @@ def test_blocks_of_an_engine_run_in_a_process_of_their_own(page, tmp_path):
 
 
 def test_readme_has_the_main_job():
-    assert len(python_blocks(ROOT / "README.md")) >= 2
+    (block,) = python_blocks(ROOT / "README.md")
+    assert all(name in block for name in (".fit(", ".predict_full(", ".calculator(", ".sample_potentials(", ".save("))
 
 
 def test_numbers_in_the_texts_are_those_measured():
@@ -79,3 +83,16 @@ def test_every_picture_is_shown_and_every_shown_one_is_there():
     pages = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
     shown = set(re.findall(r"\(figures/(\w+\.png)\)", pages))
     assert shown == {path.name for path in (ROOT / "docs" / "figures").glob("*.png")}
+
+
+def links(page: Path) -> list[str]:
+    """Targets of a page's links and pictures in this repository, without their anchors."""
+    found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    return [target for target in found if not re.match(r"\w+://", target)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", "examples/data/README.md"])
+def test_links_of_pages_outside_the_documentation_lead_somewhere(page):
+    path = ROOT / page
+    missing = [target for target in links(path) if not (path.parent / target).exists()]
+    assert not missing

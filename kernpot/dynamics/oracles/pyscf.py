@@ -15,8 +15,8 @@ class PySCF(Calculator):
 
     Every SCF starts from the same guess, so the answer does not depend on what was computed before.
 
-    Parameters
-    ----------
+    Other Parameters
+    ----------------
     xc : str
         Functional, as PySCF names it; ``"hf"`` for Hartree-Fock.
     basis : str

@@ -1,6 +1,6 @@
 """Dry ice in LAMMPS on two MPI ranks, heated until the forces are no longer known.
 
-    python examples/lammps_two_ranks.py          # half a minute; writes lammps_two_ranks.png
+    python examples/11_lammps_two_ranks.py          # half a minute
 
 A potential is fitted to the mild part (300 K, strained cells) of the carried GFN1-xTB data; 324 atoms are then heated
 from 100 K at constant volume. Every 20 steps the ranks compute the standard deviations of all forces together, and
@@ -92,7 +92,7 @@ def main() -> None:
     right.plot(stds, errors, ".", color="C0")
     right.axvline(THRESHOLD, color="0.3", linestyle=":")
     right.set(xlabel="largest std of a force, eV/Å", ylabel="largest error, eV/Å", title="Frames at 900 K, not learnt")
-    figure.savefig("lammps_two_ranks.png", dpi=150)
+    figure.savefig("11_lammps_two_ranks.png", dpi=130)
 
 
 if __name__ == "__main__":
