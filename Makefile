@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 
-.PHONY: help demo test test-slow test-all lint format docs data clean
+.PHONY: help demo test test-slow test-all lint format docs paper data clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +59,9 @@ format: $(VENV)/installed-lint ## let ruff mend and format
 
 docs: $(VENV)/installed-docs ## build the documentation into site/; a warning is an error (--quiet would hide it)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+paper: $(VENV)/installed ## figures, texts and PDFs of the paper from the stored measurements
+	$(BIN)/python paper/build.py --pdf
 
 data: $(VENV)/installed-data ## compute examples/data anew (a few minutes) and check it
 	$(BIN)/python examples/data/generate.py --force
