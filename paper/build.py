@@ -4,9 +4,9 @@
     python paper/build.py --check    # exit 1 when a text disagrees with what was measured
     python paper/build.py --pdf      # the PDFs as well; needs pip install 'kernpot[paper]'
 
-In a template ``{{NAME.key.key|.1f}}`` is a number of ``benchmarks/results/NAME.json`` or ``examples/results/NAME.json``,
-in a format, optionally times a factor (``{{NAME.key*100|.0f}}``); ``{{table:NAME}}`` a table that the documentation has,
-too; ``{{NAME:WORD}}`` one of the values below.
+In a template ``{{NAME.key.key|.1f}}`` is a number of ``benchmarks/results/NAME.json``, or of ``examples/results/``, in
+a format, optionally times a factor (``{{NAME.key*100|.0f}}``); ``{{table:NAME}}`` a table of the documentation;
+``{{NAME:WORD}}`` one of the values below.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def speed(plt: Any) -> Any:
     r = stored("speed")
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.4), layout="constrained", width_ratios=[2, 1])
     rows = r["mean"]["rows"]
-    names = [f"{row['system']}\n{row['atoms']:,}" for row in rows]
+    written = {"nbmotaw": "NbMoTaW", "3bpa": "3BPA"}
+    names = [f"{written.get(row['system'], row['system'])}\n{row['atoms']:,} atoms" for row in rows]
     stds = [row["ms_per_atom"]["kernpot_std"]["median"] for row in r["std"]["rows"]]
     for shift, label, values in (
         (-0.25, "kernpot", [row["ms_per_atom"]["kernpot"]["median"] for row in rows]),
