@@ -82,8 +82,11 @@ def calculator(path):
 
 
 def structures() -> list[Atoms]:
-    """Crystals of several sizes, a slab, a cluster, and an atom alone."""
-    return [alloy((1, 1, 1), seed=1), alloy((2, 2, 1), seed=2), slab(seed=3), cluster("Cu2Au2", seed=4), Atoms("Au")]
+    """Crystals of several sizes, a slab, a wire, a cluster, an atom on top of another, and one alone."""
+    wire = Atoms("CuAuCu", [[0, 0, 0], [0.3, 0, 2.5], [2.2, 0.1, 1.2]], cell=[0, 0, 5.1], pbc=[False, False, True])
+    double = Atoms("Cu2Au", [[0, 0, 0], [0, 0, 0], [0, 0, 2.4]])
+    crystals = [alloy((1, 1, 1), seed=1), alloy((2, 2, 1), seed=2)]
+    return [*crystals, slab(seed=3), wire, cluster("Cu2Au2", seed=4), double, Atoms("Au")]
 
 
 def rounding(potentials: Potentials) -> float:

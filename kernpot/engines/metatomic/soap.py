@@ -95,7 +95,9 @@ class Soap(torch.nn.Module):
 
     def of_block(self, vectors: Tensor, r2: Tensor, species_weight: Tensor, segment: Tensor, own: Tensor) -> Tensor:
         """Features of some centres; pairs are sorted by segment, which is a centre and a species slot."""
-        x = torch.sqrt(r2) / self.r0
+        # The root has no derivative for an atom exactly on the centre; its weight has, and it is zero.
+        apart = r2 > 0
+        x = torch.where(apart, torch.sqrt(torch.where(apart, r2, 1.0)), 0.0) / self.r0
         base = (1 - x) ** 2 * (1 + 2 * x)
         weight = self.amplitude * base**self.power * species_weight
         primitive = torch.exp(-r2[:, None] * self.exponent).unflatten(1, (self.l_max + 1, self.n_max))
