@@ -67,15 +67,15 @@ def run_script(
         raise KernpotError(f"expected a LAMMPS input script, found no file {str(path)!r}.")
     split_script(path.read_text(), str(path))
     load(model)
-    settings = {
-        "script": str(path),
-        "model": os.fspath(model),
-        "arguments": list(arguments),
-    }
-    rank = [sys.executable, "-m", "kernpot.engines.lammps", json.dumps(settings)]
-    command = rank if n_ranks == 1 else [mpiexec(), "-n", str(n_ranks), *rank]
-    # One thread a rank: the ranks are what shares the cores.
-    return subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}, check=False).returncode
+    with tempfile.TemporaryDirectory() as errors:
+        settings = {"script": str(path), "model": os.fspath(model), "arguments": list(arguments), "errors": errors}
+        rank = [sys.executable, "-m", "kernpot.engines.lammps", json.dumps(settings)]
+        command = rank if n_ranks == 1 else [mpiexec(), "-n", str(n_ranks), *rank]
+        # One thread a rank: the ranks are what shares the cores.
+        code = subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}, check=False).returncode
+        for told in sorted(Path(errors).iterdir())[:1]:
+            print(f"error: {told.read_text()}", file=sys.stderr, flush=True)
+    return code
 
 
 def require_lammps() -> None:
@@ -115,12 +115,12 @@ def run_rank(settings: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             lmp.file(_written(folder, "before", parts.before))
-            end = partial(_end, world)
+            end = partial(_end, world, settings["errors"])
             every = {f"{name}_every": steps for name, steps in parts.every.items()}
             Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
             lmp.file(_written(folder, "after", parts.after))
         except Exception as error:
-            _end(world, error)
+            _end(world, settings["errors"], error)
     lmp.close()
 
 
@@ -131,8 +131,12 @@ def _written(folder: str, name: str, text: str) -> str:
     return str(path)
 
 
-def _end(world: Any, error: BaseException) -> None:
-    # An error of all processes is printed by the first alone, which ends the others while they wait.
+def _end(world: Any, folder: str, error: BaseException) -> None:
+    # An error of all processes is told by the first alone, which ends the others while they wait. It goes into a file:
+    # what a process prints before it ends all of them may be lost on its way through mpiexec.
     time.sleep(_PATIENCE * world.rank)
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    try:
+        (Path(folder) / f"{world.rank:06}").write_text(str(error))
+    except OSError:  # a folder of another machine
+        print(f"error: {error}", file=sys.stderr, flush=True)
     world.Abort(1)
