@@ -2,10 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from kernpot.files.container import load
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
 from kernpot.nnp import NNPEnsemble
-from kernpot.storage import load
 from kernpot.structures import read_structures
 
 try:

@@ -334,3 +334,22 @@ class EnergyStd:
     std: float
     gradient: FloatArray
     stress: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """Changes of a structure's labels along M independent unit normal directions of the posterior of the weights.
+
+    The products of two labels' changes, summed over directions, are their covariance, whatever structures they belong
+    to.
+
+    Attributes
+    ----------
+    energy : ndarray of shape (M,), eV
+    forces : ndarray of shape (M, n_atoms, 3), eV/A, or None
+    stress : ndarray of shape (M, 6), eV/A^3, or None
+    """
+
+    energy: FloatArray
+    forces: FloatArray | None
+    stress: FloatArray | None

@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from kernpot.backend.selection import Selection
 from kernpot.errors import StructureError
-from kernpot.gp.selection import Selection
 from kernpot.potential import Share
 from kernpot.prediction import EnergyStd, JointCovariance, LeftOut, MeanPrediction, PairPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs, find_pairs

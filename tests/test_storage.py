@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from kernpot import storage
 from kernpot.errors import ModelFileError
-from kernpot.storage import load, read_model, write_model
+from kernpot.files import container as storage
+from kernpot.files.container import load, read_model, write_model
 
 HEADER = {"kind": "SparseGPPotential", "zeta": 2, "noise": {"energy": 0.1 + 0.2}, "elements": {14: -1.5, 8: 1e-300}}
 TENSORS = {"root": np.linspace(0, 1, 12).reshape(3, 4), "numbers": np.array([14, 8], dtype=np.int64)}

@@ -13,10 +13,9 @@ from ase import Atoms
 from ase.build import bulk
 
 from kernpot import SOAPKernel, SparseGPPotential
+from kernpot.backend.selection import Selection
 from kernpot.calculator import KernpotCalculator
 from kernpot.errors import StructureError
-from kernpot.gp.draws import Draws, PotentialDraw
-from kernpot.gp.selection import Selection
 from kernpot.potential import Potential, Share
 from kernpot.prediction import (
     DrawPredictions,
@@ -30,6 +29,7 @@ from kernpot.prediction import (
 )
 from kernpot.structures.labels import label_structures
 from kernpot.structures.neighbours import Pairs
+from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.testing import LIST_CHECKS, STRUCTURE_CHECKS, check_potential
 from tests.fakes import LennardJones
 from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap

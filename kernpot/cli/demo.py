@@ -21,8 +21,8 @@ from kernpot.cli.md import thermalise
 from kernpot.cli.options import new_folder
 from kernpot.dynamics import GateStopped, UncertaintyGate
 from kernpot.errors import KernpotError
+from kernpot.files.container import read_model
 from kernpot.gp.estimator import SparseGPPotential
-from kernpot.storage import read_model
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import evaluate
 

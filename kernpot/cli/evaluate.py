@@ -11,8 +11,8 @@ import typer
 
 from kernpot.cli.console import console, print_evaluation, progress_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
+from kernpot.files.container import load, read_model
 from kernpot.report import describe_model, findings, write_html, write_plots
-from kernpot.storage import load, read_model
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import EvaluationResult
 from kernpot.uncertainty.evaluation import evaluate as compare

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kernpot.cli.console import console
-from kernpot.storage import load
+from kernpot.files.container import load
 
 
 def export(

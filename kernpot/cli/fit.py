@@ -18,11 +18,11 @@ from kernpot.cli.scheduler import on_cluster
 from kernpot.descriptors import default_descriptor
 from kernpot.descriptors.serial import soap_arguments
 from kernpot.errors import DescriptorError
+from kernpot.files.container import read_model
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
 from kernpot.nnp import NNPEnsemble
 from kernpot.report.provenance import describe_model
-from kernpot.storage import read_model
 from kernpot.structures import read_structures
 
 _PANEL, _GP, _NNP = "Model", "Gaussian process", "Networks"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kernpot.cli.console import print_sections
 from kernpot.cli.options import Model
+from kernpot.files.container import read_model, require_model
 from kernpot.report.provenance import describe_model
-from kernpot.storage import read_model, require_model
 
 
 def info(model: Model) -> None:

@@ -20,8 +20,8 @@ from kernpot.dynamics import GateStopped, UncertaintyGate
 from kernpot.dynamics.schedule import Schedule, Stage
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.errors import KernpotError
+from kernpot.files.container import load
 from kernpot.potential import Potential
-from kernpot.storage import load
 from kernpot.structures import read_structures
 
 GATE_STOPPED = 3

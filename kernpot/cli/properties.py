@@ -14,6 +14,7 @@ from rich.table import Table
 from kernpot.cli.console import console, progress_bars
 from kernpot.cli.md import read_start
 from kernpot.cli.options import Model, Seed, new_file
+from kernpot.files.container import load
 from kernpot.properties import (
     ElasticConstants,
     EquationOfState,
@@ -23,7 +24,6 @@ from kernpot.properties import (
     shear_modulus,
 )
 from kernpot.properties.relax import relaxed
-from kernpot.storage import load
 from kernpot.uncertainty.propagated import Propagated
 from kernpot.uncertainty.propagation import propagate
 

@@ -13,9 +13,9 @@ import joblib
 from ase import Atoms
 
 import kernpot
+from kernpot.backend.summary import data_hash
 from kernpot.comparison.scoring import Record
 from kernpot.dynamics.run_directory import RunDirectoryError, read_json, write_atomically, writing
-from kernpot.gp.summary import data_hash
 from kernpot.structures.labels import label_structures
 
 # What changes no number of a result.

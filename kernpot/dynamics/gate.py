@@ -122,7 +122,7 @@ class UncertaintyGate:
     It fires after `patience` looks in a row above any of its thresholds. Standard deviations are calibrated `std`, the
     misfit of labels included, not only their epistemic part.
 
-    A full check costs tens of steps of dynamics. Potentials with a screen (:mod:`kernpot.gp.screen`) need few: at each
+    A full check costs tens of steps of dynamics. Potentials with a screen (:mod:`kernpot.gp.predicting.screen`) need few: at each
     look the screen, corrected by the last full checks (:mod:`kernpot.dynamics.screening`), bounds the largest force std
     from above for a part of a step. A full check is made at the first look, where the bound exceeds `force_std`, while
     a stay above the threshold lasts, and every `recheck` looks, sooner at first. A gate with thresholds other than

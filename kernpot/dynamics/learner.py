@@ -40,8 +40,8 @@ from kernpot.dynamics.state import RunState
 from kernpot.dynamics.study import FEWEST, Study
 from kernpot.dynamics.walker import Explorer, Visit, Walker
 from kernpot.errors import KernpotError, StructureError
+from kernpot.files.container import library_versions
 from kernpot.potential import Potential
-from kernpot.storage import library_versions
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.labels import label_structures, require_any_energy
 

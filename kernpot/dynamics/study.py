@@ -12,8 +12,8 @@ from sklearn.base import clone
 
 from kernpot.dynamics.run_directory import Record, RunDirectory, RunDirectoryError
 from kernpot.errors import InducingWarning, KernpotError
+from kernpot.files.container import load
 from kernpot.potential import Potential
-from kernpot.storage import load
 
 # Fewer labelled structures than this are no start: their spread could not be told.
 FEWEST = 2

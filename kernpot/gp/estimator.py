@@ -16,37 +16,42 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.requirements import require_described
+from kernpot.backend.selection import Selection
+from kernpot.backend.summary import data_hash, describe_data
+from kernpot.calibration.held_out import calibrate as rescale
+from kernpot.calibration.misfit import Misfit, draw_scale
+from kernpot.calibration.unseen import warn_unseen
+from kernpot.files.training import require_training
 from kernpot.gp import model_file
-from kernpot.gp.answering import AnsweringMixin
-from kernpot.gp.calibration import calibrate as rescale
-from kernpot.gp.compress import compress
-from kernpot.gp.described import describe_training
-from kernpot.gp.draws import PARTS, Draws, Part, PosteriorName, sample_draws
-from kernpot.gp.energy_std import energy_std
-from kernpot.gp.environments import enlarge
-from kernpot.gp.evidence import Evidence
-from kernpot.gp.extend import extend
-from kernpot.gp.hyperparameters import Hyperparameters, kind_of, starting_noise, warn_unseen
-from kernpot.gp.learning import learn_hyperparameters
-from kernpot.gp.left_out import left_out_forces
-from kernpot.gp.mean import MeanPotential
-from kernpot.gp.misfit import Misfit, draw_scale
-from kernpot.gp.novelty import Novelty, NoveltyMeter
-from kernpot.gp.posterior import Posterior
-from kernpot.gp.predictor import Predictor
-from kernpot.gp.screen import ForceScreen, force_screen
-from kernpot.gp.selection import Selection, select
-from kernpot.gp.setup import require_described, require_fitted
-from kernpot.gp.summary import data_hash, describe_data
-from kernpot.gp.training_data import require_training
-from kernpot.gp.update import update
+from kernpot.gp.amplitudes import Hyperparameters
+from kernpot.gp.inducing.blocks import enlarge
+from kernpot.gp.inducing.unrepresented import update
+from kernpot.gp.learning.hyperparameters import learn_hyperparameters
+from kernpot.gp.learning.start import starting_noise
+from kernpot.gp.learning.training import describe_training
+from kernpot.gp.predicting.draws import PosteriorName, sample_draws
+from kernpot.gp.predicting.energy_std import energy_std
+from kernpot.gp.predicting.left_out import left_out_forces
+from kernpot.gp.predicting.novelty import Novelty, NoveltyMeter
+from kernpot.gp.predicting.predictor import Predictor
+from kernpot.gp.predicting.screen import ForceScreen, force_screen
+from kernpot.gp.predicting.selection import select
+from kernpot.gp.rows.columns import extend
+from kernpot.gp.rows.compress import compress
 from kernpot.kernels import SOAPKernel
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
+from kernpot.regression.evidence import Evidence
+from kernpot.regression.posterior import Posterior
+from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 from kernpot.structures.reference import by_least_squares
+from kernpot.surfaces.draws import PARTS, Draws, Part
+from kernpot.surfaces.potentials import MeanPotential
 
 
 class SparseGPPotential(AnsweringMixin, BaseEstimator):
@@ -60,7 +65,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     n_inducing : int, default=1000
         Inducing environments in all; split evenly over descriptors, and over elements by the root of their abundance.
         Where the structures hold fewer, those of slightly displaced copies make up for it
-        (:mod:`kernpot.gp.displaced`).
+        (:mod:`kernpot.gp.inducing.displaced`).
     kernel : SOAPKernel or list of SOAPKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
@@ -69,14 +74,14 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         structure.
     optimize : bool, default=True
         Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes, then weigh energies
-        against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.leave_one_out`). Otherwise noise
+        against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.learning.leave_one_out`). Otherwise noise
         levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
     inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
         How inducing environments are chosen; or structures whose environments, and no others, are used
         (``arrays["inducing"]`` masks atoms).
     n_components : int, optional
         Directions of the feature space that the inducing environments of an element lie in, learnt from the training
-        environments (:mod:`kernpot.gp.projection`); fewer if they span no more. Fits and predictions with error bars
+        environments (:mod:`kernpot.gp.inducing.directions`); fewer if they span no more. Fits and predictions with error bars
         cost that much less. None takes all.
     isolated_atoms : dict, optional
         Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
@@ -101,7 +106,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     misfit_ : dict of str to Misfit
         Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions: a factor on
         the parameter variance, a constant where residuals ask for one, and their tails, from leave-one-structure-out
-        errors (:mod:`kernpot.gp.misfit`); the noise alone when ``optimize=False`` or structures are few.
+        errors (:mod:`kernpot.calibration.misfit`); the noise alone when ``optimize=False`` or structures are few.
     draw_scale_ : float
         Factor on the parameter part of calibrated draws.
     log_evidence_ : float
@@ -246,7 +251,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         """Describe more kinds of environments: the model a fit with them would give, without that fit.
 
         Noise, amplitudes and misfit stay; directions that the new ones need join ``n_components``. Each costs about as
-        much as the mean of all training structures, and at most as much as their rows (:mod:`kernpot.gp.extend`).
+        much as the mean of all training structures, and at most as much as their rows (:mod:`kernpot.gp.rows.columns`).
 
         Parameters
         ----------
@@ -285,7 +290,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
 
         Environments whose energies the inducing ones cannot represent to the misfit of energies become inducing as
         :meth:`add_inducing` makes them, the newest first, while there are fewer than ``n_inducing``, those of displaced
-        copies not counted (:mod:`kernpot.gp.update`). Noise, amplitudes and misfit stay. An unfitted estimator is
+        copies not counted (:mod:`kernpot.gp.inducing.unrepresented`). Noise, amplitudes and misfit stay. An unfitted estimator is
         fitted.
 
         Parameters
@@ -302,7 +307,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         return self
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
-        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.gp.calibration`).
+        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.calibration.held_out`).
 
         A fit is calibrated already, by structures left out of it; more data of the kind to be predicted make it
         sharper. Means and epistemic standard deviations stay.
@@ -328,7 +333,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     # ------------------------------------------------------------------ answering
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
-        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.gp.energy_std`).
+        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.gp.predicting.energy_std`).
 
         At least 1 meV, so that the derivatives stay finite where nothing is unknown.
 
@@ -344,14 +349,14 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Novelty]:
         """How new environments are to the model: leverage, distances and D-optimal gain, without unit.
 
-        Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.novelty`); for errors in eV and eV/A ask that.
+        Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.predicting.novelty`); for errors in eV and eV/A ask that.
         """
         return [self._novelty(a) for a in self._frames(structures)]
 
     _screen: ForceScreen | None
 
     def screen(self) -> ForceScreen | None:
-        """What tells at every step of dynamics whether error bars are worth computing (:mod:`kernpot.gp.screen`).
+        """What tells at every step of dynamics whether error bars are worth computing (:mod:`kernpot.gp.predicting.screen`).
 
         Made at the first call after every change of the model, from exact standard deviations of up to 20 structures.
         """
@@ -363,7 +368,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
         """``k`` structures to label: those that would teach most together, and some at random.
 
-        Labels are not needed and not looked at (:mod:`kernpot.gp.selection`). A fitted model chooses what it does not
+        Labels are not needed and not looked at (:mod:`kernpot.backend.selection`). A fitted model chooses what it does not
         know yet; before any fit the parameters of the estimator decide, with inducing environments from the structures
         themselves, and noise of 1 meV/atom, 0.1 eV/A and 1e-3 eV/A^3 where none is given. The estimator stays as it is.
 
@@ -387,7 +392,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         """Force errors on every training structure, had it been left out, and their standard deviations.
 
         In closed form at the fitted hyperparameters; costs as much as the rows of all training structures
-        (:mod:`kernpot.gp.left_out`).
+        (:mod:`kernpot.gp.predicting.left_out`).
 
         Raises
         ------
@@ -406,7 +411,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         parts: Sequence[Part] = PARTS,
         posterior: PosteriorName = "calibrated",
     ) -> Draws:
-        """Draws from the posterior, each a potential with an ASE calculator (:mod:`kernpot.gp.draws`).
+        """Draws from the posterior, each a potential with an ASE calculator (:mod:`kernpot.gp.predicting.draws`).
 
         Parameters
         ----------
@@ -418,7 +423,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
             What draws carry: the weights' uncertainty, and that of what the inducing environments cannot represent.
         posterior : {"calibrated", "bayes", "pops"}
             Scaled to reproduce errors on structures left out (``draw_scale_``); as inferred, its covariances being the
-            epistemic ones of :meth:`predict_full`; or from pointwise optimal corrections (:mod:`kernpot.gp.pops`).
+            epistemic ones of :meth:`predict_full`; or from pointwise optimal corrections (:mod:`kernpot.regression.pops`).
 
         Raises
         ------

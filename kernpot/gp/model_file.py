@@ -10,19 +10,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.descriptors import SOAPFeatures
 from kernpot.descriptors.serial import soap_from_dict, soap_to_dict
+from kernpot.files.container import write_model
+from kernpot.files.parts import UNITS, number, reading, require, tensor_of
+from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.compress import RowMaker
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.file_parts import UNITS, misfit_data, misfit_from, number, reading, require, tensor_of
-from kernpot.gp.hyperparameters import Hyperparameters, kind_of
-from kernpot.gp.training_data import pack, unpack
-from kernpot.gp.whitening import Whitening
+from kernpot.gp.amplitudes import Hyperparameters
+from kernpot.gp.rows.maker import RowMaker
+from kernpot.gp.rows.whitening import Whitening
 from kernpot.kernels import SOAPKernel
-from kernpot.storage import write_model
+from kernpot.regression.factor import LabelFactor
 from kernpot.structures.labels import LABEL_KINDS
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 
 if TYPE_CHECKING:
     from kernpot.gp.estimator import SparseGPPotential

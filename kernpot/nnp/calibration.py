@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernpot.gp.hyperparameters import UNSEEN, kind_of
-from kernpot.gp.leave_one_out import LeaveOneOut, reach_of
-from kernpot.gp.misfit import FLOOR, TOGETHER, Misfit, fit_misfit, misfit_variance
-from kernpot.nnp.spread import Spread
+from kernpot.calibration.misfit import FLOOR, TOGETHER, Misfit, fit_misfit, misfit_variance
+from kernpot.calibration.residuals import LeaveOneOut, reach_of
+from kernpot.calibration.unseen import UNSEEN
+from kernpot.nnp.predictor import Spread
 from kernpot.prediction import LeftOut
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.noise import kind_of
 
 
 def held_out_misfit(

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from kernpot.errors import KernpotError, ModelFileError
+from kernpot.files.container import CHECKPOINT, read_model, write_model
 from kernpot.nnp.training import Trainer
-from kernpot.storage import CHECKPOINT, read_model, write_model
 
 
 class Checkpoint:

@@ -10,12 +10,12 @@ from ase import Atoms
 from torch import Tensor
 
 from kernpot.descriptors import Features
-from kernpot.gp.mean import Potentials, Term
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.members import potentials_of
 from kernpot.nnp.networks import Networks
 from kernpot.prediction import DrawPredictions, FloatArray, MeanPrediction
 from kernpot.structures.neighbours import Pairs
+from kernpot.surfaces.potentials import Potentials, Term
 
 
 class Committee:

@@ -25,8 +25,8 @@ from torch.autograd.function import once_differentiable
 
 from kernpot.compilation import compiled
 from kernpot.descriptors import Features
-from kernpot.gp.threads import in_threads
 from kernpot.nnp.inputs import Inputs
+from kernpot.parallel.threads import in_threads
 from kernpot.progress import Report
 
 Single = NDArray[np.float32]

@@ -15,30 +15,32 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.requirements import require_described
+from kernpot.backend.selection import Selection
+from kernpot.backend.summary import data_hash, describe_data
+from kernpot.calibration.held_out import calibrate as rescale
+from kernpot.calibration.misfit import Misfit, draw_scale
+from kernpot.calibration.predictions import Answers
+from kernpot.calibration.unseen import warn_unseen
 from kernpot.errors import KernpotError
-from kernpot.gp.answering import AnsweringMixin
-from kernpot.gp.answers import Answers
-from kernpot.gp.calibration import calibrate as rescale
-from kernpot.gp.draws import Draws, PotentialDraw
-from kernpot.gp.hyperparameters import kind_of, warn_unseen
-from kernpot.gp.misfit import Misfit, draw_scale
-from kernpot.gp.selection import Selection
-from kernpot.gp.setup import require_described, require_fitted
-from kernpot.gp.summary import data_hash, describe_data
-from kernpot.gp.threads import one_thread
 from kernpot.nnp import model_file
 from kernpot.nnp.calibration import held_out_forces, held_out_misfit, levels_of_kinds
 from kernpot.nnp.committee import Committee
-from kernpot.nnp.fitting import Trained, train, train_more
+from kernpot.nnp.fitted import Trained
+from kernpot.nnp.fitting import train, train_more
+from kernpot.nnp.predictor import Spread
 from kernpot.nnp.selection import select
-from kernpot.nnp.setup import check_settings, descriptor_for
-from kernpot.nnp.spread import Spread
+from kernpot.nnp.settings import check_settings, descriptor_for
+from kernpot.parallel.threads import one_thread
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
+from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 from kernpot.structures.reference import by_least_squares
+from kernpot.surfaces.draws import Draws, PotentialDraw
 
 
 class NNPEnsemble(AnsweringMixin, BaseEstimator):
@@ -108,7 +110,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         Noise level per group, which weighs the labels.
     misfit_ : dict of str to Misfit
         Misfit of ``energy`` (eV/atom), ``forces`` (eV/A) and ``stress`` (eV/A^3) labels in predictions, from errors on
-        the held-out part (:mod:`kernpot.gp.misfit`).
+        the held-out part (:mod:`kernpot.calibration.misfit`).
     draw_scale_ : float
         Factor on deviations from the mean of calibrated draws.
     summary_ : dict
@@ -276,7 +278,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         return self.partial_fit(structures)
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
-        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.gp.calibration`).
+        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.calibration.held_out`).
 
         A fit is calibrated already, by its held-out part; more data of the kind to be predicted make it sharper. Means
         and epistemic standard deviations stay.
@@ -302,7 +304,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
     # ------------------------------------------------------------------ answering
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
-        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.nnp.spread`).
+        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.nnp.predictor`).
 
         At least 1 meV, so that the derivatives stay finite where members agree.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,19 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from kernpot.backend.summary import data_hash
 from kernpot.descriptors import Features
 from kernpot.descriptors.serial import descriptor_to_dict
 from kernpot.errors import KernpotWarning
-from kernpot.gp.posterior import Posterior
-from kernpot.gp.summary import data_hash
 from kernpot.nnp.checkpoint import Checkpoint
-from kernpot.nnp.committee import Committee
 from kernpot.nnp.derivatives import describe
+from kernpot.nnp.fitted import Trained
 from kernpot.nnp.inputs import Inputs, fit_inputs
-from kernpot.nnp.last_layer import Factors, HiddenRows, LastLayer, compress, learn
+from kernpot.nnp.last_layer import HiddenRows, compress, learn
 from kernpot.nnp.members import in_ev, potentials_of
-from kernpot.nnp.networks import Networks, random_networks
+from kernpot.nnp.networks import random_networks
 from kernpot.nnp.splits import FEWEST, held_out, member_weights, more_weights, n_wanted, unit_of, usable
-from kernpot.nnp.targets import Scales, scales_of, targets_of
+from kernpot.nnp.targets import scales_of, targets_of
 from kernpot.nnp.training import Settings, Trainer
 from kernpot.progress import Report
 from kernpot.structures.identity import identity
@@ -38,68 +37,6 @@ from kernpot.structures.reference import is_isolated_atom, isolated_atom_energie
 _STEPS, _FEWEST_EPOCHS = 4000, 100
 # More labels are learnt with this part of the epochs, and at least so many steps, at this part of the learning rate.
 _UPDATE_EPOCHS, _UPDATE_STEPS, _UPDATE_RATE = 0.1, 300, 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """Networks with everything that predictions and further training need.
-
-    Attributes
-    ----------
-    features : Features
-    inputs : dict of int to Inputs
-        By atomic number.
-    networks : dict of int to Networks
-        Energies in eV.
-    scales : Scales
-    isolated : dict of int to float
-        Isolated-atom energies, eV.
-    noise : NoiseModel
-    labelled : list of LabelledStructure
-        All structures learnt from.
-    held : ndarray of int64
-        Those among them that no member trains on.
-    weights : ndarray of shape (K, n_structures)
-        How much each member trains on each of them.
-    factors : dict of str to LabelFactor, optional
-        Rows of the last layer, for ``uncertainty="last_layer"``.
-    levels : dict of str to float
-        Noise per group; of largest evidence for ``"last_layer"``.
-    amplitude : float
-        ``delta`` of the last layer, eV.
-    """
-
-    features: Features
-    inputs: dict[int, Inputs]
-    networks: dict[int, Networks]
-    scales: Scales
-    isolated: dict[int, float]
-    noise: NoiseModel
-    labelled: list[LabelledStructure]
-    held: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    factors: Factors | None
-    levels: dict[str, float]
-    amplitude: float
-
-    @property
-    def zero(self) -> dict[int, float]:
-        """Energy of an atom that the networks' energies are added to, eV."""
-        return {z: e + self.scales.offsets.get(z, 0.0) for z, e in self.isolated.items()}
-
-    @property
-    def held_out(self) -> list[LabelledStructure]:
-        """Structures that no member trains on."""
-        return [self.labelled[k] for k in self.held]
-
-    def source(self) -> Committee | LastLayer:
-        """What predicts."""
-        if self.factors is None:
-            return Committee(self.features, self.inputs, self.networks, self.zero)
-        block = torch.zeros(next(iter(self.factors.values())).n_inducing, dtype=torch.int64)
-        amplitude = torch.tensor([self.amplitude], dtype=torch.float64)
-        posterior = Posterior(self.factors, block, self.levels, amplitude)
-        return LastLayer(self.features, self.inputs, self.networks, self.zero, posterior)
 
 
 def train(

@@ -3,7 +3,7 @@
 The energy of an atom is linear in its network's last hidden layer ``h``, so labels are linear functionals of the head's
 weights, with rows ``sum_i h(x_i)``, ``-d/dr sum_i h(x_i)`` and so on. A prior ``N(0, delta^2)`` on each weight's
 deviation from what training found, the labels' noise and these rows give a posterior in the square-root form of
-:mod:`kernpot.gp.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.gp.evidence`). Its covariance
+:mod:`kernpot.regression.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.regression.evidence`). Its covariance
 is the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018
 (2024), and more labels are learnt exactly, by adding rows.
 """
@@ -21,19 +21,19 @@ from torch import Tensor
 
 from kernpot.descriptors import Features
 from kernpot.errors import KernpotWarning
-from kernpot.gp.evidence import NOISE_BOUNDS
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.mean import Potentials, Term
-from kernpot.gp.posterior import Posterior
-from kernpot.gp.search import search_hyperparameters
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.members import hidden_potentials, potentials_of
 from kernpot.nnp.networks import Networks
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.progress import Report
+from kernpot.regression.evidence import NOISE_BOUNDS
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior
+from kernpot.regression.search import search_hyperparameters
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
+from kernpot.surfaces.potentials import Potentials, Term
 
 Factors = dict[str, LabelFactor]
 

@@ -1,4 +1,4 @@
-"""Networks as functions of the features: what the evaluation of potentials asks for (:mod:`kernpot.gp.mean`)."""
+"""Networks as functions of the features: what the evaluation of potentials asks for (:mod:`kernpot.surfaces.potentials`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from kernpot.descriptors import Features
-from kernpot.gp.mean import Potentials, Term
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.networks import Networks
+from kernpot.surfaces.potentials import Potentials, Term
 
 
 class MemberEnergies:

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.descriptors import features_of
 from kernpot.descriptors.serial import descriptor_from_dict, descriptor_to_dict
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.file_parts import UNITS, misfit_data, misfit_from, number, reading, require, tensor_of
-from kernpot.gp.hyperparameters import kind_of
-from kernpot.gp.training_data import pack, unpack
-from kernpot.nnp.fitting import Trained
+from kernpot.files.container import write_model
+from kernpot.files.parts import UNITS, number, reading, require, tensor_of
+from kernpot.files.training import pack, unpack
+from kernpot.nnp.fitted import Trained
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.networks import Networks, check_activation
-from kernpot.nnp.setup import check_settings
+from kernpot.nnp.settings import check_settings
 from kernpot.nnp.targets import Scales
-from kernpot.storage import write_model
+from kernpot.regression.factor import LabelFactor
 from kernpot.structures.labels import LABEL_KINDS
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 
 if TYPE_CHECKING:
     from kernpot.nnp.estimator import NNPEnsemble

@@ -1,7 +1,7 @@
 """Which structures to label: the D-optimal choice of the Gaussian process, for the last hidden layer of a network.
 
 A network's labels are linear in its head, with the rows of :mod:`kernpot.nnp.last_layer`; these take the place of
-kernel rows in :mod:`kernpot.gp.selection`. Of an ensemble the first member chooses.
+kernel rows in :mod:`kernpot.backend.selection`. Of an ensemble the first member chooses.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from ase import Atoms
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from kernpot.backend.requirements import require_described
+from kernpot.backend.selection import EXPECTED_NOISE, Selection, choose, distinct_candidates
 from kernpot.descriptors import Features
-from kernpot.gp.candidates import EXPECTED_NOISE
-from kernpot.gp.factor import triangle_of
-from kernpot.gp.hyperparameters import kind_of
-from kernpot.gp.selection import Selection, choose, distinct_candidates
-from kernpot.gp.setup import require_described, require_fitted
 from kernpot.nnp.calibration import levels_of_kinds
 from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import HiddenRows
 from kernpot.nnp.networks import Networks, random_networks
-from kernpot.nnp.setup import check_settings, descriptor_for
+from kernpot.nnp.settings import check_settings, descriptor_for
 from kernpot.progress import reporting
+from kernpot.regression.factor import triangle_of
+from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 
 if TYPE_CHECKING:
     from kernpot.nnp.estimator import NNPEnsemble

@@ -14,7 +14,7 @@ _NOISE_UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 
 
 def describe_model(header: Mapping[str, Any]) -> list[Section]:
-    """Sections of name and value from a header that `kernpot.storage.read_model` returned.
+    """Sections of name and value from a header that `kernpot.files.container.read_model` returned.
 
     A header says what its backend has: sections without anything to tell are left out, and ``header["sections"]``,
     pairs of titles and of pairs of names and values, adds those that only the backend knows how to put.

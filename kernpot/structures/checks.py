@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from kernpot.errors import StructureError
 from kernpot.structures.geometry import check_geometry
@@ -149,4 +151,19 @@ def _require_finite(array: np.ndarray, name: str, source: str) -> None:
         raise StructureError(
             f"{source}: {name} has {n_bad} NaN or infinite value(s) of {array.size}; a label that was not computed must"
             " be absent (None), not NaN."
+        )
+
+
+def require_fitted(atoms: Atoms, elements: Collection[int], source: str) -> None:
+    """Raise StructureError when a structure holds elements that the fit has not seen."""
+    require_elements(atoms.numbers, elements, source)
+
+
+def require_elements(numbers: NDArray[np.int64], elements: Collection[int], source: str) -> None:
+    """Raise StructureError when atomic numbers hold elements that the fit has not seen."""
+    unknown = sorted(set(np.unique(numbers).tolist()) - set(elements))
+    if unknown:
+        raise StructureError(
+            f"{source}: elements {[chemical_symbols[z] for z in unknown]} were not in the fit "
+            f"({[chemical_symbols[z] for z in sorted(elements)]}); fit again with structures that hold them."
         )

@@ -214,3 +214,8 @@ def _noise_scale(value: Any, source: str) -> dict[str, float]:
             )
         scales[kind] = float(scale)
     return scales
+
+
+def n_labels(labelled: LabelledStructure) -> int:
+    """Number of labels of a structure, counting components."""
+    return sum(int(np.size(getattr(labelled, kind))) for kind in labelled.kinds)

@@ -100,3 +100,8 @@ def _check_levels(what: str, levels: Any) -> None:
         number = isinstance(level, (int, float, np.integer, np.floating)) and not isinstance(level, bool)
         if level is not None and not (number and np.isfinite(level) and level > 0):
             raise ValueError(f"{what}: {kind} must be a positive number, or None to be optimised, got {level!r}")
+
+
+def kind_of(group: str) -> str:
+    """Label kind of a noise group: ``"forces"`` of ``"forces[Surface]"``."""
+    return group.split("[")[0]

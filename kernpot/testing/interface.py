@@ -14,9 +14,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from kernpot.errors import StructureError
+from kernpot.files.container import load
 from kernpot.potential import Potential, Share
 from kernpot.prediction import UNITS, MeanPrediction, Prediction, Quantity
-from kernpot.storage import load
 from kernpot.testing.comparison import (
     VARIANCE_TOLERANCE,
     full,
@@ -164,7 +164,7 @@ def check_clone(potential: Potential, structures: Sequence[Atoms]) -> None:
 
 
 def check_save_and_load(potential: Potential, structures: Sequence[Atoms]) -> None:
-    """A model file brings back the same distributions; its kind must be in :data:`kernpot.storage.KINDS`."""
+    """A model file brings back the same distributions; its kind must be in :data:`kernpot.files.container.KINDS`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.kernpot"
         potential.save(path)

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.stats import norm
 
 from kernpot.errors import KernpotError
-from kernpot.gp.sensitivity import Sensitivities, sensitivities
+from kernpot.gp.predicting.sensitivities import sensitivities
 from kernpot.potential import Potential
-from kernpot.prediction import FloatArray, MeanPrediction
+from kernpot.prediction import FloatArray, MeanPrediction, Sensitivities
 from kernpot.uncertainty.propagation import FixedGeometries
 
 # What the sensitivities are computed from: the posterior of weights that answers are linear in.

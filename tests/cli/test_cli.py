@@ -22,7 +22,7 @@ from kernpot.cli import demo as demo_module
 from kernpot.cli import fit as fit_module
 from kernpot.cli.app import app, main
 from kernpot.cli.demo import carried_data
-from kernpot.storage import load
+from kernpot.files.container import load
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import UNITS
 from kernpot.uncertainty.metrics import compute_metrics

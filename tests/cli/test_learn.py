@@ -21,7 +21,7 @@ from kernpot.cli.config import build
 from kernpot.cli.config.reading import read_config
 from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.dynamics.oracles import CalculatorOracle
-from kernpot.storage import load
+from kernpot.files.container import load
 
 SETTINGS = """\
 structures: start.xyz

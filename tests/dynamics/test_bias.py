@@ -11,9 +11,9 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_properti
 from ase.md.langevin import Langevin
 
 from kernpot import SOAPKernel, SparseGPPotential
+from kernpot.calibration.misfit import Misfit
 from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.errors import KernpotError
-from kernpot.gp.misfit import Misfit
 from tests.systems import cluster, crystals, soap
 
 FRAMES = [*crystals(4, symbols="Cu3Au"), cluster("Cu2Au2")]

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from kernpot import NNPEnsemble, SOAPKernel, SparseGPPotential
 from kernpot.cli.app import app
 from kernpot.errors import DescriptorError, KernpotError
-from kernpot.gp.local_energy import PowerSums, Sum
-from kernpot.gp.mean import Potentials
 from kernpot.potential import Potential
+from kernpot.surfaces.forms import PowerSums, Sum
+from kernpot.surfaces.potentials import Potentials
 from tests.engines.alloys import alloy
 from tests.nnp.small import acsf, estimator
 from tests.systems import cluster, crystals, slab, soap

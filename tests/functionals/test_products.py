@@ -11,7 +11,7 @@ from kernpot.functionals import products
 from kernpot.functionals.products import ForceProducts
 from kernpot.functionals.rows import force_rows, n_columns
 from kernpot.functionals.state import InducingBlock, Structure
-from kernpot.gp.environments import unit_features
+from kernpot.gp.inducing.blocks import unit_features
 from tests.soaps import displaced, make_soap, random_atoms
 
 

@@ -16,9 +16,9 @@ from sklearn.exceptions import NotFittedError
 
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import InducingWarning, KernpotError, ModelFileError, StructureError
-from kernpot.gp import extend
-from kernpot.gp.factor import LabelFactor
-from kernpot.storage import read_model, write_model
+from kernpot.files.container import read_model, write_model
+from kernpot.gp.rows import columns as extend
+from kernpot.regression.factor import LabelFactor
 from tests.systems import cluster, crystals, labelled, slab, soap
 
 OWN = {"surface": {"forces": 0.06, "energy": 0.004}}
@@ -191,7 +191,7 @@ def test_learnt_hyperparameters_stay() -> None:
 def test_other_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The enlarged covariance may need more jitter: the old columns turn with it."""
     gp = deepcopy(small())
-    monkeypatch.setattr("kernpot.gp.whitening._JITTER", 1e-6)
+    monkeypatch.setattr("kernpot.gp.rows.whitening._JITTER", 1e-6)
     require_same(fitted(first() + added()), gp.add_inducing(added()))
 
 

@@ -17,8 +17,8 @@ from ase import Atoms
 
 from kernpot import SparseGPPotential
 from kernpot.errors import KernpotError
-from kernpot.gp.compress import deal
-from kernpot.gp.processes import in_processes
+from kernpot.gp.rows.compress import deal
+from kernpot.parallel.processes import in_processes
 from tests.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {"descriptor": soap(["Cu", "Au"]), "n_inducing": 12, "random_state": 0}
@@ -84,7 +84,7 @@ def test_the_number_of_processes_does_not_matter(alone: SparseGPPotential, with_
 def test_dask_gives_the_bits_of_loky(alone: SparseGPPotential, with_loky: SparseGPPotential) -> None:
     with dask_cluster(2) as client, joblib.parallel_config(backend="dask"):
         gp = SparseGPPotential(**alone.get_params(deep=False)).fit(TRAIN)
-        worked = client.run(lambda: "kernpot.gp.compress" in sys.modules)
+        worked = client.run(lambda: "kernpot.gp.rows.compress" in sys.modules)
     assert len(worked) == 2
     assert any(worked.values()), "the fit did not go through the cluster"
     require_close(alone, gp)

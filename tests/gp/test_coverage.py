@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
 from kernpot import SOAPKernel, SparseGPPotential
-from kernpot.gp.mean import MeanPotential
+from kernpot.surfaces.potentials import MeanPotential
 from tests.systems import ALL, crystals, gases, soap
 
 NOISE = {"energy": 0.005, "forces": 0.05, "stress": 0.002}

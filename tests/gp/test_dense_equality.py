@@ -21,7 +21,7 @@ NOISE = {"energy": 0.01, "forces": 0.1, "stress": 0.01}
 @pytest.fixture(autouse=True)
 def small_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The jitter is the one thing in which the sparse posterior differs; these descriptors do with little."""
-    monkeypatch.setattr("kernpot.gp.whitening._JITTER", 1e-12)
+    monkeypatch.setattr("kernpot.gp.rows.whitening._JITTER", 1e-12)
 
 
 def both(

@@ -16,8 +16,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from kernpot import SparseGPPotential, read_structures
 from kernpot.errors import InducingWarning
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp import described
-from kernpot.gp.displaced import displaced_copies, worst_represented
+from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
+from kernpot.gp.learning import training as described
 from tests.systems import cluster, crystals, labelled, soap
 
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data" / "ethanol_gfn2.xyz.gz"

@@ -16,11 +16,11 @@ from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import KernpotError, StructureError
 from kernpot.functionals.rows import energy_rows
 from kernpot.functionals.state import Structure
-from kernpot.gp.draws import Draws
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.mean import Potentials, Term
-from kernpot.gp.prior_draws import draw_prior, with_priors
+from kernpot.gp.predicting.prior_draws import draw_prior, with_priors
 from kernpot.prediction import DrawPredictions
+from kernpot.regression.factor import LabelFactor
+from kernpot.surfaces.draws import Draws
+from kernpot.surfaces.potentials import Potentials, Term
 from tests.soaps import central_difference, displaced
 from tests.systems import cluster, crystals, slab, soap
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kernpot.errors import NumericalError
-from kernpot.gp.evidence import NOISE_BOUNDS, Evidence, maximize_evidence
-from kernpot.gp.factor import LabelFactor
+from kernpot.regression.evidence import NOISE_BOUNDS, Evidence, maximize_evidence
+from kernpot.regression.factor import LabelFactor
 
 F64 = torch.float64
 BLOCK = torch.tensor([0] * 5 + [1] * 4)
@@ -103,7 +103,7 @@ def test_stays_exact_where_normal_equations_would_fail(noise: float) -> None:
 def test_qr_and_cholesky_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = Evidence(Data().factors(), BLOCK)
     by_cholesky = evidence.value_and_gradient(*(p.detach() for p in parameters()))
-    monkeypatch.setattr("kernpot.gp.evidence._CHOLESKY_ERROR", -1.0)
+    monkeypatch.setattr("kernpot.regression.evidence._CHOLESKY_ERROR", -1.0)
     by_qr = evidence.value_and_gradient(*(p.detach() for p in parameters()))
     for a, b in zip(by_cholesky, by_qr, strict=True):
         assert torch.allclose(a, b, rtol=1e-11)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kernpot.errors import NumericalError
-from kernpot.gp.factor import LabelFactor, triangle_of
+from kernpot.regression.factor import LabelFactor, triangle_of
 
 M, BLOCKS = 12, 2
 

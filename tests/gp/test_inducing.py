@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from kernpot.gp.inducing import Method, select_environments
+from kernpot.gp.inducing.sampling import Method, select_environments
 
 METHODS: tuple[Method, ...] = ("fps", "cur", "leverage", "random")
 

@@ -5,18 +5,12 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.leave_one_out import (
-    MIN_STRUCTURES,
-    KeptRows,
-    LabelRows,
-    LeaveOneOut,
-    balance_energies,
-    choose_kept,
-    leave_one_out,
-)
-from kernpot.gp.misfit import LabelVariances, Misfit, draw_scale, fit_misfit, misfit_variance
-from kernpot.gp.posterior import Posterior
+from kernpot.calibration.misfit import LabelVariances, Misfit, draw_scale, fit_misfit, misfit_variance
+from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut
+from kernpot.gp.learning.leave_one_out import balance_energies, choose_kept, leave_one_out
+from kernpot.gp.rows.maker import KeptRows, LabelRows
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import label_structures
 
 M = 12
@@ -116,7 +110,7 @@ def test_kept_structures_keep_the_proportions_of_config_types_and_the_memory_bou
         atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=np.zeros((3, 3)))
         frames.append(atoms)
     labelled = label_structures(frames)
-    monkeypatch.setattr("kernpot.gp.leave_one_out._MAX_ROWS", 20 * 10)
+    monkeypatch.setattr("kernpot.gp.learning.leave_one_out._MAX_ROWS", 20 * 10)
     kept = choose_kept(labelled, np.random.RandomState(0))
     assert len(kept) == 20
     assert sum(labelled[k].config_type == "rare" for k in kept) == 5

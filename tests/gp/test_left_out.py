@@ -12,8 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from sklearn.exceptions import NotFittedError
 
 from kernpot import SOAPKernel, SparseGPPotential, load
+from kernpot.calibration.misfit import Misfit
 from kernpot.errors import KernpotError
-from kernpot.gp.misfit import Misfit
 from tests.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {

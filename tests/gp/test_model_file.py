@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import ModelFileError
-from kernpot.storage import read_model, write_model
+from kernpot.files.container import read_model, write_model
 from tests.systems import cluster, crystals, slab, soap
 
 FRAMES = [*crystals(5, symbols="Cu3Au"), slab(), cluster("Cu3Au")]

@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import StructureError
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.novelty import Novelty, Spread, log_det, nearest_distance
+from kernpot.gp.predicting.novelty import Novelty, Spread, nearest_distance
+from kernpot.regression.gain import log_det
 from tests.systems import crystals, soap
 
 NAMES = ("leverage", "mahalanobis", "distance", "gain")

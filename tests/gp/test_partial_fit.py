@@ -10,7 +10,7 @@ from ase import Atoms
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import KernpotWarning, StructureError
-from kernpot.gp.compress import compress
+from kernpot.gp.rows.compress import compress
 from kernpot.structures.labels import label_structures
 from tests.systems import cluster, crystals, labelled, slab, soap
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.pops import PointwisePosterior, pointwise_corrections
-from kernpot.gp.posterior import Posterior
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.pops import PointwisePosterior, pointwise_corrections
+from kernpot.regression.posterior import Posterior
 
 SIGMA = 0.1
 

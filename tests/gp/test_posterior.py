@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kernpot.errors import NumericalError
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.posterior import Posterior, leave_out
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior, leave_out
 
 F64 = torch.float64
 BLOCK = torch.tensor([0, 1] * 5)

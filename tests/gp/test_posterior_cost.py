@@ -16,7 +16,7 @@ from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.rows import energy_prior, force_rows, stress_rows
 from kernpot.functionals.state import Structure
-from kernpot.gp import predictor
+from kernpot.gp.predicting import predictor
 from tests.systems import crystals, soap
 
 FIXED: dict[str, Any] = {"noise": {"energy": 0.002, "forces": 0.03, "stress": 0.001}, "optimize": False}

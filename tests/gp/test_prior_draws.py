@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.local_energy import LocalEnergies, weighted
-from kernpot.gp.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
-from kernpot.gp.whitening import Whitening
+from kernpot.gp.predicting.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
+from kernpot.gp.rows.whitening import Whitening
+from kernpot.surfaces.forms import LocalEnergies, weighted
 
 DIMENSION = 5
 ZETAS = [1, 2, 3, 4]
@@ -105,8 +105,8 @@ def test_conditioned_priors_have_the_unrepresented_covariance(
     zeta: int, jitter: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``k - k_uM (K + eps)^-1 k_Mu``, exactly, however large the jitter."""
-    monkeypatch.setattr("kernpot.gp.whitening._JITTER", jitter)
-    monkeypatch.setattr("kernpot.gp.whitening._LARGEST", jitter)
+    monkeypatch.setattr("kernpot.gp.rows.whitening._JITTER", jitter)
+    monkeypatch.setattr("kernpot.gp.rows.whitening._LARGEST", jitter)
     block = InducingBlock(0, 29, zeta, units(3, 3), slice(0, 3))
     whitening = Whitening([block])
     generator = torch.Generator().manual_seed(7)

@@ -15,9 +15,9 @@ from sklearn.base import clone
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import ModelFileError
-from kernpot.gp.projection import principal_directions
+from kernpot.files.container import read_model, write_model
+from kernpot.gp.inducing.directions import principal_directions
 from kernpot.prediction import Prediction
-from kernpot.storage import read_model, write_model
 from kernpot.testing import check_potential
 from tests.systems import cluster, crystals, gases, labelled, slab, soap
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.posterior import Posterior, leave_out
-from kernpot.gp.reweighting import Reweighting
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior, leave_out
+from kernpot.regression.reweighting import Reweighting
 
 M = 15
 BLOCK, AMPLITUDE = torch.tensor([0] * 9 + [1] * 6), torch.tensor([1.5, 0.7], dtype=torch.float64)

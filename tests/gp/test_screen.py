@@ -16,7 +16,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from kernpot import SOAPKernel, SparseGPPotential, load
-from kernpot.gp.screen import ForceScreen
+from kernpot.gp.predicting.screen import ForceScreen
 from kernpot.structures.neighbours import find_pairs
 from tests.systems import soap
 

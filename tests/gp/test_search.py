@@ -9,9 +9,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot import SparseGPPotential
 from kernpot.errors import KernpotError, KernpotWarning
-from kernpot.gp.evidence import maximize_evidence
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.search import constant_log_evidence, search_hyperparameters
+from kernpot.regression.evidence import maximize_evidence
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.search import constant_log_evidence, search_hyperparameters
 
 MANY = pytest.mark.filterwarnings("ignore::kernpot.errors.InducingWarning")
 

@@ -14,9 +14,10 @@ from ase.build import bulk
 from torch import Tensor
 
 from kernpot import SOAPKernel, SparseGPPotential
+from kernpot.backend import selection
+from kernpot.backend.selection import GreedyChoice, Selection
 from kernpot.errors import KernpotError, StructureError
-from kernpot.gp import selection
-from kernpot.gp.selection import GreedyChoice, Selection, gain, updated
+from kernpot.regression.gain import gain, updated
 from tests.systems import crystals, small_molecule, soap
 
 M = 12

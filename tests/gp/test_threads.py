@@ -14,7 +14,7 @@ import torch
 
 from kernpot import SparseGPPotential
 from kernpot.descriptors import soap as blocks
-from kernpot.gp.threads import in_threads
+from kernpot.parallel.threads import in_threads
 from tests.systems import crystals, soap
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernpot.gp.summary import data_hash
-from kernpot.gp.training_data import pack, unpack
+from kernpot.backend.summary import data_hash
+from kernpot.files.training import pack, unpack
 from kernpot.structures.labels import LabelledStructure, label_structures
 from tests.systems import ALL, cluster, crystals, labelled, slab
 

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import StructureError
-from kernpot.gp.update import choose, unrepresented_covariance, worth_describing
+from kernpot.gp.inducing.unrepresented import choose, unrepresented_covariance, worth_describing
 from tests.gp.test_add_inducing import require_same
 from tests.systems import cluster, crystals, soap
 

@@ -9,12 +9,12 @@ import pytest
 from ase import Atoms
 
 from kernpot import NNPEnsemble, tails
+from kernpot.calibration.misfit import FLOOR, Misfit
+from kernpot.calibration.predictions import Answers
+from kernpot.calibration.unseen import UNSEEN
 from kernpot.errors import KernpotError, KernpotWarning, StructureError
-from kernpot.gp.answers import Answers
-from kernpot.gp.hyperparameters import UNSEEN
-from kernpot.gp.misfit import FLOOR, Misfit
 from kernpot.nnp.calibration import held_out_forces, held_out_misfit
-from kernpot.nnp.spread import Spread
+from kernpot.nnp.predictor import Spread
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.structures.neighbours import Pairs

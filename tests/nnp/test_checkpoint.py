@@ -20,9 +20,9 @@ from ase import Atoms
 
 from kernpot import NNPEnsemble, load
 from kernpot.errors import KernpotError, ModelFileError
+from kernpot.files.container import read_model, write_model
 from kernpot.nnp import fitting
 from kernpot.nnp.training import Trainer
-from kernpot.storage import read_model, write_model
 from tests.nnp.small import UNCERTAINTIES, estimator
 from tests.systems import crystals, soap
 

@@ -16,7 +16,7 @@ from kernpot import NNPEnsemble, SparseGPPotential
 from kernpot.cli.app import app
 from kernpot.dynamics import Bootstrap, OnTheFlyLearner, Schedule, Stage, UncertaintyGate
 from kernpot.dynamics.gate import GateStopped
-from kernpot.storage import load
+from kernpot.files.container import load
 from kernpot.uncertainty import evaluate, propagate
 from tests.dynamics.runs import SOAP_OPTIONS, CountingOracle, cluster
 from tests.systems import crystals, soap

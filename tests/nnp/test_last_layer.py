@@ -12,10 +12,10 @@ from ase import Atoms
 
 from kernpot import NNPEnsemble
 from kernpot.errors import KernpotError
-from kernpot.gp.posterior import Posterior
-from kernpot.nnp.fitting import Trained
+from kernpot.nnp.fitted import Trained
 from kernpot.nnp.last_layer import HiddenRows, LastLayer, compress, learn
 from kernpot.nnp.members import potentials_of
+from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import LabelledStructure, label_structures
 from tests.nnp.small import acsf, estimator, relabelled
 from tests.soaps import central_difference, displaced

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from kernpot import NNPEnsemble, load
 from kernpot.errors import KernpotError, ModelFileError
-from kernpot.storage import read_model, write_model
+from kernpot.files.container import read_model, write_model
 from tests.nnp.small import LAST_LAYER_OF, UNCERTAINTIES, acsf, estimator
 from tests.systems import cluster, crystals, slab, soap
 

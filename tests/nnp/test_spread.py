@@ -10,8 +10,8 @@ import torch
 from ase import Atoms
 
 from kernpot import NNPEnsemble
+from kernpot.calibration.surroundings import Surroundings
 from kernpot.errors import KernpotError
-from kernpot.gp.misfit import Surroundings
 from kernpot.prediction import DrawPredictions
 from kernpot.structures.neighbours import find_pairs
 from tests.nnp.small import estimator

@@ -8,8 +8,8 @@ from typing import Any
 from dscribe.descriptors import ACSF
 
 from kernpot.descriptors.serial import descriptor_to_dict
+from kernpot.files.container import read_model, write_model
 from kernpot.report import describe_model
-from kernpot.storage import read_model, write_model
 
 DATA = {
     "structures": 12,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from kernpot.engines.core import PairFunction, evaluated_together
 from kernpot.errors import KernpotError, StructureError
+from kernpot.files.container import load
 from kernpot.potential import Potential
 from kernpot.prediction import DrawPredictions, MeanPrediction
-from kernpot.storage import load
 from kernpot.structures import read_structures
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.neighbours import NeighbourList, Pairs

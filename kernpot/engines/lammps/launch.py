@@ -22,7 +22,7 @@ import torch
 from kernpot.engines.lammps.fix import Kernpot
 from kernpot.engines.lammps.script import split_script
 from kernpot.errors import KernpotError
-from kernpot.storage import load
+from kernpot.files.container import load
 
 # Seconds between processes that have an error to tell.
 _PATIENCE = 0.3

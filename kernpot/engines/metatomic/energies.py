@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from kernpot.errors import KernpotError
-from kernpot.gp.local_energy import LinearForms, LocalEnergies, PowerSums, QuadraticForms, Sum
-from kernpot.gp.mean import Term
-from kernpot.gp.prior_draws import RandomProducts
 from kernpot.nnp.members import MemberEnergies
+from kernpot.surfaces.forms import LinearForms, LocalEnergies, PowerSums, QuadraticForms, RandomProducts, Sum
+from kernpot.surfaces.potentials import Term
 
 
 class Linear(torch.nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kernpot.engines.metatomic.energies import AtomicEnergies
 from kernpot.engines.metatomic.soap import Soap
-from kernpot.gp.mean import Potentials
+from kernpot.surfaces.potentials import Potentials
 
 # eV^2: the std of an energy is never less than 1 meV, as that of `Potential.energy_std`.
 _LEAST = 1e-6

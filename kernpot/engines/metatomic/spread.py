@@ -9,9 +9,9 @@ from torch import Tensor
 
 from kernpot.engines.metatomic.energies import AtomicEnergies
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.mean import Term
-from kernpot.gp.posterior import Posterior
-from kernpot.gp.whitening import Whitening
+from kernpot.gp.rows.whitening import Whitening
+from kernpot.regression.posterior import Posterior
+from kernpot.surfaces.potentials import Term
 
 
 class InducingRows(torch.nn.Module):
@@ -54,7 +54,7 @@ class InducingRows(torch.nn.Module):
 
 
 class KernelSpread(torch.nn.Module):
-    """Variances of a sparse Gaussian process, see :mod:`kernpot.gp.energy_std`.
+    """Variances of a sparse Gaussian process, see :mod:`kernpot.gp.predicting.energy_std`.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""What every estimator does in one way: answers, requirements, selection, summary."""

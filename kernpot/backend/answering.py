@@ -1,0 +1,170 @@
+"""What every fitted potential answers in the same way, once it has a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from kernpot.potential import Share
+from kernpot.prediction import FloatArray, MeanPrediction, PairPrediction, Prediction
+from kernpot.structures.checks import check_atoms, require_elements, require_fitted
+from kernpot.structures.labels import label_structures, require_any_energy, source_of
+from kernpot.structures.neighbours import Pairs
+
+if TYPE_CHECKING:
+    from kernpot.calculator import KernpotCalculator
+
+
+class Predicting(Protocol):
+    """Predictions for one structure."""
+
+    @property
+    def mean(self) -> Callable[..., MeanPrediction]:
+        """Mean energy, atomic energies, forces and stress of a structure and, optionally, its pairs."""
+
+    def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
+        """Distributions of everything."""
+
+    def energy(self, atoms: Atoms) -> tuple[float, float]:
+        """Mean and standard deviation of the total energy, eV."""
+
+    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+        """Standard deviations (n_atoms, 3) of the forces."""
+
+    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
+        """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
+
+
+class AnsweringMixin(RegressorMixin):
+    """Predictions, score and calculator of an estimator that keeps a `Predicting` as ``_predictor`` when fitted."""
+
+    elements_: tuple[int, ...]
+    _predictor: Predicting
+
+    def predict(
+        self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Total energies.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        return_std : bool
+            Also return standard deviations, the misfit of labels included.
+
+        Returns
+        -------
+        energies : ndarray of shape (n,), eV
+        std : ndarray of shape (n,), eV
+            Only with ``return_std``.
+        """
+        frames = self._frames(structures)
+        if not return_std:
+            return np.array([self._predictor.mean(a).energy for a in frames])
+        pairs = np.array([self._predictor.energy(a) for a in frames]).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+        """Distributions of energy, atomic energies, forces and stress.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        covariance : bool
+            Also the joint covariance of energy, forces and stress of each structure.
+        """
+        return [self._predictor(a, covariance) for a in self._frames(structures)]
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Mean energy, atomic energies, forces and stress of one structure, without error bars.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within the cutoff, when the caller keeps a neighbour list.
+        """
+        check_is_fitted(self)
+        require_fitted(atoms, self.elements_, "structure")
+        return self._predictor.mean(atoms, pairs)
+
+    def along_pairs(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
+    ) -> PairPrediction:
+        """Energies of the first `n_centres` atoms and their slopes along pairs: what other simulators ask for.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n_atoms,)
+            Atomic numbers, of the centres first; the others are neighbours only.
+        pairs : Pairs
+            Those of the centres with all atoms within the cutoff, sorted by centre; ``shifts`` are not looked at.
+        n_centres : int
+        std : bool
+            Also the standard deviations of the centres' energies, as of ``Prediction.energies``.
+
+        Raises
+        ------
+        StructureError
+            An element is unknown to the potential.
+        """
+        check_is_fitted(self)
+        require_elements(numbers, self.elements_, "the atoms")
+        return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
+
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
+        """Standard deviations of the forces alone.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        share : Share, optional
+            Of a process among several that compute them together, each a part.
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, 3), eV/Angstrom
+            ``predict_full([atoms])[0].forces.std``.
+        """
+        (checked,) = self._frames(atoms)
+        return self._predictor.force_std(checked, share)
+
+    def score(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        sample_weight: Sequence[float] | NDArray[np.float64] | None = None,
+    ) -> float:
+        """R^2 of energies per atom, as scikit-learn's regressors score."""
+        labelled = label_structures(structures, energies)
+        require_any_energy(labelled)
+        kept = [s for s in labelled if s.energy is not None]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[[s.energy is not None for s in labelled]]
+        sizes = np.array([len(s.atoms) for s in kept])
+        found = np.asarray(self.predict([s.atoms for s in kept]))
+        return float(r2_score([s.energy for s in kept] / sizes, found / sizes, sample_weight=weights))
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
+        from kernpot.calculator import KernpotCalculator
+
+        check_is_fitted(self)
+        return KernpotCalculator(self, skin=skin)
+
+    def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
+        """Structures to answer for, checked."""
+        check_is_fitted(self)
+        frames = [structures] if isinstance(structures, Atoms) else list(structures)
+        for index, atoms in enumerate(frames):
+            source = source_of(atoms, index)
+            check_atoms(atoms, source)
+            require_fitted(atoms, self.elements_, source)
+        return frames

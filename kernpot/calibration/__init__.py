@@ -1,0 +1,1 @@
+"""From errors to error bars: misfit of labels, and the one place where a standard deviation is made of variances."""

@@ -1,0 +1,79 @@
+"""Errors on structures left out, by kind of label, and the misfit they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kernpot.calibration.misfit import FLOOR, TOGETHER, Misfit, fit_misfit
+
+# Fewer structures than this say nothing about errors on others.
+MIN_STRUCTURES = 5
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Predictions for structures left out: by label kind, one array per structure.
+
+    Attributes
+    ----------
+    residuals : dict of str to list of ndarray
+        eV/atom, eV/A, eV/A^3.
+    own, pooled, unrepresented : dict of str to list of ndarray
+        Parameter variances, those of the surroundings, and variances the inducing environments cannot represent.
+    reach : float
+        See :class:`kernpot.calibration.misfit.Misfit`.
+    """
+
+    residuals: dict[str, list[np.ndarray]]
+    own: dict[str, list[np.ndarray]]
+    pooled: dict[str, list[np.ndarray]]
+    unrepresented: dict[str, list[np.ndarray]]
+    reach: float
+
+    def mae(self) -> dict[str, float]:
+        """Mean absolute error per label kind."""
+        return {kind: float(np.abs(np.concatenate(r)).mean()) for kind, r in self.residuals.items()}
+
+    def score(self) -> float:
+        """Sum over label kinds of the log of the mean absolute error."""
+        return _score(self.mae())
+
+    def misfit(self) -> dict[str, Misfit]:
+        """Misfit of every label kind that enough structures have."""
+        found = {
+            kind: fit_misfit(
+                r, self.own[kind], self.pooled[kind], self.unrepresented[kind], FLOOR[kind], TOGETHER[kind]
+            )
+            for kind, r in self.residuals.items()
+            if len(r) >= MIN_STRUCTURES
+        }
+        if "energy" in found:
+            forces = found.get("forces", Misfit(0.0))
+            error = float(np.sqrt(np.mean(np.concatenate(self.residuals["energy"]) ** 2)))
+            found["energy"] = replace(_with_forces(found["energy"], forces, error), reach=self.reach)
+        return found
+
+
+def _with_forces(energy: Misfit, forces: Misfit, error: float) -> Misfit:
+    """Misfit of energies, its factor drawn half way (in its logarithm) to that of forces where that is larger.
+
+    Energies are few, and their noise was chosen to make these very errors small. Where the rms error is below what
+    labels resolve, they tell no factor.
+    """
+    if error <= FLOOR["energy"]:
+        return replace(energy, factor=forces.factor)
+    return replace(energy, factor=float(np.sqrt(energy.factor * max(energy.factor, forces.factor))))
+
+
+def reach_of(energies: Sequence[tuple[float, float | None]]) -> float:
+    """Length that makes the mean variances of forces and of energies per atom equal; 0 where there are no forces."""
+    both = [(v, f) for v, f in energies if f is not None]
+    of_forces = sum(f for _, f in both)
+    return float(np.sqrt(sum(v for v, _ in both) / of_forces)) if of_forces > 0 else 0.0
+
+
+def _score(errors: Mapping[str, float]) -> float:
+    return float(sum(np.log(max(e, 1e-12)) for e in errors.values()))

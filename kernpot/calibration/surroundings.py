@@ -1,0 +1,49 @@
+"""What surrounds a label: the variances it is pooled with."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from kernpot.functionals.state import Structure
+
+
+class Surroundings:
+    """Averages over an atom and its neighbours, weighted smoothly down to nothing at the cutoff.
+
+    Parameters
+    ----------
+    n_atoms : int
+    centres, neighbours : Tensor of shape (p,)
+        Pairs of atoms.
+    vectors : Tensor of shape (p, 3)
+        Angstrom.
+    cutoff : float
+        Angstrom.
+    """
+
+    def __init__(self, n_atoms: int, centres: Tensor, neighbours: Tensor, vectors: Tensor, cutoff: float) -> None:
+        x = torch.linalg.vector_norm(vectors, dim=1) / cutoff
+        self._weights = (1 - x).clamp(min=0.0) ** 2 * (1 + 2 * x)
+        self._centres, self._neighbours = centres, neighbours
+        self._total = torch.ones(n_atoms, dtype=torch.float64).index_add_(0, self._centres, self._weights)
+
+    @classmethod
+    def of(cls, structure: Structure) -> Self:
+        """Within the largest cutoff of the descriptors."""
+        described = max(structure.described, key=lambda d: d.features.cutoff)
+        block = described.block
+        return cls(structure.n_atoms, block.centres, block.neighbours, block.vectors, described.features.cutoff)
+
+    def pool(self, component_variances: Tensor) -> Tensor:
+        """For force components (3 n,): the mean variance in the surroundings of their atom, (3 n,)."""
+        v = component_variances.view(-1, 3).mean(1)
+        total = v.clone().index_add_(0, self._centres, self._weights * v[self._neighbours])
+        return (total / self._total).repeat_interleave(3)
+
+
+def mean_variance(own: Tensor) -> Tensor:
+    """The surroundings of stress components: all of them."""
+    return own.mean().expand(own.shape)

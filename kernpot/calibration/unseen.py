@@ -1,0 +1,28 @@
+"""Kinds of labels that a model has never seen: a stated guess, told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from kernpot.errors import KernpotWarning
+from kernpot.structures.labels import LabelledStructure
+
+# Misfit taken for a kind of label the model has never seen.
+UNSEEN = {"energy": 0.01, "forces": 0.1, "stress": 0.005}
+
+
+def warn_unseen(labelled: Sequence[LabelledStructure]) -> None:
+    """Warn when forces, or the stress of periodic structures, will have error bars that rest on a guess."""
+    missing = []
+    if all(s.forces is None for s in labelled):
+        missing.append(("forces", "eV/A"))
+    if all(s.stress is None for s in labelled) and any(all(s.atoms.pbc) for s in labelled):
+        missing.append(("stress", "eV/A^3"))
+    for kind, unit in missing:
+        warnings.warn(
+            f"no structure has {kind} labels, so their misfit is unknown; the std of predicted {kind} takes "
+            f"{UNSEEN[kind]} {unit} for it.",
+            KernpotWarning,
+            stacklevel=3,
+        )

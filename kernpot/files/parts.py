@@ -1,0 +1,58 @@
+"""Parts that model files of every kind have, read with care: whatever goes wrong is told as the file's fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernpot.errors import KernpotError, ModelFileError
+
+UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
+
+
+@contextmanager
+def reading(part: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the file's fault, in this part of it."""
+    try:
+        yield
+    except KeyError as error:
+        raise ModelFileError(
+            f"the model file lacks {error} (reading its {part}): it was not written by kernpot; save the model again."
+        ) from None
+    except (KernpotError, ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"the part {part!r} of the model file cannot be used: {error}. The file is damaged or was "
+            "not written by kernpot; save the model again, or refit it."
+        ) from error
+
+
+def require(condition: bool, otherwise: str) -> None:
+    """Raise ValueError unless a condition holds."""
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def number(value: Any) -> float:
+    """A finite number."""
+    found = float(value)
+    require(bool(np.isfinite(found)), f"{value!r} is not a finite number")
+    return found
+
+
+def tensor_of(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:
+    """A stored array of float64, with the shape expected (-1: any but 0)."""
+    array = np.array(tensors[name])
+    if array.size == 1 and not shape:
+        array = array.reshape(())  # single numbers are stored with one dimension
+    fits = array.ndim == len(shape) and all(n == m or (m < 0 < n) for n, m in zip(array.shape, shape, strict=True))
+    expected = f"({', '.join('any' if n < 0 else str(n) for n in shape)})"
+    require(fits, f"{name} has the shape {array.shape}, expected {expected}")
+    require(array.dtype == np.float64, f"{name} has the type {array.dtype}, expected float64")
+    require(bool(np.isfinite(array).all()), f"{name} holds numbers that are not finite")
+    return torch.from_numpy(array)

@@ -1,0 +1,1 @@
+"""Which environments span the model."""

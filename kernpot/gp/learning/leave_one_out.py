@@ -1,0 +1,148 @@
+"""Leave-one-structure-out errors in closed form, and what they settle: the weight of energies, and the misfit.
+
+The evidence takes the misfit of every label as independent. Force components of a structure are not, so a fit to tens
+of thousands of them and a few hundred energies gives the energies almost no weight. What a user cares about is the
+error on a structure the model has not seen, which the square-root factor gives without refitting (see
+:func:`kernpot.regression.posterior.leave_out`). So the evidence sets amplitudes and the noise of forces and stress, and the
+noise of energies minimises
+
+    sum over label kinds of log(mean absolute leave-one-out error),
+
+a score without units in which a per cent of one kind weighs as much as a per cent of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, reach_of
+from kernpot.calibration.surroundings import mean_variance
+from kernpot.functionals.prior import nonnegative
+from kernpot.gp.rows.maker import KeptRows
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior, leave_out
+from kernpot.regression.reweighting import Reweighting
+from kernpot.structures.labels import LABEL_KINDS, LabelledStructure, n_labels
+from kernpot.structures.reference import is_isolated_atom
+
+# Structures whose rows are kept for leave-one-out, and the labels they may hold together (rows of M numbers each).
+_MAX_STRUCTURES = 60
+_MAX_ROWS = 12_000
+# How far the noise of energies may move: up to this times what the evidence found, and down to this level (eV/atom), as
+# good as quantum-mechanical energies are converged; without it few structures could ask for exact interpolation.
+_HIGHEST = 3.0
+_FLOOR = 1e-4
+
+
+def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState) -> set[int]:
+    """Structures to keep: at random, in proportion to their configuration types, within a bounded memory.
+
+    Isolated atoms are not kept: nothing else tells of them, so their errors say nothing about structures to come.
+    """
+    order = [k for k in rng.permutation(len(labelled)) if not is_isolated_atom(labelled[k])]
+    by_type: dict[str, list[int]] = {}
+    for k in order:
+        by_type.setdefault(labelled[k].config_type, []).append(k)
+    # Deal in proportion: the j-th of n members of a type comes at (j + 1/2) / n.
+    place = {k: (j + 0.5) / len(ks) for ks in by_type.values() for j, k in enumerate(ks)}
+    kept: set[int] = set()
+    rows = 0
+    for k in sorted(place, key=lambda k: (place[k], k))[:_MAX_STRUCTURES]:
+        s = labelled[k]
+        size = n_labels(s)
+        if size and rows + size <= _MAX_ROWS:
+            kept.add(k)
+            rows += size
+    return kept
+
+
+def leave_one_out(
+    kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float], block: Tensor, amplitudes: Tensor
+) -> LeaveOneOut:
+    """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments)."""
+    residuals: dict[str, list[np.ndarray]] = {}
+    own: dict[str, list[np.ndarray]] = {}
+    pooled: dict[str, list[np.ndarray]] = {}
+    unrepresented: dict[str, list[np.ndarray]] = {}
+    energies: list[tuple[float, float | None]] = []
+    for structure in kept:
+        y = torch.cat([part.targets for part in structure.parts])
+        unit = torch.cat([part.rows for part in structure.parts])
+        prior = torch.cat([part.prior for part in structure.parts])
+        sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in structure.parts])
+        rows = unit * posterior.scale
+        residual, covariance = leave_out(posterior, rows / sigma[:, None], (y - posterior.mean(rows)) / sigma)
+        residual, variance = residual * sigma, covariance.diagonal() * sigma**2
+        represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
+        missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
+        kinds = np.array([part.kind for part in structure.parts for _ in part.targets])
+        for kind in LABEL_KINDS:
+            here = torch.from_numpy(kinds == kind)
+            if not bool(here.any()):
+                continue
+            v = variance[here]
+            residuals.setdefault(kind, []).append(residual[here].numpy())
+            own.setdefault(kind, []).append(v.numpy())
+            unrepresented.setdefault(kind, []).append(missing[here].numpy())
+            if kind == "energy":
+                of_forces = variance[torch.from_numpy(kinds == "forces")]
+                energies.append((float(v.mean()), float(of_forces.mean()) if len(of_forces) else None))
+            else:
+                around = structure.surroundings.pool(v) if kind == "forces" else mean_variance(v)
+                pooled.setdefault(kind, []).append(around.numpy())
+    reach = reach_of(energies)
+    if energies:
+        pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
+    return LeaveOneOut(residuals, own, pooled, unrepresented, reach)
+
+
+def balance_energies(
+    kept: Sequence[KeptRows],
+    factors: Mapping[str, LabelFactor],
+    block: Tensor,
+    noise: Mapping[str, float],
+    fixed: set[str],
+    amplitudes: Tensor,
+) -> dict[str, float]:
+    """Noise with that of energies scaled to minimise the leave-one-out score; unchanged where nothing can be."""
+    free = [g for g in factors if g.split("[")[0] == "energy" and g not in fixed]
+    others = any(not g.startswith("energy") for g in factors)
+    if not free or not others or len(kept) < MIN_STRUCTURES:
+        return dict(noise)
+
+    bounds = (min(0.0, np.log(_FLOOR / min(noise[g] for g in free))), np.log(_HIGHEST))
+
+    def scaled(log_factor: float) -> dict[str, float]:
+        return dict(noise) | {g: float(noise[g] * np.exp(log_factor)) for g in free}
+
+    least = scaled(bounds[0])
+    posterior = Posterior(factors, block, least, amplitudes)
+    kinds_of = [np.array([part.kind for part in structure.parts for _ in part.targets]) for structure in kept]
+    moving = [torch.tensor([p.group in free for p in structure.parts for _ in p.targets]) for structure in kept]
+    sigmas = [torch.cat([torch.full_like(p.targets, least[p.group]) for p in structure.parts]) for structure in kept]
+    reweighting = Reweighting(
+        posterior, [factors[g] for g in free], [least[g] for g in free], [len(sigma) for sigma in sigmas]
+    )
+    projected = []
+    for structure, moves, sigma in zip(kept, moving, sigmas, strict=True):
+        rows = torch.cat([part.rows for part in structure.parts]) * posterior.scale / sigma[:, None]
+        y = torch.cat([part.targets for part in structure.parts]) / sigma
+        projected.append(reweighting.project(rows, y, moves))
+
+    def objective(log_factor: float) -> float:
+        factor = float(np.exp(log_factor - bounds[0]))
+        errors: dict[str, list[np.ndarray]] = {}
+        for kinds, moves, sigma, labels in zip(kinds_of, moving, sigmas, projected, strict=True):
+            found = (reweighting.residual(labels, factor) * sigma).abs()
+            found[moves] *= factor
+            for kind in np.unique(kinds):
+                errors.setdefault(str(kind), []).append(found.numpy()[kinds == kind])
+        return _score({kind: float(np.concatenate(e).mean()) for kind, e in errors.items()})
+
+    found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 0.1, "maxiter": 12})
+    return scaled(float(found.x))

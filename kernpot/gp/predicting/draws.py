@@ -1,0 +1,118 @@
+"""Draws from the posterior, each a potential: conservative, differentiable, the same function for every structure.
+
+A draw is the sum of two independent parts about the posterior mean:
+
+``parameter``
+    ``scale R^-1 xi``, ``xi ~ N(0, I)``: what the labels leave undetermined of the whitened weights.
+``unrepresented``
+    A draw from the prior less what the inducing environments represent of it (:mod:`kernpot.gp.predicting.prior_draws`).
+
+The misfit of labels has no part of its own: labels scatter about any one potential, so independent label noise would
+not be the derivative of an energy and would cancel from whatever is computed of many numbers. ``posterior`` says how a
+draw carries it instead:
+
+``"calibrated"``
+    The parameter part is scaled until draws reproduce errors on structures left out, misfit included.
+``"bayes"``
+    Scales of one: covariances of draws are the epistemic covariances of ``predict_full``, without misfit.
+``"pops"``
+    Weights from pointwise optimal corrections (:mod:`kernpot.regression.pops`), for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from kernpot.errors import KernpotError
+from kernpot.files.training import require_training
+from kernpot.functionals.state import Structure
+from kernpot.gp.learning.leave_one_out import choose_kept
+from kernpot.gp.predicting.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
+from kernpot.gp.rows.maker import RowMaker
+from kernpot.regression.pops import PointwisePosterior
+from kernpot.regression.posterior import Posterior
+from kernpot.structures.labels import LabelledStructure
+from kernpot.surfaces.draws import PARTS, Draws, Part, PotentialDraw
+from kernpot.surfaces.forms import LocalEnergies, weighted
+from kernpot.surfaces.potentials import Potentials, Term
+
+if TYPE_CHECKING:
+    from kernpot.gp.estimator import SparseGPPotential
+
+PosteriorName = Literal["calibrated", "bayes", "pops"]
+POSTERIORS: tuple[str, ...] = get_args(PosteriorName)
+
+
+def sample_draws(
+    gp: SparseGPPotential,
+    n: int,
+    random_state: int | np.random.RandomState | None,
+    parts: Sequence[Part],
+    posterior: PosteriorName,
+) -> Draws:
+    """Draws of a fitted potential; see :meth:`kernpot.gp.estimator.SparseGPPotential.sample_potentials`."""
+    _check(n, parts, posterior)
+    # A seed for every draw: the first ten of a hundred are those of ten, whichever their parts.
+    seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    scale = gp.draw_scale_ if posterior == "calibrated" else 1.0
+    whitened = _whitened_weights(gp, generators, posterior, scale if "parameter" in parts else 0.0)
+    weights = gp._whitening.weights(whitened * gp._posterior.scale)
+    amplitudes = gp._hyperparameters.amplitudes()
+    terms = []
+    for b, block in enumerate(gp._whitening.blocks):
+        own = weights[:, block.columns]
+        energies: LocalEnergies
+        if "unrepresented" in parts:
+            factor, jitter, amplitude = gp._whitening.factors[b], gp._whitening.jitter[b], float(amplitudes[b])
+            priors: list[PriorDraw] = []
+            for k, generator in enumerate(generators):
+                priors.append(draw_prior(block.zeta, gp._features[block.descriptor].n_features, generator))
+                own[k] -= amplitude * represented_weights(block, factor, jitter, priors[-1], generator)
+            energies = with_priors(block, own, priors, amplitude)
+        else:
+            energies = weighted(block, own)
+        terms.append(Term(block.descriptor, block.element, energies))
+    mean = PotentialDraw(gp._mean.potentials, gp.elements_, gp.cutoff)
+    return Draws(Potentials(gp._features, terms, gp.isolated_atoms_, n), mean, tuple(parts), posterior)
+
+
+def _whitened_weights(
+    gp: SparseGPPotential, generators: Sequence[torch.Generator], posterior: str, scale: float
+) -> Tensor:
+    """Whitened weights (n, M) of every draw."""
+    if posterior == "pops" and scale > 0:
+        training = require_training(gp._training, "posterior='pops'", "Fit again, or take posterior='calibrated'.")
+        pointwise = pointwise_posterior(gp._posterior, gp._maker, training, gp.noise_)
+        return torch.stack([pointwise.sample(g) for g in generators])
+    return torch.cat([gp._posterior.sample(1, g, scale) for g in generators])
+
+
+def _check(n: int, parts: Sequence[Part], posterior: str) -> None:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
+    if isinstance(parts, str) or not parts or not set(parts) <= set(PARTS):
+        raise KernpotError(
+            f"parts must be one or both of {PARTS}, got {parts!r}; the misfit of labels is not a potential, "
+            "posterior='calibrated' scales the others to cover it."
+        )
+    if posterior not in POSTERIORS:
+        raise KernpotError(f"posterior must be one of {POSTERIORS}, got {posterior!r}.")
+
+
+def pointwise_posterior(
+    posterior: Posterior, maker: RowMaker, training: Sequence[LabelledStructure], noise: Mapping[str, float]
+) -> PointwisePosterior:
+    """From the rows of as many labelled structures as leave-one-out would keep, made anew."""
+    rows, targets = [], []
+    for labelled in (training[k] for k in sorted(choose_kept(training, np.random.RandomState(0)))):
+        for part in maker(labelled, Structure(maker.descriptors, labelled.atoms)):
+            rows.append(part.rows * posterior.scale / noise[part.group])
+            targets.append(part.targets / noise[part.group])
+    return PointwisePosterior(posterior, torch.cat(rows), torch.cat(targets))

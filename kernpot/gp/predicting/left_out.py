@@ -1,0 +1,67 @@
+"""Force errors of training structures left out in turn, with the error bars a prediction would have given them.
+
+Structures are left out in closed form, at the inducing environments and hyperparameters of the fit
+(:func:`kernpot.gp.learning.leave_one_out.leave_one_out`); nothing is fitted again. The standard deviations are made as those of
+predictions are (:mod:`kernpot.calibration.misfit`): parameter variance, what the inducing environments cannot represent, and
+misfit. The misfit was learnt from such errors of up to 60 of these structures, by two or three numbers, so that all of
+them show its tails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernpot.calibration.misfit import TOGETHER, LabelVariances, Misfit, misfit_variance
+from kernpot.calibration.surroundings import Surroundings
+from kernpot.functionals.state import Structure
+from kernpot.gp.learning.leave_one_out import leave_one_out
+from kernpot.gp.rows.maker import KeptRows, RowMaker
+from kernpot.prediction import LeftOut
+from kernpot.regression.posterior import Posterior
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.reference import is_isolated_atom
+
+
+def left_out_forces(
+    training: Sequence[LabelledStructure],
+    maker: RowMaker,
+    posterior: Posterior,
+    noise: Mapping[str, float],
+    amplitudes: Tensor,
+    misfit: Misfit,
+) -> list[LeftOut]:
+    """Leave every structure with forces out in turn; isolated atoms, of which nothing else tells, are passed over.
+
+    Parameters
+    ----------
+    training : sequence of LabelledStructure
+        What the posterior has learnt.
+    maker : RowMaker
+    posterior : Posterior
+    noise : mapping of str to float
+        Per group.
+    amplitudes : Tensor of shape (n_blocks,)
+        eV.
+    misfit : Misfit
+        Of forces.
+    """
+    found = []
+    for labelled in training:
+        if labelled.forces is None or is_isolated_atom(labelled):
+            continue
+        structure = Structure(maker.descriptors, labelled.atoms)
+        kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure))
+        out = leave_one_out([kept], posterior, noise, maker.whitening.block, amplitudes)
+        # Rows were divided by the structure's own noise scale.
+        scale = labelled.noise_scale["forces"]
+        parts = (out.own, out.pooled, out.unrepresented)
+        variances = LabelVariances(*(torch.from_numpy(scale**2 * part["forces"][0]) for part in parts))
+        added, _ = misfit_variance(misfit, variances, TOGETHER["forces"])
+        std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
+        errors = -scale * out.residuals["forces"][0]
+        found.append(LeftOut(np.reshape(errors, (-1, 3)), np.reshape(std, (-1, 3))))
+    return found

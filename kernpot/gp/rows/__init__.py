@@ -1,0 +1,1 @@
+"""From labels to triangles: whitened rows, compressed to one factor per noise group."""

@@ -1,0 +1,100 @@
+"""Before any work starts: descriptors and kernels that suit the structures, or an error that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from dscribe.descriptors import SOAP
+
+from kernpot.descriptors import SOAPFeatures, default_descriptor
+from kernpot.errors import DescriptorError, KernpotError
+from kernpot.gp.inducing.sampling import METHODS
+from kernpot.kernels import SOAPKernel
+from kernpot.structures.noise import NoiseModel
+
+
+def descriptors_for(descriptor: SOAP | Sequence[SOAP] | None, elements: Sequence[int]) -> list[SOAPFeatures]:
+    """Differentiable descriptors from what the user gave; None is the default one for these elements.
+
+    Raises
+    ------
+    DescriptorError
+        Not a SOAP or a list of them, or a SOAP that is not smooth.
+    """
+    if descriptor is None:
+        soaps = [default_descriptor(elements)]
+    elif isinstance(descriptor, SOAP):
+        soaps = [descriptor]
+    elif isinstance(descriptor, Sequence) and not isinstance(descriptor, str):
+        soaps = list(descriptor)
+    else:
+        raise DescriptorError(f"expected a dscribe.descriptors.SOAP or a list of them, got {descriptor!r}.")
+    if not soaps:
+        raise DescriptorError("expected at least one descriptor, got an empty list; None chooses a default.")
+    features = [SOAPFeatures(soap) for soap in soaps]
+    for f in features:
+        f.require_smooth()
+    return features
+
+
+def kernels_for(
+    kernel: SOAPKernel | Sequence[SOAPKernel] | None, n_descriptors: int, elements: Sequence[int]
+) -> list[SOAPKernel]:
+    """One kernel per descriptor with an amplitude per element; those of the user stay as they are.
+
+    Raises
+    ------
+    KernpotError
+        Not a SOAPKernel or as many as there are descriptors.
+    """
+    if kernel is None or isinstance(kernel, SOAPKernel):
+        kernels = [SOAPKernel() if kernel is None else kernel] * n_descriptors
+    elif isinstance(kernel, Sequence) and all(isinstance(k, SOAPKernel) for k in kernel):
+        kernels = list(kernel)
+    else:
+        raise KernpotError(f"expected a SOAPKernel or a list of them, got {kernel!r}.")
+    if len(kernels) != n_descriptors:
+        raise KernpotError(f"expected one kernel, or one per descriptor ({n_descriptors}), got {len(kernels)}.")
+    return [k.for_elements(elements) for k in kernels]
+
+
+def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
+    """Refuse parameters of an estimator that have the wrong type or are out of range.
+
+    Raises
+    ------
+    KernpotError
+        Naming the parameter, what was expected and what was got.
+    """
+    n_inducing, n_components, inducing, n_jobs, progress, isolated = (
+        parameters[name] for name in ("n_inducing", "n_components", "inducing", "n_jobs", "progress", "isolated_atoms")
+    )
+    if not _positive_integer(n_inducing):
+        raise KernpotError(f"n_inducing must be a positive integer, got {n_inducing!r}.")
+    if n_components is not None and not _positive_integer(n_components):
+        raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
+    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {n_jobs!r}.")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")
+    listed = isinstance(inducing, Sequence) and not isinstance(inducing, str | Atoms) and len(inducing) > 0
+    if inducing not in METHODS if isinstance(inducing, str) else not listed:
+        raise KernpotError(
+            f"inducing must be one of {', '.join(METHODS)}, or a non-empty list of structures such as [atoms], "
+            f"got {inducing!r}."
+        )
+    numbers = isinstance(isolated, Mapping) and all(isinstance(e, int | float | np.number) for e in isolated.values())
+    if isolated is not None and not numbers:
+        raise KernpotError(f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {isolated!r}.")
+    for group, level in noise.fixed.items():
+        if not 1e-8 <= level <= 1e8:
+            raise KernpotError(
+                f"noise of {group} must lie between 1e-8 and 1e8, got {level:g}; units are eV/atom, eV/A, eV/A^3."
+            )
+
+
+def _positive_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)

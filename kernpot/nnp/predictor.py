@@ -1,0 +1,138 @@
+"""Variances as sums of squares of deviations: of members from their mean, or along the axes of a posterior."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernpot.calibration.misfit import LabelVariances
+from kernpot.calibration.predictions import Answers
+from kernpot.calibration.surroundings import Surroundings, mean_variance
+from kernpot.potential import Share
+from kernpot.prediction import DrawPredictions, EnergyStd, FloatArray, MeanPrediction, PairPrediction, Prediction
+from kernpot.structures.neighbours import Pairs, find_pairs
+from kernpot.surfaces.potentials import Potentials, Term
+
+# eV: the std of an energy is never less, so that its derivatives stay finite where nothing deviates.
+_LEAST = 1e-3
+
+
+class Deviating(Protocol):
+    """A mean potential with potentials that deviate from it: covariances are sums of the deviations' products."""
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Energy, forces and stress of the mean."""
+
+    def deviations(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, DrawPredictions]:
+        """The mean, and K deviations of every label."""
+
+    def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """K deviations of the energies of centres, (K, n_centres)."""
+
+    def deviating_terms(self) -> list[Term]:
+        """The deviations of atomic energies as functions of environments, K for every element."""
+
+    @property
+    def average(self) -> Potentials:
+        """The mean potential, a single one."""
+
+
+class Spread:
+    """Predictions whose epistemic covariance of labels ``y`` is ``sum_k d_k d_k^T``, ``d_k`` the deviations of ``y``.
+
+    It is the parameter part of the variances that :mod:`kernpot.calibration.misfit` is about; nothing is unrepresented.
+
+    Parameters
+    ----------
+    source : Deviating
+    answers : Answers
+    cutoff : float
+        Angstrom.
+    """
+
+    def __init__(self, source: Deviating, answers: Answers, cutoff: float) -> None:
+        self._source, self._answers, self._cutoff = source, answers, cutoff
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Energy, forces and stress of the mean."""
+        return self._source.mean(atoms, pairs)
+
+    def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
+        """Distributions of all labels of a structure; ``covariance`` adds the joint one."""
+        pairs = find_pairs(atoms, self._cutoff)
+        mean, d = self._source.deviations(atoms, pairs)
+        found, atomic = self._variances(d, pairs)
+        joint = None
+        if covariance:
+            parts = [d.energies[:, None], d.forces.reshape(len(d), -1), *([] if d.stress is None else [d.stress])]
+            scatter = torch.from_numpy(np.concatenate(parts, axis=1))
+            parameter = scatter.T @ scatter
+            joint = parameter.clone(), parameter
+        return self._answers(mean, found, atomic, joint)
+
+    def energy(self, atoms: Atoms) -> tuple[float, float]:
+        """Mean and standard deviation (misfit included) of the total energy alone, eV."""
+        found = self(atoms).energy
+        return float(found.mean), float(found.std)
+
+    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
+        """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
+        energies, slopes = self._source.average.along_pairs(numbers, pairs, n_centres)
+        atomic = None
+        if std:
+            variance = self._source.atomic_deviations(numbers, pairs, n_centres).square().sum(0)
+            atomic = LabelVariances(variance, variance, torch.zeros_like(variance))
+        return self._answers.along_pairs(energies[0], pairs, [block[0] for block in slopes], atomic)
+
+    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:  # noqa: ARG002
+        """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
+        pairs = find_pairs(atoms, self._cutoff)
+        found, _ = self._variances(self._source.deviations(atoms, pairs)[1], pairs)
+        return self._answers.std("forces", found["forces"]).reshape(-1, 3)
+
+    def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
+        """What the variances of a structure's labels are made of; those of energies per atom."""
+        pairs = find_pairs(atoms, self._cutoff)
+        return self._variances(self._source.deviations(atoms, pairs)[1], pairs)[0]
+
+    def energy_std(self, atoms: Atoms, scale: float, pairs: Pairs | None = None) -> EnergyStd:
+        """Std of the energy over draws and its exact derivatives.
+
+        With the energy's deviations ``d_k`` it is ``sigma^2 = c^2 + s^2 sum_k d_k^2``, and its derivatives are those of
+        a potential, ``d sigma = s^2 sum_k d_k d(d_k) / sigma``; ``c`` is 1 meV.
+
+        Parameters
+        ----------
+        scale : float
+            ``s``, that of the calibrated draws.
+        pairs : Pairs, optional
+        """
+        _, d = self._source.deviations(atoms, pairs)
+        std = float(np.sqrt(scale**2 * d.energies @ d.energies + _LEAST**2))
+        weights = scale**2 * d.energies / std
+        stress = None if d.stress is None else weights @ d.stress
+        return EnergyStd(std, -np.tensordot(weights, d.forces, 1), stress)
+
+    def _variances(self, d: DrawPredictions, pairs: Pairs) -> tuple[dict[str, LabelVariances], LabelVariances]:
+        n = d.forces.shape[1]
+        forces, atomic = _variance(d.forces), _variance(d.atomic_energies)
+        centres, neighbours, vectors = map(torch.from_numpy, (pairs.centres, pairs.neighbours, pairs.vectors))
+        pooled = Surroundings(n, centres, neighbours, vectors, self._cutoff).pool(forces)
+        energy, none = _variance(d.energies), torch.zeros(1, dtype=torch.float64)
+        found = {
+            "energy": self._answers.per_atom((energy, none), n, float(forces.mean())),
+            "forces": LabelVariances(forces, pooled, torch.zeros_like(forces)),
+        }
+        if d.stress is not None:
+            stress = _variance(d.stress)
+            found["stress"] = LabelVariances(stress, mean_variance(stress), torch.zeros_like(stress))
+        return found, LabelVariances(atomic, atomic, torch.zeros_like(atomic))
+
+
+def _variance(deviations: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(deviations.reshape(len(deviations), -1)).square().sum(0)

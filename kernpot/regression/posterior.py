@@ -1,0 +1,197 @@
+"""The posterior over whitened weights, kept as a square root: no inverse and no normal equations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from kernpot.errors import NumericalError
+from kernpot.regression.factor import LabelFactor, triangle_of
+
+
+def stacked_root(
+    triangles: Sequence[Tensor], projected: Sequence[Tensor], scale: Tensor, noise: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Root of the posterior precision and the right-hand side of its weights, by QR of the stacked triangles.
+
+    Parameters
+    ----------
+    triangles, projected : sequence of Tensor (M, M) and of Tensor (M,)
+        ``R_g`` and ``c_g`` of each noise group, see `LabelFactor`.
+    scale : Tensor (M,)
+        Amplitude of each column, ``D``.
+    noise : sequence of float
+        Noise standard deviation of each group.
+
+    Returns
+    -------
+    root : Tensor (M, M)
+        Upper triangular ``R``, positive diagonal, ``R^T R = I + sum_g sigma_g^-2 D R_g^T R_g D``.
+    right : Tensor (M,)
+        The weights are ``R^-1 right``.
+    """
+    m = scale.shape[0]
+    blocks = [
+        torch.cat([triangle * scale, c[:, None]], dim=1) / sigma
+        for triangle, c, sigma in zip(triangles, projected, noise, strict=True)
+    ]
+    # Householder QR is accurate row by row only if the heavy rows come first (Powell and Reid 1969).
+    blocks.sort(key=lambda rows: -float(rows.abs().max()))
+    prior = torch.eye(m, m + 1, dtype=scale.dtype, device=scale.device)
+    stacked = triangle_of(torch.cat([*blocks, prior]))
+    return stacked[:m, :m].contiguous(), stacked[:m, m].contiguous()
+
+
+class Posterior:
+    """Gaussian posterior ``N(w, (R^T R)^-1)`` over whitened weights with prior ``N(0, I)``.
+
+    A functional with amplitude-scaled whitened row ``b = b~ D`` has posterior mean ``b . w`` and parameter variance
+    ``|R^-T b|^2``. Rows passed to the methods are such rows, *not* divided by any noise. Formulas: subset of regressors
+    in whitened form, Foster et al. 2009 (JMLR 10, 857).
+
+    Parameters
+    ----------
+    factors : mapping of str to LabelFactor
+        One factor per noise group; an empty mapping or empty factors give the prior.
+    block : Tensor of int64 (M,)
+        Amplitude block of each inducing environment.
+    noise : mapping of str to float
+        Noise standard deviation per group, in the unit of the group's labels.
+    amplitudes : Tensor (n_blocks,)
+        Amplitude per block, eV.
+
+    Raises
+    ------
+    ValueError
+        If a group has no noise, a noise or an amplitude is not positive and finite, or the shapes disagree.
+    """
+
+    def __init__(
+        self, factors: Mapping[str, LabelFactor], block: Tensor, noise: Mapping[str, float], amplitudes: Tensor
+    ) -> None:
+        check_consistent(factors, block, noise, amplitudes)
+        self.scale = amplitudes[block]
+        self.root, right = stacked_root(
+            [factor.triangle for factor in factors.values()],
+            [factor.projected for factor in factors.values()],
+            self.scale,
+            [noise[group] for group in factors],
+        )
+        self.whitened_weights = torch.linalg.solve_triangular(self.root, right[:, None], upper=True)[:, 0]
+
+    def half(self, rows: Tensor) -> Tensor:
+        """Return ``R^-T rows^T`` (M, n) for rows (n, M); its columns' inner products are the posterior covariances."""
+        half: Tensor = torch.linalg.solve_triangular(self.root.mT, rows.mT, upper=False)
+        return half
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """Posterior mean (n,) of the functionals with rows (n, M)."""
+        mean: Tensor = rows @ self.whitened_weights
+        return mean
+
+    def variance(self, rows: Tensor) -> Tensor:
+        """Parameter variance (n,) of the functionals with rows (n, M); never negative."""
+        return self.half(rows).square().sum(dim=0)
+
+    def covariance(self, rows_a: Tensor, rows_b: Tensor | None = None) -> Tensor:
+        """Parameter covariance (n_a, n_b) between two sets of functionals; ``rows_b=None`` means ``rows_a``."""
+        half_a = self.half(rows_a)
+        return half_a.mT @ (half_a if rows_b is None else self.half(rows_b))
+
+    def sample(self, n: int, generator: torch.Generator | None = None, scale: float = 1.0) -> Tensor:
+        """Draw n weight vectors.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        generator : torch.Generator, optional
+            Source of the random numbers, on the device of the posterior.
+        scale : float
+            Factor on their deviations from the mean.
+
+        Returns
+        -------
+        Tensor (n, M)
+            ``w + scale R^-1 xi`` with ``xi ~ N(0, I)``.
+        """
+        root = self.root
+        noise = torch.randn((n, root.shape[0]), dtype=root.dtype, device=root.device, generator=generator)
+        deviations = torch.linalg.solve_triangular(root, noise.mT, upper=True).mT
+        draws: Tensor = self.whitened_weights + scale * deviations
+        return draws
+
+
+def leave_out(posterior: Posterior, rows: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """Residual and covariance of one structure's labels had the structure been left out of the fit.
+
+    With ``H = B_s (R^T R)^-1 B_s^T`` the identities ``e = (I - H)^-1 r`` and ``cov = (I - H)^-1 - I`` are exact for
+    fixed hyperparameters (Cook and Weisberg 1982, block form); ``I - H`` is inverted in the eigenbasis of ``H``.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Fitted with the structure.
+    rows : Tensor (n, M)
+        ``B_s``: amplitude-scaled whitened rows of all labels of the structure, each divided by its noise.
+    residual : Tensor (n,)
+        ``r = y - B_s w``, divided by the same noise.
+
+    Returns
+    -------
+    loo_residual : Tensor (n,)
+        Residual of the prediction without the structure, in units of the noise.
+    loo_covariance : Tensor (n, n)
+        Parameter part of that prediction's covariance, in units of the noise squared.
+
+    Raises
+    ------
+    NumericalError
+        If an eigenvalue of ``H`` exceeds one beyond rounding: the posterior was then not fitted with these rows.
+    """
+    half = posterior.half(rows)
+    return left_out(half.mT @ half, residual, float(rows.norm()), rows.shape[1])
+
+
+def left_out(hat: Tensor, residual: Tensor, size: float, n_inducing: int) -> tuple[Tensor, Tensor]:
+    """As :func:`leave_out`, from ``H`` (n, n) and the Frobenius norm of the rows."""
+    leverage, basis = torch.linalg.eigh(hat)
+    # QR is exact for rows changed by eps relative to their size, which moves |R^-T b| by as much since |R^-1| <= 1.
+    rounding = torch.finfo(hat.dtype).eps * (100 * max(len(hat), n_inducing) + size)
+    largest = float(leverage[-1]) if leverage.numel() else 0.0
+    if not largest <= 1 + rounding:
+        raise NumericalError(
+            f"leave-one-out needs leverages of at most 1, got 1 + {largest - 1:.3g}: these rows, at this noise and "
+            f"these amplitudes, are not among those the posterior was fitted with; fit again or pass the fitted rows"
+        )
+    leverage = leverage.clamp(min=0.0)
+    remaining = (1 - leverage).clamp(min=rounding)
+    loo_residual = basis @ ((basis.mT @ residual) / remaining)
+    return loo_residual, (basis * (leverage / remaining)) @ basis.mT
+
+
+def check_consistent(
+    factors: Mapping[str, LabelFactor], block: Tensor, noise: Mapping[str, float], amplitudes: Tensor
+) -> None:
+    """Raise ValueError unless factors, blocks, noise and amplitudes fit together and are positive and finite."""
+    if amplitudes.ndim != 1 or amplitudes.dtype != torch.float64 or block.ndim != 1:
+        raise ValueError(
+            f"expected amplitudes float64 (n_blocks,) and block (M,), got {amplitudes.dtype} {tuple(amplitudes.shape)} "
+            f"and {tuple(block.shape)}"
+        )
+    if not bool((torch.isfinite(amplitudes) & (amplitudes > 0)).all()):
+        raise ValueError(f"every amplitude must be positive and finite, got {amplitudes.tolist()} eV")
+    n_blocks = amplitudes.shape[0]
+    if block.numel() and not (int(block.min()) >= 0 and int(block.max()) < n_blocks):
+        raise ValueError(f"block must name one of {n_blocks} amplitudes, got {int(block.min())} to {int(block.max())}")
+    expected = (block.shape[0], n_blocks)
+    for group, factor in factors.items():
+        got = (factor.n_inducing, factor.n_blocks)
+        if got != expected:
+            raise ValueError(f"factor of group {group!r}: expected (M, n_blocks) = {expected}, got {got}")
+        if group not in noise:
+            raise ValueError(f"group {group!r} has no noise; noise was given for {sorted(noise)}")
+        if not 0 < noise[group] < float("inf"):
+            raise ValueError(f"the noise of group {group!r} must be positive and finite, got {noise[group]}")

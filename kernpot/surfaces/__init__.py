@@ -1,0 +1,1 @@
+"""Sums of atomic energies as potentials, and draws of either backend. Knows no error bar."""

@@ -1,0 +1,205 @@
+"""Potentials that are sums of atomic energies: energies, forces and stress in one pass, without rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from kernpot.descriptors.blocks import PairGradient
+from kernpot.descriptors.features import Features
+from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.functionals.state import VOIGT, InducingBlock, normalise
+from kernpot.parallel.threads import in_threads
+from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.structures.neighbours import Pairs, find_pairs
+from kernpot.surfaces.forms import LocalEnergies, weighted
+
+# Is shown a block of atoms: descriptor, place of the atoms, their numbers, unit features (n, n_features).
+Watch = Callable[[int, slice, Tensor, Tensor], None]
+
+
+class Term(NamedTuple):
+    """Energies that the atoms of one element have under one descriptor."""
+
+    descriptor: int
+    element: int
+    energies: LocalEnergies
+
+
+class Potentials:
+    """K potentials of one form, evaluated together: neighbours, descriptors and their derivatives are shared.
+
+    Parameters
+    ----------
+    descriptors : sequence of Features
+    terms : sequence of Term
+        Of K functions each.
+    isolated : mapping of int to float
+        Isolated-atom energies in eV.
+    n : int
+        Number of potentials, ``K``.
+    unit : bool, default=True
+        Whether energies are functions of the features scaled to unit length, or of the features themselves.
+
+    Attributes
+    ----------
+    descriptors, terms, isolated, unit
+        As given.
+    """
+
+    def __init__(
+        self,
+        descriptors: Sequence[Features],
+        terms: Sequence[Term],
+        isolated: Mapping[int, float],
+        n: int,
+        unit: bool = True,
+    ) -> None:
+        self.descriptors, self.terms, self.isolated, self._n = list(descriptors), list(terms), dict(isolated), n
+        self.unit = unit
+        self._offsets = torch.zeros(120, dtype=torch.float64)
+        for z, energy in isolated.items():
+            self._offsets[z] = energy
+
+    def chosen(self, which: slice) -> Potentials:
+        """Some of the potentials; shares memory."""
+        terms = [t._replace(energies=t.energies.chosen(which)) for t in self.terms]
+        n = len(range(*which.indices(self._n)))
+        return Potentials(self.descriptors, terms, self.isolated, n, self.unit)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None, watch: Watch | None = None) -> DrawPredictions:
+        """Energies, atomic energies, forces and (for three periodic directions) stress of every potential.
+
+        Parameters
+        ----------
+        pairs : Pairs, optional
+            All pairs within the largest cutoff; found when not given.
+        watch : callable, optional
+            Is shown the features of every block of atoms, which it must not change; from several threads.
+        """
+        numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
+        for features in self.descriptors:
+            features.check(atoms)
+        gradient = torch.zeros((self._n, len(numbers), 3), dtype=torch.float64)
+        strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
+        found = find_pairs(atoms, max(f.cutoff for f in self.descriptors)) if pairs is None else pairs
+        energies, slopes = self.along_pairs(numbers, found, len(numbers), watch)
+        for block in slopes:
+            for k, along in enumerate(block):
+                along.add_to(gradient[k], strain[k])
+        stress = None
+        if all(atoms.pbc):
+            symmetric = 0.5 * (strain + strain.mT) / atoms.get_volume()
+            stress = np.stack([symmetric[:, a, b].numpy() for a, b in VOIGT], axis=1)
+        return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
+
+    def along_pairs(
+        self, numbers: Tensor, pairs: Pairs, n_centres: int, watch: Watch | None = None
+    ) -> tuple[Tensor, list[list[PairGradient]]]:
+        """Atomic energies (K, n_centres), and of every block of centres the K gradients along its pairs.
+
+        Parameters
+        ----------
+        numbers : Tensor of shape (n_atoms,)
+            Atomic numbers; those of the centres come first.
+        pairs : Pairs
+            All pairs of centres within the largest cutoff, sorted by centre.
+        n_centres : int
+        watch : callable, optional
+            See above.
+        """
+        energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
+        slopes: list[list[PairGradient]] = []
+        if not n_centres:
+            return energies, slopes
+        for d, features in enumerate(self.descriptors):
+            evaluate = partial(self._evaluate, d, features, numbers, pairs, watch)
+            bounds = features.bounds(n_centres, pairs)
+            for (first, last), (e, along) in zip(bounds, in_threads(evaluate, bounds), strict=True):
+                energies[:, first:last] += e.T
+                slopes.append(along)
+        return energies, slopes
+
+    def atomic_energies(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
+        """Atomic energies (K, n_centres) alone; parameters as of :meth:`along_pairs`."""
+        energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
+        if not n_centres:
+            return energies
+        for d, features in enumerate(self.descriptors):
+            for first, last in features.bounds(n_centres, pairs):
+                p = features.environments(numbers, pairs, first, last).environments.features()
+                energies[:, first:last] += self._local(d, numbers[first:last], normalise(p)[0] if self.unit else p)[0].T
+        return energies
+
+    def _evaluate(
+        self,
+        descriptor: int,
+        features: Features,
+        numbers: Tensor,
+        pairs: Pairs,
+        watch: Watch | None,
+        bounds: tuple[int, int],
+    ) -> tuple[Tensor, list[PairGradient]]:
+        """Energies (n, K) of a block of atoms and their gradients."""
+        block = features.environments(numbers, pairs, *bounds)
+        own = numbers[block.first : block.last]
+        if not self.unit:
+            energies, v = self._local(descriptor, own, block.environments.features())
+            return energies, block.pull(v)
+        u, norm = normalise(block.environments.features())
+        if watch is not None:
+            watch(descriptor, slice(block.first, block.last), own, u)
+        energies, v = self._local(descriptor, own, u)
+        v -= (v * u[:, None]).sum(2, keepdim=True) * u[:, None]
+        v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None, None]
+        return energies, block.pull(v)
+
+    def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) of features and their gradients (n, K, n_features)."""
+        terms = [(numbers == t.element, t.energies) for t in self.terms if t.descriptor == descriptor]
+        if len(terms) == 1 and bool(terms[0][0].all()):
+            return terms[0][1](u)
+        energies = torch.zeros((len(u), self._n), dtype=torch.float64)
+        v = torch.zeros((len(u), self._n, u.shape[1]), dtype=torch.float64)
+        for here, term in terms:
+            members = torch.nonzero(here).squeeze(1)
+            if len(members):
+                energies[members], v[members] = term(u[members])
+        return energies, v
+
+
+class MeanPotential:
+    """Posterior mean (or a posterior draw of the weights) as a function of a structure.
+
+    Parameters
+    ----------
+    descriptors : sequence of SOAPFeatures
+    blocks : sequence of InducingBlock
+    weights : Tensor of shape (M,)
+        Weights of unit-amplitude rows, eV.
+    isolated : dict of int to float
+        Isolated-atom energies in eV.
+    """
+
+    def __init__(
+        self,
+        descriptors: Sequence[SOAPFeatures],
+        blocks: Sequence[InducingBlock],
+        weights: Tensor,
+        isolated: dict[int, float],
+    ) -> None:
+        terms = [Term(b.descriptor, b.element, weighted(b, weights[None, b.columns])) for b in blocks]
+        self.potentials = Potentials(descriptors, terms, isolated, 1)
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None, watch: Watch | None = None) -> MeanPrediction:
+        """Energy, atomic energies, forces and (for three periodic directions) stress; parameters as of `Potentials`."""
+        return self.potentials(atoms, pairs, watch)[0]
