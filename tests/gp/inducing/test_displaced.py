@@ -20,7 +20,7 @@ from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
 from kernpot.gp.learning import training as described
 from tests.systems import cluster, crystals, labelled, soap
 
-DATA = Path(__file__).resolve().parents[2] / "examples" / "data" / "ethanol_gfn2.xyz.gz"
+DATA = Path(__file__).resolve().parents[3] / "examples" / "data" / "ethanol_gfn2.xyz.gz"
 FEW = crystals(3, symbols="Cu3Au")
 ASKED = crystals(2, seed=7, symbols="Cu3Au")
 FIXED: dict[str, Any] = {"noise": {"energy": 1e-3, "forces": 0.02, "stress": 1e-3}, "optimize": False}

@@ -15,7 +15,7 @@ from ase import Atoms
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import StructureError
 from kernpot.gp.inducing.unrepresented import choose, unrepresented_covariance, worth_describing
-from tests.gp.test_add_inducing import require_same
+from tests.gp.rows.test_columns import require_same
 from tests.systems import cluster, crystals, soap
 
 SETTINGS: dict[str, Any] = {
