@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,11 +12,9 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from kernpot.errors import StructureError
+from kernpot.potential import Screen, Surface
+from kernpot.prediction import Prediction
 from kernpot.structures.neighbours import NeighbourList
-
-if TYPE_CHECKING:
-    from kernpot.potential import Screen, Surface
-    from kernpot.prediction import Prediction
 
 
 class KernpotCalculator(Calculator):

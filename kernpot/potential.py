@@ -8,18 +8,24 @@ linear weights of a Gaussian process for :func:`kernpot.uncertainty.linear.linea
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, overload, runtime_checkable
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from kernpot.prediction import DrawPredictions, EnergyStd, LeftOut, MeanPrediction, PairPrediction, Prediction
+from kernpot.prediction import (
+    DrawPredictions,
+    EnergyStd,
+    LeftOut,
+    MeanPrediction,
+    PairPrediction,
+    Prediction,
+    Sensitivities,
+)
 from kernpot.structures.neighbours import Pairs
-
-if TYPE_CHECKING:
-    from kernpot.calculator import KernpotCalculator
 
 
 class Share(NamedTuple):
@@ -57,7 +63,9 @@ class Surface(Protocol):
         Atomic numbers the potential knows.
     """
 
-    elements_: tuple[int, ...]
+    @property
+    def elements_(self) -> tuple[int, ...]:
+        """Atomic numbers the potential knows."""
 
     @property
     def cutoff(self) -> float:
@@ -92,7 +100,7 @@ class Draw(Surface, Protocol):
     Its ``predict_full`` raises :class:`kernpot.errors.KernpotError`: one surface has no error bars.
     """
 
-    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+    def calculator(self, skin: float = 0.5) -> Calculator:
         """An ASE calculator."""
 
 
@@ -115,6 +123,31 @@ class PotentialDraws(Protocol):
 
     def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
         """Answers of all draws for one structure; ``evaluate(atoms)[k]`` is that of ``self[k].mean(atoms)``."""
+
+
+@runtime_checkable
+class Linear(Protocol):
+    """A potential whose answers are linear in weights with a Gaussian posterior."""
+
+    def sensitivities(self, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:
+        """Changes of a structure's labels along independent unit normal directions of the posterior.
+
+        Those of calibrated draws, but for what the model does not represent.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        kinds : collection of str
+            Of ``"forces"`` and ``"stress"``, what to compute beside the energy.
+        """
+
+
+@runtime_checkable
+class Novel(Protocol):
+    """A potential that tells how far structures lie from what it knows."""
+
+    def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Any]:
+        """Per structure, numbers without unit: ``leverage`` (n_atoms,) and others."""
 
 
 class Chosen(Protocol):
@@ -148,8 +181,13 @@ class Potential(Protocol):
         or calibrated with later) and, if the backend has one to tell, its ``size``, such as ``{"networks": 8}``.
     """
 
-    elements_: tuple[int, ...]
-    summary_: dict[str, Any]
+    @property
+    def elements_(self) -> tuple[int, ...]:
+        """Atomic numbers the potential knows."""
+
+    @property
+    def summary_(self) -> dict[str, Any]:
+        """What the fit saw and found."""
 
     @property
     def cutoff(self) -> float:
@@ -246,7 +284,7 @@ class Potential(Protocol):
     def screen(self) -> Screen | None:
         """A cheap bound on force stds, or None where the potential has none."""
 
-    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+    def calculator(self, skin: float = 0.5) -> Calculator:
         """An ASE calculator."""
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,14 +15,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from kernpot.calculator import KernpotCalculator
+from kernpot.descriptors import Features
+from kernpot.errors import KernpotError
 from kernpot.potential import Share
 from kernpot.prediction import FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.checks import check_atoms, require_elements, require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, source_of
 from kernpot.structures.neighbours import Pairs
-
-if TYPE_CHECKING:
-    from kernpot.calculator import KernpotCalculator
 
 
 class Predicting(Protocol):
@@ -34,6 +35,9 @@ class Predicting(Protocol):
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Distributions of everything."""
 
+    def energy_mean(self, atoms: Atoms) -> float:
+        """Mean of the total energy alone, eV."""
+
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation of the total energy, eV."""
 
@@ -45,10 +49,22 @@ class Predicting(Protocol):
 
 
 class AnsweringMixin(RegressorMixin):
-    """Predictions, score and calculator of an estimator that keeps a `Predicting` as ``_predictor`` when fitted."""
+    """Predictions, score and calculator of an estimator with a `Predicting` as ``_predictor`` when fitted."""
 
-    elements_: tuple[int, ...]
-    _predictor: Predicting
+    @property
+    @abstractmethod
+    def elements_(self) -> tuple[int, ...]:
+        """Atomic numbers seen in training."""
+
+    @property
+    @abstractmethod
+    def _predictor(self) -> Predicting:
+        """What predicts."""
+
+    @property
+    @abstractmethod
+    def _descriptors(self) -> Sequence[Features]:
+        """Descriptors of the structures."""
 
     def predict(
         self, structures: Sequence[Atoms] | Atoms, return_std: bool = False
@@ -69,7 +85,7 @@ class AnsweringMixin(RegressorMixin):
         """
         frames = self._frames(structures)
         if not return_std:
-            return np.array([self._predictor.mean(a).energy for a in frames])
+            return np.array([self._predictor.energy_mean(a) for a in frames])
         pairs = np.array([self._predictor.energy(a) for a in frames]).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 
@@ -81,8 +97,15 @@ class AnsweringMixin(RegressorMixin):
         structures : list of ase.Atoms
         covariance : bool
             Also the joint covariance of energy, forces and stress of each structure.
+
+        Raises
+        ------
+        KernpotError
+            The features were given without Jacobians: only energies are known, by :meth:`predict`.
         """
-        return [self._predictor(a, covariance) for a in self._frames(structures)]
+        frames = self._frames(structures)
+        self._require_forces()
+        return [self._predictor(a, covariance) for a in frames]
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Mean energy, atomic energies, forces and stress of one structure, without error bars.
@@ -94,6 +117,7 @@ class AnsweringMixin(RegressorMixin):
         """
         check_is_fitted(self)
         require_fitted(atoms, self.elements_, "structure")
+        self._require_forces()
         return self._predictor.mean(atoms, pairs)
 
     def along_pairs(
@@ -118,6 +142,7 @@ class AnsweringMixin(RegressorMixin):
         """
         check_is_fitted(self)
         require_elements(numbers, self.elements_, "the atoms")
+        self._require_forces()
         return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
 
     def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
@@ -135,6 +160,7 @@ class AnsweringMixin(RegressorMixin):
             ``predict_full([atoms])[0].forces.std``.
         """
         (checked,) = self._frames(atoms)
+        self._require_forces()
         return self._predictor.force_std(checked, share)
 
     def score(
@@ -153,11 +179,29 @@ class AnsweringMixin(RegressorMixin):
         return float(r2_score([s.energy for s in kept] / sizes, found / sizes, sample_weight=weights))
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
-        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
-        from kernpot.calculator import KernpotCalculator
+        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution.
 
+        Raises
+        ------
+        KernpotError
+            Features that are arrays on the atoms do not follow them, and those without Jacobians know no forces.
+        """
         check_is_fitted(self)
+        self._require_forces()
+        if not all(f.describes_anything for f in self._descriptors):
+            raise KernpotError(
+                "a calculator moves atoms, and features that are arrays on them belong to one geometry: give a function "
+                "of the structure, GivenFeatures(function, ..., jacobians=True), or ask predict and predict_full."
+            )
         return KernpotCalculator(self, skin=skin)
+
+    def _require_forces(self) -> None:
+        """Refuse what needs forces where descriptors know energies only."""
+        if any(f.knows == "energy" for f in self._descriptors):
+            raise KernpotError(
+                "the features were given without Jacobians, so the potential knows energies only: ask "
+                "predict(structures, return_std=True), or fit with features that have Jacobians."
+            )
 
     def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
         """Structures to answer for, checked."""

@@ -8,12 +8,23 @@ from kernpot.descriptors import Features
 from kernpot.errors import DescriptorError
 from kernpot.structures.labels import LabelledStructure
 
+# Kinds of labels beside energies that features can learn, by how far their derivatives go.
+_LEARNT = {"energy": (), "forces": ("forces",), "stress": ("forces", "stress")}
+
 
 def require_described(labelled: Sequence[LabelledStructure], features: Sequence[Features]) -> None:
-    """Raise DescriptorError, naming the frame, when a descriptor does not fit a structure."""
+    """Raise DescriptorError, naming the frame, when a descriptor does not fit a structure or its labels."""
     for f in features:
+        missing = [kind for kind in ("forces", "stress") if kind not in _LEARNT[f.knows]]
         for s in labelled:
             try:
                 f.check(s.atoms)
             except DescriptorError as error:
                 raise DescriptorError(f"{s.source}: {error}") from None
+            held = [kind for kind in missing if s.label(kind) is not None]
+            if held:
+                without = "without Jacobians" if "forces" in missing else "without derivatives with respect to strain"
+                raise DescriptorError(
+                    f"{s.source}: has {' and '.join(held)}, which features {without} cannot learn. Leave these labels "
+                    f"out (forces=[None] * n, stress=[None] * n), or take a descriptor that knows them."
+                )

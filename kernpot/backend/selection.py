@@ -32,7 +32,8 @@ from kernpot.errors import KernpotError
 from kernpot.progress import Report
 from kernpot.regression.gain import gain, updated
 from kernpot.structures.identity import identity
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure, label_structures
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
+from kernpot.structures.labels import LabelledStructure, label_structures
 
 # Numbers in rows that are kept, 1 GB; the rows of further structures are made anew each time they are looked at.
 _KEPT = 1 << 27
@@ -198,11 +199,13 @@ class _Rows:
             self._left += self._kept.pop(index).numel()
 
 
-# Noise of labels before there are any (eV/atom, eV/A, eV/A^3): what fits to solids and molecules commonly find.
-EXPECTED_NOISE = {"energy": 1e-3, "forces": 0.1, "stress": 1e-3}
+def expected_noise() -> dict[str, float]:
+    """Noise of labels before there are any, by kind: what fits to solids and molecules commonly find."""
+    return {name: kind.expected for name, kind in KINDS.items()}
 
 
 def unlabelled(structures: Sequence[Atoms]) -> list[LabelledStructure]:
     """Structures, checked; whatever labels they hold are not looked at."""
     frames = structures if isinstance(structures, Atoms) else list(structures)
-    return label_structures(frames, *[[None] * len(frames)] * len(LABEL_KINDS))
+    nothing = [[None] * len(frames)] * len(LABEL_KINDS)
+    return [s.without(*s.others) for s in label_structures(frames, *nothing)]

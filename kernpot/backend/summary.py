@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kernpot.structures.kinds import KINDS, LABEL_KINDS, other_kinds
 from kernpot.structures.labels import LabelledStructure
 
 
@@ -17,11 +18,14 @@ def describe_data(labelled: Sequence[LabelledStructure]) -> dict[str, Any]:
     return {
         "structures": len(labelled),
         "atoms": sum(len(s.atoms) for s in labelled),
-        "energies": sum(s.energy is not None for s in labelled),
-        "force_components": sum(s.forces.size for s in labelled if s.forces is not None),
-        "stress_components": sum(s.stress.size for s in labelled if s.stress is not None),
+        **{KINDS[kind].counted: _components(labelled, kind) for kind in LABEL_KINDS},
+        **{k.counted: n for k in other_kinds() if (n := _components(labelled, k.name))},
         "config_types": dict(Counter(s.config_type for s in labelled)),
     }
+
+
+def _components(labelled: Sequence[LabelledStructure], kind: str) -> int:
+    return sum(int(np.size(s.label(kind))) for s in labelled if s.label(kind) is not None)
 
 
 def data_hash(labelled: Sequence[LabelledStructure]) -> str:
@@ -29,6 +33,7 @@ def data_hash(labelled: Sequence[LabelledStructure]) -> str:
     digest = hashlib.sha256()
     for s in labelled:
         parts = [s.atoms.numbers, s.atoms.positions, s.atoms.cell.array, s.atoms.pbc, s.energy, s.forces, s.stress]
+        parts += [s.others[name] for name in sorted(s.others)]
         for part in parts:
             value = np.ascontiguousarray(np.array([] if part is None else part, dtype=np.float64))
             digest.update(repr(value.shape).encode() + value.tobytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from kernpot import tails
-from kernpot.calibration.misfit import FLOOR, TOGETHER, LabelVariances, Misfit, misfit_variance, tells
+from kernpot.calibration.misfit import LabelVariances, Misfit, misfit_variance, tells
 from kernpot.calibration.residuals import MIN_STRUCTURES
 from kernpot.errors import StructureError
-from kernpot.prediction import MeanPrediction
 from kernpot.structures.identity import identity
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.kinds import KINDS
+from kernpot.structures.labels import LabelledStructure
 
 # Logarithms of factors that may come out.
 _BOUNDS = (-np.log(100.0), np.log(100.0))
@@ -47,12 +47,11 @@ class Rescaled:
 class Explained(Protocol):
     """Means, and what the variances about them are made of."""
 
-    @property
-    def mean(self) -> Callable[[Atoms], MeanPrediction]:
-        """Mean of every label of a structure."""
+    def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
+        """Means of a structure's labels, of the kinds that can be told, and parts of their variances.
 
-    def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
-        """Parts of the variances, those of energies per atom."""
+        Variances of extensive labels are those per atom.
+        """
 
 
 def calibrate(
@@ -97,14 +96,11 @@ def calibrate(
     errors: dict[str, list[NDArray[np.float64]]] = {}
     parts: dict[str, list[LabelVariances]] = {}
     for s in held_out:
-        mean, found = predictor.mean(s.atoms), predictor.label_variances(s.atoms)
-        n = len(s.atoms)
-        for kind in s.kinds:
-            predicted, label = getattr(mean, kind), getattr(s, kind)
-            if predicted is not None:
-                errors.setdefault(kind, []).append(np.ravel(predicted - label) / (n if kind == "energy" else 1))
-                parts.setdefault(kind, []).append(found[kind])
-    enough = [kind for kind in LABEL_KINDS if len(errors.get(kind, [])) >= MIN_STRUCTURES]
+        for kind, (predicted, variances) in predictor.labels(s.atoms, s.kinds).items():
+            size = len(s.atoms) if KINDS[kind].extensive else 1
+            errors.setdefault(kind, []).append(np.ravel(predicted - s.label(kind)) / size)
+            parts.setdefault(kind, []).append(variances)
+    enough = [kind for kind in KINDS if len(errors.get(kind, [])) >= MIN_STRUCTURES]
     if not enough:
         raise StructureError(
             f"calibrating needs at least {MIN_STRUCTURES} structures with labels of one kind, got "
@@ -129,10 +125,10 @@ def _rescale(
 
     def scaled(log_factor: float) -> Misfit:
         g = float(np.exp(log_factor))
-        return replace(misfit, constant=max(g * misfit.constant, FLOOR[kind]), factor=g * misfit.factor)
+        return replace(misfit, constant=max(g * misfit.constant, KINDS[kind].floor), factor=g * misfit.factor)
 
     def crps(log_factor: float) -> float:
-        added, _ = misfit_variance(scaled(log_factor), found, TOGETHER[kind])
+        added, _ = misfit_variance(scaled(log_factor), found, KINDS[kind].together)
         std = (epistemic + added).sqrt().numpy()[telling]
         return float(np.mean(std * tails.crps(error[telling] / std, misfit.degrees_of_freedom)))
 

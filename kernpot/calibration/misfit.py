@@ -40,10 +40,6 @@ from torch import Tensor
 from kernpot.files.parts import number, require
 from kernpot.tails import LEAST, negative_log_density
 
-# Least constant, in the unit of each label kind: no label is known better than quantum-mechanical codes converge.
-FLOOR = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
-# Components that a rotation mixes.
-TOGETHER = {"energy": 1, "forces": 3, "stress": 6}
 # Largest factor: beyond it the parameter variance is rounding.
 _LARGEST_FACTOR = 100.0
 # Parameter variances below this part of their surroundings' belong to components that vanish by symmetry: they tell

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernpot.calibration.misfit import TOGETHER, LabelVariances, Misfit, misfit_variance
+from kernpot.calibration.misfit import LabelVariances, Misfit, misfit_variance
 from kernpot.descriptors.blocks import PairGradient
-from kernpot.prediction import UNITS, FloatArray, JointCovariance, MeanPrediction, PairPrediction, Prediction, Quantity
+from kernpot.prediction import FloatArray, JointCovariance, MeanPrediction, PairPrediction, Prediction, Quantity
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.neighbours import Pairs
+from kernpot.surfaces.potentials import folded_slopes
 
 
 class Answers:
@@ -74,12 +76,8 @@ class Answers:
         atomic : LabelVariances, optional
             Of the energies.
         """
-        gradient = np.zeros((len(pairs), 3))
-        for slope in slopes:
-            here = slope.places if isinstance(slope.places, slice) else slope.places.numpy()
-            gradient[here] += slope.values.numpy()
         std = None if atomic is None else self.std("energy", atomic)
-        return PairPrediction(energies.numpy(), gradient, std)
+        return PairPrediction(energies.numpy(), folded_slopes(pairs, slopes), std)
 
     def std(self, kind: str, found: LabelVariances) -> FloatArray:
         """Standard deviations (n,) of labels of a kind, misfit included."""
@@ -108,7 +106,13 @@ class Answers:
 
     def misfit(self, kind: str, found: LabelVariances) -> tuple[Tensor, Tensor]:
         """What misfit adds to the variances of labels of a kind, see :func:`kernpot.calibration.misfit.misfit_variance`."""
-        return misfit_variance(self._misfit[kind], found, TOGETHER[kind])
+        return misfit_variance(self._misfit[kind], found, KINDS[kind].together)
+
+    def label(self, kind: str, mean: FloatArray, found: LabelVariances, size: int) -> Quantity:
+        """A label of any kind from its mean and variances; those of extensive labels are per atom, of `size` atoms."""
+        added, weight = self.misfit(kind, found)
+        total = LabelVariances(*(size**2 * v for v in found))
+        return self._quantity(kind, mean, total, (size**2 * added, weight))
 
     def _quantity(
         self, kind: str, mean: np.ndarray | float, found: LabelVariances, misfit: tuple[Tensor, Tensor]
@@ -117,7 +121,7 @@ class Answers:
         epistemic = found.parameter + found.unrepresented
         std = (epistemic + misfit[0]).sqrt().numpy().reshape(shape)
         nu = self._misfit[kind].degrees_of_freedom
-        return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, UNITS[kind], nu)
+        return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, KINDS[kind].unit, nu)
 
 
 def _joint(

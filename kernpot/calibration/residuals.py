@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kernpot.calibration.misfit import FLOOR, TOGETHER, Misfit, fit_misfit
+from kernpot.calibration.misfit import Misfit, fit_misfit
+from kernpot.structures.kinds import KINDS
 
 # Fewer structures than this say nothing about errors on others.
 MIN_STRUCTURES = 5
@@ -45,7 +46,7 @@ class LeaveOneOut:
         """Misfit of every label kind that enough structures have."""
         found = {
             kind: fit_misfit(
-                r, self.own[kind], self.pooled[kind], self.unrepresented[kind], FLOOR[kind], TOGETHER[kind]
+                r, self.own[kind], self.pooled[kind], self.unrepresented[kind], KINDS[kind].floor, KINDS[kind].together
             )
             for kind, r in self.residuals.items()
             if len(r) >= MIN_STRUCTURES
@@ -63,7 +64,7 @@ def _with_forces(energy: Misfit, forces: Misfit, error: float) -> Misfit:
     Energies are few, and their noise was chosen to make these very errors small. Where the rms error is below what
     labels resolve, they tell no factor.
     """
-    if error <= FLOOR["energy"]:
+    if error <= KINDS["energy"].floor:
         return replace(energy, factor=forces.factor)
     return replace(energy, factor=float(np.sqrt(energy.factor * max(energy.factor, forces.factor))))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kernpot.functionals.state import Structure
+from kernpot.structures.kinds import KINDS
 
 
 class Surroundings:
@@ -38,12 +39,19 @@ class Surroundings:
         return cls(structure.n_atoms, block.centres, block.neighbours, block.vectors, described.features.cutoff)
 
     def pool(self, component_variances: Tensor) -> Tensor:
-        """For force components (3 n,): the mean variance in the surroundings of their atom, (3 n,)."""
-        v = component_variances.view(-1, 3).mean(1)
+        """For components of all atoms (c n,): the mean variance in the surroundings of their atom, (c n,)."""
+        v = component_variances.view(len(self._total), -1)
+        width, v = v.shape[1], v.mean(1)
         total = v.clone().index_add_(0, self._centres, self._weights * v[self._neighbours])
-        return (total / self._total).repeat_interleave(3)
+        return (total / self._total).repeat_interleave(width)
 
 
-def mean_variance(own: Tensor) -> Tensor:
-    """The surroundings of stress components: all of them."""
-    return own.mean().expand(own.shape)
+def pooled(kind: str, own: Tensor, surroundings: Surroundings) -> Tensor:
+    """Variances of what shares the causes of misfit with components of a label, from their own variances (n,)."""
+    match KINDS[kind].pooled:
+        case "surroundings":
+            return surroundings.pool(own)
+        case "components":
+            return own.mean().expand(own.shape)
+        case _:
+            return own

@@ -6,10 +6,8 @@ import warnings
 from collections.abc import Sequence
 
 from kernpot.errors import KernpotWarning
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
-
-# Misfit taken for a kind of label the model has never seen.
-UNSEEN = {"energy": 0.01, "forces": 0.1, "stress": 0.005}
 
 
 def warn_unseen(labelled: Sequence[LabelledStructure]) -> None:
@@ -22,7 +20,7 @@ def warn_unseen(labelled: Sequence[LabelledStructure]) -> None:
     for kind, unit in missing:
         warnings.warn(
             f"no structure has {kind} labels, so their misfit is unknown; the std of predicted {kind} takes "
-            f"{UNSEEN[kind]} {unit} for it.",
+            f"{KINDS[kind].unseen} {unit} for it.",
             KernpotWarning,
             stacklevel=3,
         )

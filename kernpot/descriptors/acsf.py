@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from dscribe.descriptors import ACSF
@@ -10,8 +12,9 @@ from torch import Tensor
 from kernpot.compilation import COMPILED
 from kernpot.descriptors.blocks import Block, BlockEnvironments, BlockPairs, balanced_bounds
 from kernpot.descriptors.compiled.triples import CompiledFunctions, CompiledSymmetry
+from kernpot.descriptors.dscribe_settings import acsf_numbers
 from kernpot.descriptors.features import PairwiseFeatures
-from kernpot.descriptors.serial import acsf_arguments
+from kernpot.descriptors.serial import acsf_arguments, acsf_from_dict, acsf_to_dict
 from kernpot.descriptors.symmetry import SymmetryFunctions
 from kernpot.descriptors.triples import SymmetryEnvironments
 from kernpot.errors import DescriptorError, NotSmoothError
@@ -60,13 +63,15 @@ class ACSFFeatures(PairwiseFeatures):
     cosine rises again; (d) parameters it means to refuse (``eta <= 0``) are taken, here as there.
     """
 
-    _written = "ACSF"
+    kind = "acsf"
+    name = "ACSF"
+    vanishes = True
 
     def __init__(self, acsf: ACSF) -> None:
         if not isinstance(acsf, ACSF):
             raise DescriptorError(f"expected a dscribe.descriptors.ACSF, got {type(acsf).__name__}.")
         self.acsf = acsf
-        self._periodic = bool(acsf.periodic)
+        self.periodic = bool(acsf.periodic)
         self._functions = functions = SymmetryFunctions.of(acsf)
         for k, (_, zeta, lam) in enumerate(functions.angular.tolist()):
             if (zeta < 0 and abs(lam) >= 1) or (abs(lam) > 1 and zeta != round(zeta)):
@@ -76,7 +81,7 @@ class ACSFFeatures(PairwiseFeatures):
                     f"lambda={lam:g} in a {kind}: ((1 + lambda cos) / 2)^zeta is not finite for every angle. "
                     "Use lambda=1 or -1 and zeta >= 1."
                 )
-        self.species = tuple(int(z) for z in acsf._atomic_numbers)
+        self.species = acsf_numbers(acsf)
         self.cutoff, self.smoothness = functions.cutoff, functions.smoothness
         self.n_features = functions.n_features
         self._compiled = CompiledFunctions(functions) if COMPILED else None
@@ -87,6 +92,15 @@ class ACSFFeatures(PairwiseFeatures):
     def descriptor(self) -> ACSF:
         """What this is the twin of."""
         return self.acsf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Constructor arguments as plain data, for the model file."""
+        return acsf_to_dict(self.acsf)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ACSFFeatures:
+        """The twin of the ACSF that :meth:`to_dict` described."""
+        return cls(acsf_from_dict(data))
 
     def require_smooth(self) -> None:
         """Refuse a descriptor whose forces would not be continuous.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
-from dscribe.descriptors import ACSF, SOAP
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,7 +17,10 @@ from kernpot.descriptors.blocks import Block
 from kernpot.errors import DescriptorError
 from kernpot.structures.neighbours import Pairs, find_pairs
 
+Knows = Literal["energy", "forces", "stress"]
 
+
+@runtime_checkable
 class Features(Protocol):
     """A differentiable descriptor: features of every atom and their exact derivatives.
 
@@ -31,16 +33,26 @@ class Features(Protocol):
         Distance in Angstrom beyond which a neighbour contributes nothing.
     smoothness : int
         Continuous derivatives of the features everywhere; -1 is a jump.
+    knows : {"energy", "forces", "stress"}
+        How far derivatives go: not at all (energies alone can be learnt), with respect to positions, and to strain too.
+    describes_anything : bool
+        Whether it describes any structure, or only those that bring their features along.
+    vanishes : bool
+        Whether all features of an atom without neighbours are zero: scaled to unit length, as kernels compare them, they
+        then jump where it meets its first neighbour.
     """
 
     n_features: int
     species: tuple[int, ...]
     cutoff: float
     smoothness: int
+    knows: Knows
+    describes_anything: bool
+    vanishes: bool
 
     @property
-    def descriptor(self) -> SOAP | ACSF:
-        """DScribe's descriptor that this is the twin of."""
+    def descriptor(self) -> Any:
+        """What a user gives an estimator for it: DScribe's descriptor that this is the twin of, or itself."""
 
     def require_smooth(self) -> None:
         """Refuse, with `NotSmoothError`, a descriptor whose forces would not be the derivative of its energy."""
@@ -50,6 +62,9 @@ class Features(Protocol):
 
     def pairs(self, atoms: Atoms) -> Pairs:
         """Neighbour pairs of a structure within the cutoff."""
+
+    def located(self, atoms: Atoms, pairs: Pairs) -> Pairs:
+        """Pairs of a structure, with whatever else of it its environments need."""
 
     def environments(self, numbers: Tensor, pairs: Pairs, first: int = 0, last: int | None = None) -> Block:
         """Environments of centres ``first`` to ``last`` of a structure."""
@@ -71,18 +86,66 @@ class Features(Protocol):
     ) -> NDArray[np.float64]:
         """Derivative of the features along a displacement and a strain."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the model file, with a ``kind`` by which it is known there."""
+
+
+# Kinds of descriptors that model files can hold, by name.
+_KINDS: dict[str, type[PairwiseFeatures]] = {}
+# What files say nothing of.
+_DEFAULT = "soap"
+
 
 class PairwiseFeatures(ABC):
-    """What follows from the environments of blocks, whatever the features are."""
+    """What follows from the environments of blocks, whatever the features are.
+
+    Attributes
+    ----------
+    kind : str
+        Name in model files; a class that has one is known to them from its definition on.
+    name : str
+        For messages.
+    periodic : bool
+        Whether it sees periodic images.
+    """
 
     n_features: int
     species: tuple[int, ...]
     cutoff: float
     smoothness: int
-    _periodic: bool
-    """DScribe's own flag."""
-    _written: str
-    """Name of DScribe's class, for messages."""
+    knows: Knows = "stress"
+    describes_anything: bool = True
+    vanishes: bool = False
+    kind: ClassVar[str]
+    name: str = "descriptor"
+    periodic: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            _KINDS[cls.kind] = cls
+
+    @property
+    def descriptor(self) -> Any:
+        """What a user gives an estimator for it."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the model file.
+
+        Raises
+        ------
+        DescriptorError
+            Unless the class has a ``kind``, a ``to_dict`` and a ``from_dict`` of its own.
+        """
+        raise DescriptorError(
+            f"{type(self).__name__} cannot be written to a model file: give the class a kind, to_dict and from_dict."
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PairwiseFeatures:  # noqa: ARG003
+        """What :meth:`to_dict` described."""
+        raise DescriptorError(f"{cls.__name__} cannot be read from a model file: it has no from_dict.")
 
     @abstractmethod
     def require_smooth(self) -> None:
@@ -113,16 +176,20 @@ class PairwiseFeatures(ABC):
                 f"{[chemical_symbols[z] for z in self.species]}. Add them to `species` and fit with structures "
                 "that hold them."
             )
-        if any(atoms.pbc) and not self._periodic:
+        if any(atoms.pbc) and not self.periodic:
             raise DescriptorError(
                 "the structure is periodic but the descriptor was made with periodic=False, where DScribe ignores "
-                f"images. Write {self._written}(..., periodic=True); molecules are unaffected by it."
+                f"images. Write {self.name}(..., periodic=True); molecules are unaffected by it."
             )
 
     def pairs(self, atoms: Atoms) -> Pairs:
         """Neighbour pairs of a structure within the cutoff."""
         self.check(atoms)
-        return find_pairs(atoms, self.cutoff)
+        return self.located(atoms, find_pairs(atoms, self.cutoff))
+
+    def located(self, atoms: Atoms, pairs: Pairs) -> Pairs:  # noqa: ARG002
+        """Pairs of a structure, with whatever else of it its environments need: nothing."""
+        return pairs
 
     def blocks(self, numbers: Tensor, pairs: Pairs) -> Iterator[Block]:
         """Environments of a whole structure, a bounded number of pairs at a time."""
@@ -183,6 +250,23 @@ class PairwiseFeatures(ABC):
             velocity = move[block.neighbours] - move[block.centres] + block.vectors @ deform.T
             out.append(block.environments.push(velocity[:, None, :])[:, 0])
         return torch.cat(out).numpy()
+
+
+def features_from_dict(data: dict[str, Any]) -> Features:
+    """The descriptor that ``to_dict`` of some descriptor told of; without a ``kind`` it is a SOAP.
+
+    Raises
+    ------
+    DescriptorError
+        A kind that no class defined so far has.
+    """
+    kind = data.get("kind", _DEFAULT)
+    if kind not in _KINDS:
+        raise DescriptorError(
+            f"the model has a descriptor of kind {kind!r}, known are {', '.join(sorted(_KINDS))}: import the module "
+            "that defines it before loading the model, or upgrade kernpot"
+        )
+    return _KINDS[kind].from_dict(data)
 
 
 def _tensor(values: NDArray[np.float64] | None, shape: tuple[int, int], what: str) -> Tensor:

@@ -16,6 +16,8 @@ import torch
 from dscribe.descriptors import SOAP
 from torch import Tensor
 
+from kernpot.descriptors.dscribe_settings import soap_settings
+
 _Gather = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -53,8 +55,9 @@ class PowerSpectrum:
 
     def __init__(self, soap: SOAP) -> None:
         self.mode = str(soap.compression.get("mode", "off"))
-        self.n_max, self.l_max = int(soap._n_max), int(soap._l_max)
-        self.n_slots = 1 if self.mode == "mu2" else len(soap._atomic_numbers)
+        settings = soap_settings(soap)
+        self.n_max, self.l_max = settings.n_max, settings.l_max
+        self.n_slots = 1 if self.mode == "mu2" else len(settings.numbers)
         self.n_q = self.n_slots * self.n_max
         self.mixed = self.mode == "mu1nu1"
         self.n_partners = self.n_max if self.mixed else self.n_q

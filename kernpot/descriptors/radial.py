@@ -21,6 +21,7 @@ from dscribe.descriptors import SOAP
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernpot.descriptors.dscribe_settings import soap_settings
 from kernpot.errors import DescriptorError
 
 # DScribe pads its search radius until a Gaussian has decayed to this value (SOAP.get_cutoff_padding).
@@ -57,7 +58,7 @@ class Weighting:
         DescriptorError
             The weighting is infinite on the central atom.
         """
-        given = dict(soap._weighting)
+        given = soap_settings(soap).weighting
         names = ("r0", "c", "d", "m", "w0")
         weighting = cls(given.get("function"), **{k: given[k] for k in names if k in given})
         if not math.isfinite(weighting.at_centre()):
@@ -110,12 +111,12 @@ class GTORadial:
     """
 
     def __init__(self, soap: SOAP) -> None:
-        alpha = torch.from_numpy(soap._alphas).to(torch.float64)  # (l_max + 1, n_max)
-        beta = torch.from_numpy(soap._betas).to(torch.float64)  # (l_max + 1, n_max, n_max)
-        eta = float(soap._eta)
+        settings = soap_settings(soap)
+        alpha, beta = torch.from_numpy(settings.alphas), torch.from_numpy(settings.betas)
+        eta = settings.eta
         degree = torch.arange(len(alpha), dtype=torch.float64)[:, None]
         scale = (math.pi / (alpha + eta)) ** 1.5 * (eta / (alpha + eta)) ** degree
-        self.n_max, self.l_max = int(soap._n_max), int(soap._l_max)
+        self.n_max, self.l_max = settings.n_max, settings.l_max
         self.weighting = Weighting.of(soap)
         self.exponent = (alpha * eta / (alpha + eta)).reshape(-1)
         self.mix = (beta * scale[:, None, :]).transpose(1, 2).contiguous()  # (l, n', n)
@@ -174,7 +175,8 @@ class GTORadial:
 
 def search_radius(soap: SOAP) -> float:
     """Distance (Angstrom) beyond which DScribe sees no neighbour: ``r_cut`` plus the padding of a Gaussian's tail."""
-    return float(soap._r_cut) + float(soap._sigma) * math.sqrt(-2.0 * math.log(_PADDING_THRESHOLD))
+    settings = soap_settings(soap)
+    return settings.r_cut + settings.sigma * math.sqrt(-2.0 * math.log(_PADDING_THRESHOLD))
 
 
 def effective_cutoff(soap: SOAP) -> float:
@@ -194,6 +196,6 @@ def smoothness(soap: SOAP) -> int:
     weighting = Weighting.of(soap)
     if weighting.function != "poly" or weighting.r0 > search_radius(soap):
         return -1
-    if weighting.at_centre() == 0 or not soap._species_weights.all():
+    if weighting.at_centre() == 0 or not soap_settings(soap).species_weights.all():
         return -1
     return math.ceil(2 * weighting.m) - 1

@@ -8,23 +8,24 @@ import numpy as np
 from ase.data import chemical_symbols
 from dscribe.descriptors import ACSF, SOAP
 
+from kernpot.descriptors.dscribe_settings import acsf_numbers, set_radial_basis, soap_settings
 from kernpot.errors import DescriptorError
 
 
 def soap_arguments(soap: SOAP) -> dict[str, Any]:
     """Constructor arguments of a SOAP as plain data; ``sparse`` and ``dtype`` only concern DScribe's own output."""
-    compression = dict(soap.compression)
+    settings, compression = soap_settings(soap), dict(soap.compression)
     weights = compression.get("species_weighting")
     if weights is not None:
         compression["species_weighting"] = {str(k): float(v) for k, v in weights.items()}
     return {
-        "species": [chemical_symbols[int(z)] for z in soap._atomic_numbers],
-        "r_cut": float(soap._r_cut),
-        "n_max": int(soap._n_max),
-        "l_max": int(soap._l_max),
-        "sigma": float(soap._sigma),
-        "rbf": soap._rbf,
-        "weighting": {k: (v if isinstance(v, str) else float(v)) for k, v in soap._weighting.items()} or None,
+        "species": [chemical_symbols[z] for z in settings.numbers],
+        "r_cut": settings.r_cut,
+        "n_max": settings.n_max,
+        "l_max": settings.l_max,
+        "sigma": settings.sigma,
+        "rbf": settings.rbf,
+        "weighting": {k: (v if isinstance(v, str) else float(v)) for k, v in settings.weighting.items()} or None,
         "average": soap.average,
         "compression": compression,
         "periodic": bool(soap.periodic),
@@ -33,7 +34,8 @@ def soap_arguments(soap: SOAP) -> dict[str, Any]:
 
 def soap_to_dict(soap: SOAP) -> dict[str, Any]:
     """Constructor arguments of a SOAP, and the radial basis they led to."""
-    return soap_arguments(soap) | {"basis": {"alphas": soap._alphas.tolist(), "betas": soap._betas.tolist()}}
+    settings = soap_settings(soap)
+    return soap_arguments(soap) | {"basis": {"alphas": settings.alphas.tolist(), "betas": settings.betas.tolist()}}
 
 
 def soap_from_dict(data: dict[str, Any]) -> SOAP:
@@ -47,7 +49,7 @@ def soap_from_dict(data: dict[str, Any]) -> SOAP:
     DescriptorError
         When the stored basis does not belong to the arguments.
     """
-    arguments = {k: v for k, v in data.items() if k != "basis"}
+    arguments = {k: v for k, v in data.items() if k not in ("basis", "kind")}
     compression = dict(arguments["compression"])
     weights = compression.get("species_weighting")
     if weights is not None:
@@ -56,21 +58,23 @@ def soap_from_dict(data: dict[str, Any]) -> SOAP:
         }
     arguments["compression"] = compression
     soap = SOAP(**arguments)
-    for name in ("alphas", "betas"):
-        stored, built = np.asarray(data["basis"][name], dtype=np.float64), getattr(soap, f"_{name}")
+    built_of = soap_settings(soap)
+    basis = {name: np.asarray(data["basis"][name], dtype=np.float64) for name in ("alphas", "betas")}
+    for name, stored in basis.items():
+        built = getattr(built_of, name)
         if stored.shape != built.shape:
             raise DescriptorError(
                 f"the stored radial basis has shape {stored.shape}, the installed DScribe makes {built.shape}. "
                 "Install the DScribe version named in the model's provenance (`kernpot info`), or fit again."
             )
-        setattr(soap, f"_{name}", stored)
+    set_radial_basis(soap, **basis)
     return soap
 
 
 def acsf_arguments(acsf: ACSF) -> dict[str, Any]:
     """Constructor arguments of an ACSF as plain data; ``sparse`` and ``dtype`` only concern DScribe's own output."""
     return {
-        "species": [chemical_symbols[int(z)] for z in acsf._atomic_numbers],
+        "species": [chemical_symbols[z] for z in acsf_numbers(acsf)],
         "r_cut": float(acsf.r_cut),
         "g2_params": [[float(x) for x in row] for row in acsf.g2_params],
         "g3_params": [float(x) for x in acsf.g3_params],
@@ -89,34 +93,3 @@ def acsf_from_dict(data: dict[str, Any]) -> ACSF:
     """The ACSF that :func:`acsf_to_dict` described."""
     # DScribe wants a matrix or nothing: an empty list is neither.
     return ACSF(**{k: None if v == [] else v for k, v in data.items() if k != "kind"})
-
-
-def descriptor_to_dict(descriptor: SOAP | ACSF) -> dict[str, Any]:
-    """A SOAP or an ACSF as plain data.
-
-    Raises
-    ------
-    DescriptorError
-        It is neither.
-    """
-    if isinstance(descriptor, ACSF):
-        return acsf_to_dict(descriptor)
-    if isinstance(descriptor, SOAP):
-        return soap_to_dict(descriptor)
-    raise DescriptorError(f"expected a dscribe.descriptors.SOAP or ACSF, got {type(descriptor).__name__}.")
-
-
-def descriptor_from_dict(data: dict[str, Any]) -> SOAP | ACSF:
-    """The descriptor that :func:`descriptor_to_dict` described; without a ``kind`` it is a SOAP.
-
-    Raises
-    ------
-    DescriptorError
-        A kind that this version does not know.
-    """
-    kind = data.get("kind", "soap")
-    if kind == "acsf":
-        return acsf_from_dict(data)
-    if kind == "soap":
-        return soap_from_dict({k: v for k, v in data.items() if k != "kind"})
-    raise DescriptorError(f"expected a descriptor of kind 'soap' or 'acsf', got {kind!r}. Update kernpot to read it.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from dscribe.descriptors import SOAP
 from torch import Tensor
@@ -10,11 +12,12 @@ from kernpot.compilation import COMPILED
 from kernpot.descriptors.blocks import Block, BlockEnvironments, BlockPairs, PairGradient, balanced_bounds
 from kernpot.descriptors.compiled.environments import Compiled, CompiledEnvironments
 from kernpot.descriptors.compiled.table import RadialTable
+from kernpot.descriptors.dscribe_settings import soap_settings
 from kernpot.descriptors.expansion import CentrePairs, Environments
 from kernpot.descriptors.features import PairwiseFeatures
 from kernpot.descriptors.layout import PowerSpectrum
 from kernpot.descriptors.radial import GTORadial, effective_cutoff, smoothness
-from kernpot.descriptors.serial import soap_arguments
+from kernpot.descriptors.serial import soap_arguments, soap_from_dict, soap_to_dict
 from kernpot.errors import DescriptorError, NotSmoothError
 from kernpot.structures.neighbours import Pairs
 
@@ -57,14 +60,16 @@ class SOAPFeatures(PairwiseFeatures):
         For the polynomial basis, averaged output, and a weighting that is infinite on the central atom.
     """
 
-    _written = "SOAP"
+    kind = "soap"
+    name = "SOAP"
 
     def __init__(self, soap: SOAP) -> None:
         if not isinstance(soap, SOAP):
             raise DescriptorError(f"expected a dscribe.descriptors.SOAP, got {type(soap).__name__}.")
-        if soap._rbf != "gto":
+        settings = soap_settings(soap)
+        if settings.rbf != "gto":
             raise DescriptorError(
-                f"expected rbf='gto', got rbf={soap._rbf!r}: DScribe integrates the polynomial basis by a 100-point "
+                f"expected rbf='gto', got rbf={settings.rbf!r}: DScribe integrates the polynomial basis by a 100-point "
                 "quadrature with an upward Bessel recurrence that loses digits near the centre, so it has no exact "
                 "derivative. Use rbf='gto'."
             )
@@ -74,8 +79,8 @@ class SOAPFeatures(PairwiseFeatures):
                 "atom's features."
             )
         self.soap = soap
-        self._periodic = bool(soap.periodic)
-        self.species = tuple(int(z) for z in soap._atomic_numbers)
+        self.periodic = bool(soap.periodic)
+        self.species = settings.numbers
         self.cutoff = effective_cutoff(soap)
         self.smoothness = smoothness(soap)
         self.radial = GTORadial(soap)
@@ -88,13 +93,22 @@ class SOAPFeatures(PairwiseFeatures):
         weight = torch.zeros(120, dtype=torch.float64)
         for k, z in enumerate(self.species):
             slot[z] = 0 if self.spectrum.mode == "mu2" else k
-            weight[z] = float(soap._species_weights[k])
+            weight[z] = float(settings.species_weights[k])
         self.slot, self.weight = slot, weight
 
     @property
     def descriptor(self) -> SOAP:
         """What this is the twin of."""
         return self.soap
+
+    def to_dict(self) -> dict[str, Any]:
+        """Constructor arguments as plain data, and the radial basis they led to, for the model file."""
+        return soap_to_dict(self.soap)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SOAPFeatures:
+        """The twin of the SOAP that :meth:`to_dict` described."""
+        return cls(soap_from_dict(data))
 
     def require_smooth(self) -> None:
         """Refuse a descriptor whose forces would not be the derivative of its energy.
@@ -109,7 +123,7 @@ class SOAPFeatures(PairwiseFeatures):
             same = {
                 k: v for k, v in soap_arguments(self.soap).items() if k not in ("r_cut", "weighting", "average", "rbf")
             }
-            if not self.soap._species_weights.all():
+            if not soap_settings(self.soap).species_weights.all():
                 same["compression"]["species_weighting"] = None
             arguments = ", ".join(f"{k}={v!r}" for k, v in same.items())
             raise NotSmoothError(

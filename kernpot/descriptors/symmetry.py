@@ -23,6 +23,8 @@ from dscribe.descriptors import ACSF
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernpot.descriptors.dscribe_settings import acsf_numbers
+
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
@@ -58,7 +60,7 @@ class SymmetryFunctions:
         g4, g5 = (np.array(p, dtype=np.float64).reshape(-1, 3) for p in (acsf.g4_params, acsf.g5_params))
         return cls(
             float(acsf.r_cut),
-            len(acsf._atomic_numbers),
+            len(acsf_numbers(acsf)),
             np.array(acsf.g2_params, dtype=np.float64).reshape(-1, 2),
             np.array(acsf.g3_params, dtype=np.float64).reshape(-1),
             np.concatenate([g4, g5]),

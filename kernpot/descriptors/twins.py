@@ -1,6 +1,8 @@
-"""From a DScribe descriptor to its differentiable twin."""
+"""From what a user gives for a descriptor to what is evaluated."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from dscribe.descriptors import ACSF, SOAP
 
@@ -10,18 +12,27 @@ from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.errors import DescriptorError
 
 
-def features_of(descriptor: SOAP | ACSF) -> Features:
-    """The differentiable twin of a DScribe descriptor.
+def features_of(descriptor: Any) -> Features:
+    """The differentiable twin of a DScribe descriptor; what is differentiable already stays as it is.
+
+    Parameters
+    ----------
+    descriptor : dscribe.descriptors.SOAP, dscribe.descriptors.ACSF or Features
+        A descriptor of one's own has all that :class:`Features` tells of, as what derives from
+        :class:`kernpot.descriptors.PairwiseFeatures`; :class:`kernpot.descriptors.GivenFeatures` has it, too.
 
     Raises
     ------
     DescriptorError
-        It is neither a SOAP nor an ACSF, or one with settings that are not supported.
+        It is none of these, or one with settings that are not supported.
     """
+    if isinstance(descriptor, Features):
+        return descriptor
     if isinstance(descriptor, SOAP):
         return SOAPFeatures(descriptor)
     if isinstance(descriptor, ACSF):
         return ACSFFeatures(descriptor)
     raise DescriptorError(
-        f"expected a dscribe.descriptors.SOAP or ACSF, got {type(descriptor).__name__}; others have no derivatives."
+        f"expected a dscribe.descriptors.SOAP or ACSF, or what has all of kernpot.descriptors.Features, got "
+        f"{type(descriptor).__name__}; other descriptors of DScribe have no derivatives."
     )

@@ -8,7 +8,6 @@ descriptor, hyperparameters, units, training summary) and what this module adds 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import platform
@@ -27,17 +26,22 @@ from numpy.typing import NDArray
 from kernpot.errors import ModelFileError
 
 FORMAT = "kernpot"
-SCHEMA_VERSION = 1
+# The newest schema that can be read. A file says the oldest that suffices for it: 2 where it holds kernels, descriptors, kinds
+# of labels or baselines that files of schema 1 cannot tell of.
+SCHEMA_VERSION = 2
 VERSIONED_LIBRARIES = ("kernpot", "numpy", "torch", "gpytorch", "dscribe", "ase")
 
 # Kind of the file that an unfinished training leaves.
 CHECKPOINT = "NNPTraining"
 
-# Where the class of each kind lives; it is built by its classmethod from_file_contents(header, tensors).
-KINDS = {
-    "NNPEnsemble": ("kernpot.nnp.estimator", "NNPEnsemble"),
-    "SparseGPPotential": ("kernpot.gp.estimator", "SparseGPPotential"),
-}
+# Installed packages say by entry points of this group which kinds of models there are: the name is the kind in files, the
+# object a class that is built by its classmethod from_file_contents(header, tensors).
+BACKENDS = "kernpot.potentials"
+
+
+def backends() -> dict[str, metadata.EntryPoint]:
+    """Classes of potentials that are installed, by the kind their files say, not yet imported."""
+    return {entry.name: entry for entry in sorted(metadata.entry_points(group=BACKENDS), key=lambda e: e.name)}
 
 
 def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -48,7 +52,8 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
     path : path-like
         The file; an existing one is replaced.
     header : mapping
-        JSON-able (numpy scalars allowed; keys become strings) and with a ``kind`` from `KINDS`.
+        JSON-able (numpy scalars allowed; keys become strings) and with a ``kind``, the name of an entry point of the
+        group ``kernpot.potentials``; a ``schema_version`` above 1 where earlier versions could not read it right.
     tensors : mapping of str to ndarray
         The arrays.
 
@@ -61,7 +66,7 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
     stamped = {
         **header,
         "format": FORMAT,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": header.get("schema_version", 1),
         "versions": library_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -73,7 +78,7 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
         ) from None
     if not isinstance(stamped.get("kind"), str):
         raise ModelFileError(
-            f"the model header needs a 'kind' (one of {', '.join(KINDS)}), got {stamped.get('kind')!r}"
+            f"the model header needs a 'kind' (one of {', '.join(backends())}), got {stamped.get('kind')!r}"
         )
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     stamped["sha256"] = _digest(stamped, arrays)
@@ -118,13 +123,16 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     return {**header, "sha256": claimed}, tensors
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], **again: Any) -> Any:
     """Load the potential saved in a model file.
 
     Parameters
     ----------
     path : path-like
         A ``*.kernpot`` file.
+    **again
+        Parts that no file holds, given again: ``descriptor=`` of features that come from a function, ``baseline=`` of a
+        calculator. Loading without them says what is missing.
 
     Returns
     -------
@@ -138,8 +146,18 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     header, tensors = read_model(path)
     require_model(path, header)
-    module, name = KINDS[header["kind"]]
-    return getattr(importlib.import_module(module), name).from_file_contents(header, tensors)
+    return restored(header, tensors, **again)
+
+
+def restored(header: dict[str, Any], tensors: dict[str, NDArray[Any]], **again: Any) -> Any:
+    """The potential that a header and tensors tell of, as of :func:`load`."""
+    loaded: Any = backends()[header["kind"]].load()
+    try:
+        return loaded.from_file_contents(header, tensors, **again)
+    except TypeError as error:
+        if again and "keyword argument" in str(error):
+            raise ModelFileError(f"a {header['kind']} takes none of {', '.join(again)} at load.") from error
+        raise
 
 
 def require_model(path: str | os.PathLike[str], header: Mapping[str, Any]) -> None:
@@ -155,9 +173,10 @@ def require_model(path: str | os.PathLike[str], header: Mapping[str, Any]) -> No
             f"{path} is the checkpoint of a training, not a model: start the same fit again with it, and save what it "
             "gives"
         )
-    if header["kind"] not in KINDS:
+    if header["kind"] not in backends():
         raise ModelFileError(
-            f"{path} holds a model of kind {header['kind']!r}; this kernpot knows {', '.join(KINDS)}: upgrade kernpot"
+            f"{path} holds a model of kind {header['kind']!r}; installed are {', '.join(backends())}: install the package "
+            "that wrote it, or upgrade kernpot"
         )
 
 

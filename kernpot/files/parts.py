@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.errors import KernpotError, ModelFileError
+from kernpot.regression.factor import LabelFactor
 
-UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
+FILE_UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
 
 
 @contextmanager
@@ -56,3 +57,21 @@ def tensor_of(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...
     require(array.dtype == np.float64, f"{name} has the type {array.dtype}, expected float64")
     require(bool(np.isfinite(array).all()), f"{name} holds numbers that are not finite")
     return torch.from_numpy(array)
+
+
+def factor_tensors(name: str, factor: LabelFactor) -> dict[str, NDArray[Any]]:
+    """Arrays of a factor, which :func:`factor_of` reads."""
+    return {f"{name}.{part}": tensor.numpy() for part, tensor in factor.as_tensors().items()}
+
+
+def factor_of(name: str, tensors: dict[str, NDArray[Any]], size: int, n_blocks: int) -> LabelFactor:
+    """A stored factor of `size` columns."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "triangle": (size, size),
+        "projected": (size,),
+        "residual": (),
+        "prior": (n_blocks,),
+    }
+    parts = {part: tensor_of(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
+    parts["n_rows"] = torch.from_numpy(np.array(tensors[f"{name}.n_rows"]))
+    return LabelFactor.from_tensors(parts)

@@ -2,14 +2,15 @@
 
 For displacements ``a`` and ``b`` with ``g_i^a = du_i / da`` and ``s = u_i . u_j``,
 
-    cov(E, E)         = sum_ij s^zeta
-    cov(E, dE/db)     = sum_ij zeta s^(zeta-1) u_i . g_j^b
-    cov(dE/da, dE/db) = sum_ij zeta s^(zeta-1) g_i^a . g_j^b + zeta (zeta-1) s^(zeta-2) (u_j . g_i^a) (u_i . g_j^b)
+    cov(E, E)         = sum_ij f(s)
+    cov(E, dE/db)     = sum_ij f'(s) u_i . g_j^b
+    cov(dE/da, dE/db) = sum_ij f'(s) g_i^a . g_j^b + f''(s) (u_j . g_i^a) (u_i . g_j^b)
 
-For zeta = 1 and 2 the sums factorise over the environments, and large structures cost in proportion to their size:
+For the first two powers, ``f(s) = s`` and ``s^2``, the sums factorise over the environments, and large structures cost in
+proportion to their size:
 
-    zeta = 1:  |sum_i u_i|^2,         |sum_i g_i|^2
-    zeta = 2:  |U^T U|_F^2,      2 (|U^T G|_F^2 + tr (U^T G)^2)
+    s:    |sum_i u_i|^2,         |sum_i g_i|^2
+    s^2:  |U^T U|_F^2,      2 (|U^T G|_F^2 + tr (U^T G)^2)
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from torch import Tensor
 from kernpot.errors import NumericalError
 from kernpot.functionals.moved import Moved
 from kernpot.functionals.state import DescribedStructure
-from kernpot.functionals.sums import curvature_sum, power
+from kernpot.functionals.sums import curvature_sum
+from kernpot.kernels.functions import CosineFunction
 
 # Rows and columns of the environments x environments matrices formed at once: they stay in the second-level cache.
 _BLOCK = 128
@@ -63,22 +65,22 @@ def nonnegative(variance: Tensor, scale: Tensor | float, what: str, unit: float 
     return variance.clamp(min=0.0)
 
 
-def value_prior(u: Tensor, zeta: int) -> Tensor:
+def value_prior(u: Tensor, function: CosineFunction) -> Tensor:
     """Variance of the sum of atomic energies of environments ``u`` (n, n_features)."""
-    if zeta == 1:
+    if function.power == 1:
         return u.sum(0).square().sum()
-    if zeta == 2:
+    if function.power == 2:
         # The smaller of the two matrices with the same norm.
         return (u.T @ u if u.shape[0] > u.shape[1] else u @ u.T).square().sum()
     parts = u.split(_BLOCK)
     total = u.new_zeros(())
     for a, left in enumerate(parts):
         for b, right in enumerate(parts[: a + 1]):
-            total += (1 if a == b else 2) * power(left @ right.T, zeta).sum()
+            total += (1 if a == b else 2) * function.value(left @ right.T).sum()
     return total
 
 
-def derivative_prior(u: Tensor, g: Tensor, zeta: int) -> Tensor:
+def derivative_prior(u: Tensor, g: Tensor, function: CosineFunction) -> Tensor:
     """Variances of derivatives of the summed energies of environments.
 
     Parameters
@@ -86,22 +88,23 @@ def derivative_prior(u: Tensor, g: Tensor, zeta: int) -> Tensor:
     u : Tensor of shape (n, n_features)
     g : Tensor of shape (n, x, n_features)
         How the environments move for each of ``x`` derivatives.
+    function : CosineFunction
 
     Returns
     -------
     Tensor of shape (x,)
     """
-    if zeta == 1:
+    if function.power == 1:
         total = g.sum(0).square().sum(1)
-    elif zeta == 2 and u.shape[0] > u.shape[1]:
+    elif function.power == 2 and u.shape[0] > u.shape[1]:
         crossed = torch.stack([u.T @ g[:, x] for x in range(g.shape[1])])
         total = 2 * (crossed.square() + crossed * crossed.mT).sum((1, 2))
     else:
-        total = _double_sum(u, g, zeta)
+        total = _double_sum(u, g, function)
     return nonnegative(total, 0.0, "a derivative of the energy", float(g.square().sum()) + 1.0)
 
 
-def _double_sum(u: Tensor, g: Tensor, zeta: int) -> Tensor:
+def _double_sum(u: Tensor, g: Tensor, function: CosineFunction) -> Tensor:
     """Sum over pairs of environments, half of them: the other half is the same."""
     total = g.new_zeros(g.shape[1])
     parts = list(zip(u.split(_BLOCK), g.transpose(0, 1).split(_BLOCK, 1), strict=True))
@@ -109,20 +112,20 @@ def _double_sum(u: Tensor, g: Tensor, zeta: int) -> Tensor:
         for b, (right, right_g) in enumerate(parts[: a + 1]):
             ug = torch.stack([left @ gx.T for gx in right_g])
             gu = ug.mT if a == b else torch.stack([gx @ right.T for gx in left_g])
-            total += (1 if a == b else 2) * curvature_sum(left @ right.T, left_g @ right_g.mT, ug, gu, zeta)
+            total += (1 if a == b else 2) * curvature_sum(left @ right.T, left_g @ right_g.mT, ug, gu, function)
     return total
 
 
-def _curvature(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, zeta: int) -> Tensor:
+def _curvature(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, function: CosineFunction) -> Tensor:
     """Terms of cov(dE/da, dE/db): ``gg = g_i . g_j``, ``ug = u_i . g_j``, ``gu = g_i . u_j``."""
-    if zeta == 1:
+    if function.power == 1:
         return gg
-    if zeta == 2:
+    if function.power == 2:
         return 2 * (s * gg + ug * gu)
-    return zeta * s ** (zeta - 2) * (s * gg + (zeta - 1) * ug * gu)
+    return function.slope(s) * gg + function.curvature(s) * ug * gu
 
 
-def force_prior(described: DescribedStructure, moved: Moved, zeta: int) -> Tensor:
+def force_prior(described: DescribedStructure, moved: Moved, function: CosineFunction) -> Tensor:
     """Prior variance of each force component of the atoms of a slice, shape (n, 3)."""
     variance = torch.zeros((moved.atoms.stop - moved.atoms.start, 3), dtype=torch.float64)
     target, centre, g = moved.unit_derivatives()
@@ -133,12 +136,12 @@ def force_prior(described: DescribedStructure, moved: Moved, zeta: int) -> Tenso
         directions = g_a.transpose(0, 1)
         gg = directions @ directions.mT
         ug = (u_a @ g_a.flatten(0, 1).T).unflatten(1, (-1, 3)).permute(2, 0, 1)
-        variance[atom] = curvature_sum(u_a @ u_a.T, gg, ug, ug.mT, zeta)
+        variance[atom] = curvature_sum(u_a @ u_a.T, gg, ug, ug.mT, function)
         size += float(gg.diagonal(dim1=1, dim2=2).sum())
     return nonnegative(variance, 0.0, "a force component", size + 1.0)
 
 
-def joint_prior(described: DescribedStructure, element: int, zeta: int, volume: float | None) -> Tensor:
+def joint_prior(described: DescribedStructure, element: int, function: CosineFunction, volume: float | None) -> Tensor:
     """Prior covariance of the energy, all forces and (when ``volume`` is given) the stress.
 
     Returns
@@ -163,17 +166,17 @@ def joint_prior(described: DescribedStructure, element: int, zeta: int, volume: 
     unit = described.unit
     cosine = unit @ unit.T
     covariance = torch.zeros((size, size), dtype=torch.float64)
-    covariance[0, 0] = value_prior(unit[members], zeta)
+    covariance[0, 0] = value_prior(unit[members], function)
     if not len(g):
         return covariance
     gu = g @ unit.T * sign[:, None]
     g = g * sign[:, None]
-    slope = zeta * cosine[centre][:, members] ** (zeta - 1) if zeta > 1 else torch.ones_like(gu[:, members])
+    slope = function.slope(cosine[centre][:, members])
     covariance[0].index_add_(0, output, (slope * gu[:, members]).sum(1))
     covariance[:, 0] = covariance[0]
     for part in torch.arange(len(g)).split(max(1, _JOINT_ENTRIES // len(g))):
         s = cosine[centre[part]][:, centre]
-        terms = _curvature(s, g[part] @ g.T, gu[:, centre[part]].T, gu[part][:, centre], zeta)
+        terms = _curvature(s, g[part] @ g.T, gu[:, centre[part]].T, gu[part][:, centre], function)
         columns = torch.zeros((len(part), size), dtype=torch.float64).index_add_(1, output, terms)
         covariance.index_add_(0, output[part], columns)
     return covariance

@@ -3,7 +3,7 @@
 With ``B`` the rows of :func:`kernpot.functionals.rows.force_rows`, ``B W`` are the forces of models with the weights
 ``W``, and ``B^T Y`` holds minus the derivatives of the energy's covariances when the atoms move along ``Y``:
 
-    (B^T Y)_m = - sum_i zeta s_im^(zeta-1) (du_i . Y) . u_m.
+    (B^T Y)_m = - sum_i f'(s_im) (du_i . Y) . u_m.
 
 One column costs as much as one derivative of every environment, whereas the rows need three for every neighbour.
 """
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kernpot.functionals.rows import power_slope
 from kernpot.functionals.state import InducingBlock, Structure
 
 # Entries of the largest intermediate: 16 MB.
@@ -35,7 +34,7 @@ class ForceProducts:
         self._structure, self._blocks = structure, list(blocks)
         self._members = [structure.members(b) for b in blocks]
         self._slopes = [
-            power_slope(structure.cosines(b)[members], b.zeta)
+            b.function.slope(structure.cosines(b)[members])
             for b, members in zip(self._blocks, self._members, strict=True)
         ]
 

@@ -1,11 +1,11 @@
 """Rows: covariances of labels (energies, forces, stress) with inducing environments, for unit amplitude.
 
-With ``s_im = u_i . u_m`` the covariance of atom i's energy with inducing environment m is ``s_im^zeta``; every label is
-a linear functional of atomic energies, so its row is the same functional of ``s^zeta``:
+With ``s_im = u_i . u_m`` the covariance of atom i's energy with inducing environment m is ``f(s_im)``, ``s^zeta`` for the
+kernel of SOAP; every label is a linear functional of atomic energies, so its row is the same functional of ``f(s)``:
 
-    energy       sum_i s_im^zeta
-    force on a   - sum_i zeta s_im^(zeta-1) (du_i / dr_a) . u_m
-    stress       (1/V) sum_i zeta s_im^(zeta-1) (du_i / d strain) . u_m
+    energy       sum_i f(s_im)
+    force on a   - sum_i f'(s_im) (du_i / dr_a) . u_m
+    stress       (1/V) sum_i f'(s_im) (du_i / d strain) . u_m
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from kernpot.functionals.moved import Moved, slices
 from kernpot.functionals.prior import derivative_prior, force_prior, value_prior
 from kernpot.functionals.state import InducingBlock, Structure
-from kernpot.functionals.sums import add_rows, power
+from kernpot.functionals.sums import add_rows
 
 # Environments x moving atoms whose products with the inducing environments are formed at once: they stay in the
 # second-level cache until they are summed.
@@ -31,11 +31,6 @@ _ATOMS = 32
 def n_columns(blocks: Sequence[InducingBlock]) -> int:
     """Number of inducing environments over all blocks."""
     return sum(len(b.environments) for b in blocks)
-
-
-def power_slope(s: Tensor, zeta: int) -> Tensor:
-    """Derivative ``zeta s^(zeta - 1)`` of ``s^zeta``."""
-    return torch.ones_like(s) if zeta == 1 else zeta * power(s, zeta - 1)
 
 
 def local_energy_rows(
@@ -85,8 +80,8 @@ def environment_rows(
         if len(own):
             u = unit[block.descriptor][own]
             products = block.times(u) if cosines is None else cosines(block, own)
-            rows[own, block.columns] = power(products, block.zeta)
-            prior[own, b] = (u * u).sum(1) ** block.zeta
+            rows[own, block.columns] = block.function.value(products)
+            prior[own, b] = block.function.value((u * u).sum(1))
     return rows, prior
 
 
@@ -99,7 +94,7 @@ def energy_rows(structure: Structure, blocks: Sequence[InducingBlock]) -> tuple[
 def energy_prior(structure: Structure, blocks: Sequence[InducingBlock]) -> Tensor:
     """Prior variances of the total energy, shape (1, n_blocks)."""
     return torch.stack(
-        [value_prior(structure.described[b.descriptor].unit[structure.members(b)], b.zeta) for b in blocks]
+        [value_prior(structure.described[b.descriptor].unit[structure.members(b)], b.function) for b in blocks]
     )[None]
 
 
@@ -121,8 +116,10 @@ def stress_rows(structure: Structure, blocks: Sequence[InducingBlock]) -> tuple[
             ds = block.times(g[here].flatten(0, 1)).unflatten(0, (-1, 6))
             n = len(ds)
             centre, target = torch.arange(here.start, here.start + n), torch.zeros(n, dtype=torch.int64)
-            add_rows(rows[None], block.columns, ds, ds.new_zeros((n, 6)), s, centre, ds.new_ones(n), target, block.zeta)
-        prior[:, b] = derivative_prior(u, g, block.zeta)
+            add_rows(
+                rows[None], block.columns, ds, ds.new_zeros((n, 6)), s, centre, ds.new_ones(n), target, block.function
+            )
+        prior[:, b] = derivative_prior(u, g, block.function)
     return rows / structure.volume, prior / structure.volume**2
 
 
@@ -150,7 +147,7 @@ def force_rows(
             moved = Moved(described, block.element, atoms)
             _add_force_rows(rows, structure, block, moved)
             if with_prior:
-                prior[..., b] = force_prior(described, moved, block.zeta)
+                prior[..., b] = force_prior(described, moved, block.function)
         yield atoms, rows.reshape(3 * n, -1), prior.reshape(3 * n, -1)
 
 
@@ -162,11 +159,19 @@ def _add_force_rows(rows: Tensor, structure: Structure, block: InducingBlock, mo
         for here in _parts(len(p.centre), _PART):
             ds = inducing.times(p.dp[here].flatten(0, 1)).unflatten(0, (-1, 3))
             add_rows(
-                rows, block.columns, ds, p.along[here], cosine, p.centre[here], scale[here], p.target[here], block.zeta
+                rows,
+                block.columns,
+                ds,
+                p.along[here],
+                cosine,
+                p.centre[here],
+                scale[here],
+                p.target[here],
+                block.function,
             )
     ds = block.times(moved.own_tangent.flatten(0, 1)).unflatten(0, (-1, 3))
     nothing, minus = ds.new_zeros((len(ds), 3)), -ds.new_ones(len(ds))
-    add_rows(rows, block.columns, ds, nothing, cosine, moved.own + moved.atoms.start, minus, moved.own, block.zeta)
+    add_rows(rows, block.columns, ds, nothing, cosine, moved.own + moved.atoms.start, minus, moved.own, block.function)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:

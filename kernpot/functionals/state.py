@@ -11,8 +11,10 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.descriptors.soap import Block, SOAPFeatures
-from kernpot.structures.neighbours import Pairs
+from kernpot.descriptors.blocks import Block
+from kernpot.descriptors.features import Features
+from kernpot.kernels.functions import CosineFunction
+from kernpot.structures.neighbours import Pairs, find_pairs
 
 # Voigt order of ASE: xx, yy, zz, yz, xz, xy.
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -28,8 +30,8 @@ class InducingBlock:
         Index of the descriptor.
     element : int
         Atomic number.
-    zeta : int
-        Power of the kernel.
+    function : CosineFunction
+        The kernel for unit amplitude.
     environments : Tensor of shape (m, r)
         Unit features ``u_m``: themselves, or their coordinates in ``basis``.
     columns : slice
@@ -38,14 +40,17 @@ class InducingBlock:
         Orthonormal directions. Inducing environments need not be environments of atoms: any unit features serve. In few
         directions they cost less, while the kernel, and with it the prior variance of what they do not represent,
         remains that of all features.
+    term : int
+        Which of its kernel's functions this is of.
     """
 
     descriptor: int
     element: int
-    zeta: int
+    function: CosineFunction
     environments: Tensor
     columns: slice
     basis: Tensor | None = None
+    term: int = 0
 
     def times(self, features: Tensor) -> Tensor:
         """Inner products ``x . u_m`` (..., m) of feature vectors (..., n_features)."""
@@ -75,7 +80,7 @@ class DescribedStructure:
 
     Parameters
     ----------
-    features : SOAPFeatures
+    features : Features
     numbers : Tensor of shape (n_atoms,)
     pairs : Pairs
         All pairs within the cutoff (more do no harm).
@@ -87,7 +92,7 @@ class DescribedStructure:
     inverse_norm : Tensor of shape (n_atoms,)
     """
 
-    def __init__(self, features: SOAPFeatures, numbers: Tensor, pairs: Pairs) -> None:
+    def __init__(self, features: Features, numbers: Tensor, pairs: Pairs) -> None:
         self.features = features
         self.numbers = numbers
         self._pairs = pairs
@@ -95,8 +100,19 @@ class DescribedStructure:
         self.unit, norm = normalise(self.block.environments.features())
         self.inverse_norm = torch.where(norm > 0, 1.0 / norm, 0.0)
 
-    def _pushed(self, velocities: Callable[[Block], Tensor], n_directions: int) -> Tensor:
-        """Derivatives of unit features, ``(dp - (dp . u) u) / |p|``, when pair vectors move; few pairs at a time."""
+    def pushed(self, velocities: Callable[[Block], Tensor], n_directions: int) -> Tensor:
+        """Derivatives of unit features, ``(dp - (dp . u) u) / |p|``, when pair vectors move; few pairs at a time.
+
+        Parameters
+        ----------
+        velocities : callable
+            Of the pairs of a block, (p, n_directions, 3).
+        n_directions : int
+
+        Returns
+        -------
+        Tensor of shape (n_atoms, n_directions, n_features)
+        """
         out = self.unit.new_empty((len(self.numbers), n_directions, self.unit.shape[1]))
         bounds = self.features.bounds(len(self.numbers), self._pairs)
         for first, last in bounds:
@@ -113,12 +129,12 @@ class DescribedStructure:
     def own_tangent(self) -> Tensor:
         """Derivative of each atom's unit features with respect to its own position, shape (n_atoms, 3, n_features)."""
         minus = -torch.eye(3, dtype=torch.float64)
-        return self._pushed(lambda block: minus.expand(len(block.vectors), 3, 3), 3)
+        return self.pushed(lambda block: minus.expand(len(block.vectors), 3, 3), 3)
 
     @cached_property
     def strain_tangent(self) -> Tensor:
         """Derivative of each atom's unit features with respect to Voigt strains, shape (n_atoms, 6, n_features)."""
-        return self._pushed(_strain_velocities, 6)
+        return self.pushed(_strain_velocities, 6)
 
     @cached_property
     def _by_target(self) -> tuple[Tensor, Tensor]:
@@ -146,21 +162,27 @@ def _strain_velocities(block: Block) -> Tensor:
     return velocity
 
 
+def has_stress(atoms: Atoms, descriptors: Sequence[Features]) -> bool:
+    """Whether a structure is periodic in all three directions, and the descriptors know what strain does."""
+    return all(atoms.pbc) and all(f.knows == "stress" for f in descriptors)
+
+
 class Structure:
     """A structure ready for its labels' rows.
 
     Parameters
     ----------
-    descriptors : sequence of SOAPFeatures
+    descriptors : sequence of Features
     atoms : ase.Atoms
-    pairs : sequence of Pairs, optional
-        One per descriptor; found when not given.
+    pairs : Pairs, optional
+        All pairs within the largest cutoff; found when not given.
 
     Attributes
     ----------
     numbers : Tensor of shape (n_atoms,)
     volume : float or None
-        In A^3; None unless periodic in all three directions, which is where stress is defined.
+        In A^3; None unless periodic in all three directions, which is where stress is defined, under descriptors that
+        know strain.
     described : list of DescribedStructure
         One per descriptor.
 
@@ -170,14 +192,14 @@ class Structure:
         An element is not known to a descriptor.
     """
 
-    def __init__(self, descriptors: Sequence[SOAPFeatures], atoms: Atoms, pairs: Sequence[Pairs] | None = None) -> None:
+    def __init__(self, descriptors: Sequence[Features], atoms: Atoms, pairs: Pairs | None = None) -> None:
         self.numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
         self.n_atoms = len(atoms)
         for f in descriptors:
             f.check(atoms)
-        self.volume = float(atoms.get_volume()) if all(atoms.pbc) else None
-        found = [f.pairs(atoms) for f in descriptors] if pairs is None else pairs
-        self.described = [DescribedStructure(f, self.numbers, p) for f, p in zip(descriptors, found, strict=True)]
+        self.volume = float(atoms.get_volume()) if has_stress(atoms, descriptors) else None
+        found = find_pairs(atoms, max(f.cutoff for f in descriptors)) if pairs is None else pairs
+        self.described = [DescribedStructure(f, self.numbers, f.located(atoms, found)) for f in descriptors]
         self._cosines: dict[InducingBlock, Tensor] = {}
 
     def members(self, block: InducingBlock) -> Tensor:

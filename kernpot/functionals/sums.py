@@ -12,16 +12,9 @@ from torch import Tensor
 
 from kernpot.compilation import COMPILED, compiled
 from kernpot.descriptors.compiled.harmonics import Array
+from kernpot.kernels.functions import CosineFunction
 
 Index = NDArray[np.int64]
-
-
-def power(s: Tensor, zeta: int) -> Tensor:
-    """``s^zeta`` by multiplications, of which a general power of doubles costs as many as twenty."""
-    if zeta < 3:
-        return s**zeta
-    half = power(s, zeta // 2)
-    return half * half * s if zeta % 2 else half * half
 
 
 def add_rows(
@@ -33,9 +26,9 @@ def add_rows(
     centre: Tensor,
     scale: Tensor,
     target: Tensor,
-    zeta: int,
+    function: CosineFunction,
 ) -> None:
-    """Add ``scale_e zeta s^(zeta-1) (ds - along s)``, ``s = cosine[centre_e]``, to the rows of every entry's target.
+    """Add ``scale_e f'(s) (ds - along s)``, ``s = cosine[centre_e]``, to the rows of every entry's target.
 
     Parameters
     ----------
@@ -51,9 +44,10 @@ def add_rows(
     centre, target : Tensor of shape (e,), int64
         Row of ``cosine`` and of ``rows`` of every entry.
     scale : Tensor of shape (e,)
-    zeta : int
+    function : CosineFunction
+        ``f``.
     """
-    if COMPILED:
+    if COMPILED and function.power is not None:
         _add_rows(
             rows.numpy(),
             columns.start,
@@ -63,11 +57,11 @@ def add_rows(
             centre.numpy(),
             scale.numpy(),
             target.numpy(),
-            zeta,
+            function.power,
         )
     else:
         s = cosine[centre]
-        slope = zeta * scale[:, None] * s ** (zeta - 1)
+        slope = scale[:, None] * function.slope(s)
         terms = slope[:, None, :] * (ds - along[:, :, None] * s[:, None, :])
         rows[:, :, columns].index_add_(0, target, terms)
 
@@ -173,7 +167,7 @@ def _unit_derivatives(
                     out[moving[k]] += f * part[k]
 
 
-def curvature_sum(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, zeta: int) -> Tensor:
+def curvature_sum(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, function: CosineFunction) -> Tensor:
     """Sum of the terms of ``cov(dE/da, dE/da)``, see :mod:`kernpot.functionals.prior`, over pairs of environments.
 
     Parameters
@@ -182,16 +176,15 @@ def curvature_sum(s: Tensor, gg: Tensor, ug: Tensor, gu: Tensor, zeta: int) -> T
         ``u_i . u_j``.
     gg, ug, gu : Tensor of shape (x, i, j)
         ``g_i . g_j``, ``u_i . g_j`` and ``g_i . u_j`` for each of ``x`` directions.
+    function : CosineFunction
 
     Returns
     -------
     Tensor of shape (x,)
     """
-    if COMPILED:
-        return torch.from_numpy(_curvature_sum(s.numpy(), gg.numpy(), ug.numpy(), gu.numpy(), zeta))
-    if zeta == 1:
-        return gg.sum((1, 2))
-    return (zeta * power(s, zeta - 2) * (s * gg + (zeta - 1) * ug * gu)).sum((1, 2))
+    if COMPILED and function.power is not None:
+        return torch.from_numpy(_curvature_sum(s.numpy(), gg.numpy(), ug.numpy(), gu.numpy(), function.power))
+    return (function.slope(s) * gg + function.curvature(s) * ug * gu).sum((1, 2))
 
 
 @compiled

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from kernpot.functionals.state import InducingBlock
-from kernpot.kernels import SOAPKernel
+from kernpot.kernels import CosineKernel
 from kernpot.regression.evidence import LogPrior
 
 
-class Hyperparameters:
-    """Amplitudes of the kernels, in the order of the inducing blocks.
+class Amplitudes:
+    """Where the amplitude of every inducing block stands among those of the kernels.
 
     Parameters
     ----------
     blocks : sequence of InducingBlock
-    kernels : sequence of SOAPKernel
-        One per descriptor; their parameters are read and set.
+    kernels : sequence of CosineKernel
+        One per descriptor; they are read, never changed.
     """
 
-    def __init__(self, blocks: Sequence[InducingBlock], kernels: Sequence[SOAPKernel]) -> None:
+    def __init__(self, blocks: Sequence[InducingBlock], kernels: Sequence[CosineKernel]) -> None:
         self._kernels = list(kernels)
-        self._at = [(b.descriptor, (kernels[b.descriptor].elements or ()).index(b.element)) for b in blocks]
+        # Kernel, and place of the amplitude among all of its own.
+        sizes = [len(k.elements or ()) for k in kernels]
+        self._at = [
+            (b.descriptor, b.term * sizes[b.descriptor] + (kernels[b.descriptor].elements or ()).index(b.element))
+            for b in blocks
+        ]
 
-    def amplitudes(self) -> Tensor:
+    def values(self) -> Tensor:
         """Amplitude of every block, eV."""
-        return torch.stack([self._kernels[d].amplitude.detach()[k] for d, k in self._at])
+        return self.among(self._kernels)
 
-    def set_amplitudes(self, values: Tensor) -> None:
-        """Write the amplitudes into the kernels."""
+    def among(self, kernels: Sequence[CosineKernel]) -> Tensor:
+        """Amplitude of every block, eV, of other kernels of the same kind."""
+        return torch.stack([kernels[d].amplitude.detach().flatten()[k] for d, k in self._at])
+
+    def changed(self, values: Tensor) -> list[CosineKernel]:
+        """Copies of the kernels with other amplitudes."""
+        out = []
         for d, kernel in enumerate(self._kernels):
-            current = kernel.amplitude.detach().clone()
+            current = kernel.amplitude.detach().flatten().clone()
             for (owner, k), value in zip(self._at, values, strict=True):
                 if owner == d:
                     current[k] = value
-            kernel.set_amplitude(current)
+            new = copy.deepcopy(kernel)
+            new.set_amplitude(current.view(kernel.amplitude.shape))
+            out.append(new)
+        return out
 
     def fixed(self) -> Tensor:
         """Which amplitudes the user fixed (``kernel.raw_amplitude.requires_grad_(False)``)."""

@@ -2,56 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
-from copy import copy
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import torch
 from ase import Atoms
 from dscribe.descriptors import SOAP
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
-from kernpot.backend.requirements import require_described
+from kernpot.backend.randomness import drawing
 from kernpot.backend.selection import Selection
-from kernpot.backend.summary import data_hash, describe_data
-from kernpot.calibration.held_out import calibrate as rescale
-from kernpot.calibration.misfit import Misfit, draw_scale
+from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.unseen import warn_unseen
-from kernpot.files.training import require_training
+from kernpot.descriptors import Features
+from kernpot.errors import KernpotError
+from kernpot.files.container import write_model
 from kernpot.gp import model_file
-from kernpot.gp.amplitudes import Hyperparameters
-from kernpot.gp.inducing.blocks import enlarge
-from kernpot.gp.inducing.unrepresented import update
-from kernpot.gp.learning.hyperparameters import learn_hyperparameters
-from kernpot.gp.learning.start import starting_noise
-from kernpot.gp.learning.training import describe_training
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.learning.fit import fit_gp
+from kernpot.gp.learning.more import with_inducing, with_labels, with_misfit_of, with_new_environments
 from kernpot.gp.predicting.draws import PosteriorName, sample_draws
 from kernpot.gp.predicting.energy_std import energy_std
 from kernpot.gp.predicting.left_out import left_out_forces
-from kernpot.gp.predicting.novelty import Novelty, NoveltyMeter
-from kernpot.gp.predicting.predictor import Predictor
+from kernpot.gp.predicting.novelty import Novelty, novelty_meter
+from kernpot.gp.predicting.predictor import Predictor, predictor_of
 from kernpot.gp.predicting.screen import ForceScreen, force_screen
 from kernpot.gp.predicting.selection import select
-from kernpot.gp.rows.columns import extend
-from kernpot.gp.rows.compress import compress
-from kernpot.kernels import SOAPKernel
-from kernpot.prediction import EnergyStd, LeftOut
+from kernpot.gp.predicting.sensitivities import sensitivities
+from kernpot.kernels import CosineKernel
+from kernpot.prediction import EnergyStd, LeftOut, Quantity, Sensitivities
 from kernpot.progress import Report, reporting
-from kernpot.regression.evidence import Evidence
-from kernpot.regression.posterior import Posterior
 from kernpot.structures.checks import require_fitted
-from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, require_any_label
+from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
-from kernpot.structures.noise import NoiseModel, kind_of
-from kernpot.structures.reference import by_least_squares
+from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import PARTS, Draws, Part
-from kernpot.surfaces.potentials import MeanPotential
+from kernpot.surfaces.variances import KernelVariance
 
 
 class SparseGPPotential(AnsweringMixin, BaseEstimator):
@@ -59,14 +50,17 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
 
     Parameters
     ----------
-    descriptor : dscribe.descriptors.SOAP or list of them, optional
+    descriptor : dscribe.descriptors.SOAP, Features, or list of them, optional
         Several descriptors (a short and a long cutoff, say) make a sum of kernels, each with inducing environments and
-        amplitudes of its own. None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present.
+        amplitudes of its own. None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present. A
+        :class:`kernpot.descriptors.Features` is a descriptor of one's own, or features that come with the structures
+        (:class:`kernpot.descriptors.GivenFeatures`).
     n_inducing : int, default=1000
-        Inducing environments in all; split evenly over descriptors, and over elements by the root of their abundance.
+        Inducing environments in all; split evenly over descriptors and the functions of their kernels, and over elements
+        by the root of their abundance.
         Where the structures hold fewer, those of slightly displaced copies make up for it
         (:mod:`kernpot.gp.inducing.displaced`).
-    kernel : SOAPKernel or list of SOAPKernel, optional
+    kernel : CosineKernel or list of CosineKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
         Misfit levels ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3), and ``config_type`` overrides.
@@ -95,11 +89,13 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
 
     Attributes
     ----------
+    fitted_ : FittedGP
+        All that the fit knows; frozen.
     elements_ : tuple of int
         Atomic numbers seen in training.
     isolated_atoms_ : dict of int to float
         Isolated-atom energies used, eV.
-    kernels_ : list of SOAPKernel
+    kernels_ : list of CosineKernel
         Fitted kernels, one per descriptor.
     noise_ : dict of str to float
         Noise per group, which weighs the labels.
@@ -125,9 +121,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
 
     def __init__(
         self,
-        descriptor: SOAP | Sequence[SOAP] | None = None,
+        descriptor: SOAP | Features | Sequence[SOAP | Features] | None = None,
         n_inducing: int = 1000,
-        kernel: SOAPKernel | Sequence[SOAPKernel] | None = None,
+        kernel: CosineKernel | Sequence[CosineKernel] | None = None,
         noise: Mapping[str, Any] | NoiseModel | None = None,
         optimize: bool = True,
         inducing: str | Sequence[Atoms] = "fps",
@@ -149,7 +145,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         self.random_state = random_state
         self.progress = progress
 
-    _predictor: Predictor
+    _fitted: FittedGP
 
     # ------------------------------------------------------------------ learning
 
@@ -183,32 +179,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         labelled = label_structures(structures, energies, forces, stress)
         require_any_energy(labelled)
         warn_unseen(labelled)
-        with reporting(self.progress) as report:
-            rng = check_random_state(self.random_state)
-            data = describe_training(labelled, self.get_params(deep=False), rng, report)
-        # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
-        self._features, self._whitening, self._maker, self._factors = (
-            data.features,
-            data.whitening,
-            data.maker,
-            data.factors,
-        )
-        self.isolated_atoms_, self.kernels_, self.elements_ = data.isolated, data.kernels, data.elements
-        self._hyperparameters = Hyperparameters(data.whitening.blocks, data.kernels)
-        start = starting_noise(labelled, data.noise, data.isolated)
-        self.summary_: dict[str, Any] = {
-            "data": describe_data(labelled),
-            "data_hash": data_hash(labelled),
-            "fitted_isolated_atoms": by_least_squares(labelled, self.isolated_atoms),
-            "n_components": [b.environments.shape[1] for b in data.whitening.blocks],
-            "n_displaced": data.n_displaced,
-            "updates": [],
-        }
-        self.noise_, self.misfit_, self.summary_["hyperparameters"] = learn_hyperparameters(
-            data.factors, data.whitening.block, data.kept, self._hyperparameters, start, data.noise.fixed, self.optimize
-        )
-        self._training: list[LabelledStructure] | None = labelled
-        self._condition()
+        with reporting(self.progress) as report, drawing(self.random_state) as rng:
+            fitted = fit_gp(labelled, self.get_params(deep=False), rng, report)
+        self._fitted = fitted
         return self
 
     def partial_fit(
@@ -223,28 +196,13 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         Inducing environments, noise and amplitudes stay as they are, so the result is that of one fit to all structures
         with them. An unfitted estimator is fitted. Parameters and errors are those of :meth:`fit`.
         """
-        if not hasattr(self, "elements_"):
+        if not self.__sklearn_is_fitted__():
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
         require_any_label(labelled)
-        for s in labelled:
-            require_fitted(s.atoms, self.elements_, s.source)
-        require_described(labelled, self._features)
         with reporting(self.progress) as report:
-            new = compress(labelled, self._maker, n_jobs=self.n_jobs, progress=report).factors
-        start = starting_noise(labelled, self._maker.noise, self.isolated_atoms_)
-        known = {kind_of(group) for group in self._factors}
-        for group, factor in new.items():
-            if group in self._factors:
-                self._factors[group].merge(factor)
-            else:
-                self._factors[group] = factor
-                self.noise_[group] = start[group]
-                if kind_of(group) not in known:
-                    self.misfit_[kind_of(group)] = Misfit(start[group])
-        self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
-        self._training = None if self._training is None else [*self._training, *labelled]
-        self._condition()
+            fitted = with_labels(self._fitted, labelled, self.n_jobs, report)
+        self._fitted = fitted
         return self
 
     def add_inducing(self, inducing: Sequence[Atoms]) -> Self:
@@ -266,23 +224,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
             When the model was loaded from a file that does not hold its training structures.
         """
         check_is_fitted(self)
-        blocks = enlarge(self._whitening.blocks, inducing, self._features, self.elements_)
-        added = blocks[-1].columns.stop - self.n_inducing_
-        if not added:
-            return self
-        changed = copy(self)  # so that nothing is touched when anything fails
-        scale = {group: self._hyperparameters.amplitudes() / self.noise_[group] for group in self._factors}
-        training = require_training(
-            self._training, "adding inducing environments", "Fit again with inducing=[...], or add them before saving."
-        )
         with reporting(self.progress) as report:
-            changed._factors, changed._maker = extend(
-                self._factors, self._maker, blocks, training, scale, self.n_jobs, report
-            )
-        changed._whitening = changed._maker.whitening
-        changed.summary_ = self.summary_ | {"updates": [*self.summary_["updates"], {"inducing": added}]}
-        changed._condition()
-        self.__dict__.update(changed.__dict__)
+            fitted = with_inducing(self._fitted, inducing, self.n_jobs, report)
+        self._fitted = fitted
         return self
 
     def update(self, structures: Sequence[Atoms]) -> Self:
@@ -303,7 +247,14 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         StructureError
             Before any work, when a structure or label cannot be used or holds elements that were not in the fit.
         """
-        update(self, structures)
+        if not self.__sklearn_is_fitted__():
+            return self.fit(structures)
+        labelled = label_structures(structures)
+        require_any_label(labelled)
+        with reporting(self.progress) as report:
+            learnt = with_labels(self._fitted, labelled, self.n_jobs, report)
+            fitted = with_new_environments(learnt, labelled, self.n_inducing, self.n_jobs, report)
+        self._fitted = fitted
         return self
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
@@ -325,9 +276,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         check_is_fitted(self)
         labelled = label_structures(held_out)
         self._frames([s.atoms for s in labelled])
-        self.misfit_, found = rescale(self._predictor, labelled, self.misfit_, self._training or [])
-        self.summary_["updates"].append({"calibration": found, "data_hash": data_hash(labelled)})
-        self._condition()
+        self._fitted = with_misfit_of(self._fitted, labelled)
         return self
 
     # ------------------------------------------------------------------ answering
@@ -342,28 +291,48 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         pairs : Pairs, optional
             All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
         """
-        check_is_fitted(self)
-        require_fitted(atoms, self.elements_, "structure")
-        return energy_std(atoms, self._features, self._whitening, self._posterior, self.draw_scale_, pairs)
+        require_fitted(atoms, self.fitted_.elements, "structure")
+        self._require_forces()
+        return energy_std(self._fitted, atoms, pairs)
+
+    def predict_label(self, structures: Sequence[Atoms] | Atoms, kind: str) -> list[Quantity]:
+        """Labels of a kind beside energy, forces and stress, with their standard deviations.
+
+        Parameters
+        ----------
+        structures : list of ase.Atoms
+        kind : str
+            Name of a kind that is registered (:mod:`kernpot.structures.kinds`) and was among the labels of the fit.
+
+        Raises
+        ------
+        KernpotError
+            It was not.
+        """
+        frames = self._frames(structures)
+        others = sorted(self._fitted.kinds - {"energy", "forces", "stress"})
+        if kind not in others:
+            raise KernpotError(
+                f"kind: expected one of the further kinds of labels in the fit ({', '.join(others) or 'none'}), got "
+                f"{kind!r}; energy, forces and stress are in predict_full."
+            )
+        return [self._predictor.other(atoms, kind) for atoms in frames]
 
     def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Novelty]:
         """How new environments are to the model: leverage, distances and D-optimal gain, without unit.
 
         Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.predicting.novelty`); for errors in eV and eV/A ask that.
         """
-        return [self._novelty(a) for a in self._frames(structures)]
-
-    _screen: ForceScreen | None
+        frames = self._frames(structures)
+        meter = self._fitted.once(novelty_meter)
+        return [meter(a) for a in frames]
 
     def screen(self) -> ForceScreen | None:
         """What tells at every step of dynamics whether error bars are worth computing (:mod:`kernpot.gp.predicting.screen`).
 
         Made at the first call after every change of the model, from exact standard deviations of up to 20 structures.
         """
-        check_is_fitted(self)
-        if self._screen is None:
-            self._screen = force_screen(self)
-        return self._screen
+        return self.fitted_.once(force_screen)
 
     def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
         """``k`` structures to label: those that would teach most together, and some at random.
@@ -386,7 +355,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         Selection
             ``indices`` in order of choice, and their ``gains``.
         """
-        return select(self, structures, k, random_part)
+        return select(getattr(self, "_fitted", None), self.get_params(deep=False), structures, k, random_part)
 
     def left_out(self) -> list[LeftOut]:
         """Force errors on every training structure, had it been left out, and their standard deviations.
@@ -399,10 +368,7 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         KernpotError
             When the model was loaded from a file that does not hold its training structures.
         """
-        check_is_fitted(self)
-        training = require_training(self._training, "leaving structures out", "Fit again.")
-        amplitudes = self._hyperparameters.amplitudes()
-        return left_out_forces(training, self._maker, self._posterior, self.noise_, amplitudes, self.misfit_["forces"])
+        return left_out_forces(self.fitted_)
 
     def sample_potentials(
         self,
@@ -430,48 +396,112 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         KernpotError
             When an argument is out of range, or ``"pops"`` finds no training structures in the model's file.
         """
+        return sample_draws(self.fitted_, n, random_state, parts, posterior)
+
+    def sensitivities(self, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:
+        """How labels of a structure answer to the weights, see :class:`kernpot.potential.Linear`."""
+        return sensitivities(self.fitted_, atoms, kinds)
+
+    def energy_variance(self) -> KernelVariance:
+        """Variances of energies as numbers, see :class:`kernpot.surfaces.variances.Exportable`."""
+        fitted = self.fitted_
+        whitening, posterior = fitted.whitening, fitted.posterior
+        amplitudes = fitted.amplitudes.tolist()
+        return KernelVariance(whitening.blocks, whitening.factors, amplitudes, posterior.root, fitted.draw_scale)
+
+    # ------------------------------------------------------------------ what the fit knows
+
+    @property
+    def fitted_(self) -> FittedGP:
+        """All that the fit knows; frozen."""
         check_is_fitted(self)
-        return sample_draws(self, n, random_state, parts, posterior)
+        return self._fitted
+
+    @property
+    def elements_(self) -> tuple[int, ...]:
+        """Atomic numbers seen in training."""
+        return self.fitted_.elements
+
+    @property
+    def isolated_atoms_(self) -> dict[int, float]:
+        """Isolated-atom energies used, eV; a copy."""
+        return dict(self.fitted_.isolated)
+
+    @property
+    def kernels_(self) -> list[CosineKernel]:
+        """Fitted kernels, one per descriptor; copies."""
+        return [copy.deepcopy(kernel) for kernel in self.fitted_.kernels]
+
+    @property
+    def noise_(self) -> dict[str, float]:
+        """Noise per group; a copy."""
+        return dict(self.fitted_.noise)
+
+    @property
+    def misfit_(self) -> dict[str, Misfit]:
+        """Misfit per kind of label; a copy."""
+        return dict(self.fitted_.misfit)
+
+    @property
+    def draw_scale_(self) -> float:
+        """Factor on the parameter part of calibrated draws."""
+        return self.fitted_.draw_scale
+
+    @property
+    def log_evidence_(self) -> float:
+        """Variational lower bound of the log marginal likelihood of all labels learnt."""
+        return self.fitted_.log_evidence
+
+    @property
+    def n_inducing_(self) -> int:
+        """Inducing environments in use."""
+        return self.fitted_.n_inducing
+
+    @property
+    def summary_(self) -> dict[str, Any]:
+        """What the fit saw and found; a copy."""
+        return copy.deepcopy(self.fitted_.summary)
 
     @property
     def cutoff(self) -> float:
         """Largest cutoff of the descriptors, Angstrom."""
-        check_is_fitted(self)
-        return max(f.cutoff for f in self._features)
+        return self.fitted_.cutoff
 
     # ------------------------------------------------------------------ the model file
 
+    def file_contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and tensors of the model file."""
+        return model_file.contents(self.get_params(deep=False), self.fitted_)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file: safetensors with a JSON header, nothing executable."""
-        check_is_fitted(self)
-        model_file.save(self, path)
+        write_model(path, *self.file_contents())
 
     @classmethod
-    def from_file_contents(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
-        """Rebuild a fitted estimator from a model file's header and tensors (see :func:`kernpot.load`)."""
-        estimator = cls()
-        model_file.restore(estimator, header, tensors)
-        estimator._condition()
+    def from_file_contents(
+        cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]], descriptor: Any = None
+    ) -> Self:
+        """Rebuild a fitted estimator from a model file's header and tensors (see :func:`kernpot.load`).
+
+        Parameters
+        ----------
+        descriptor : Features or list of Features, optional
+            Those that no file holds, given again.
+        """
+        parameters, fitted = model_file.restored(header, tensors, descriptor)
+        estimator = cls(**parameters)
+        estimator._fitted = fitted
         return estimator
 
     # ------------------------------------------------------------------ parts
 
-    def _condition(self) -> None:
-        """Posterior, mean and predictor from the factors and hyperparameters."""
-        amplitudes = self._hyperparameters.amplitudes()
-        self._posterior = Posterior(self._factors, self._whitening.block, self.noise_, amplitudes)
-        weights = self._whitening.weights(self._posterior.whitened_weights * self._posterior.scale)
-        self._mean = MeanPotential(self._features, self._whitening.blocks, weights, self.isolated_atoms_)
-        self._predictor = Predictor(
-            self._features, self._whitening, self._posterior, amplitudes, self.misfit_, self._mean
-        )
-        self.draw_scale_ = draw_scale(self.misfit_, {kind_of(group) for group in self._factors})
-        self._screen = None
-        self._novelty = NoveltyMeter(self._features, self._whitening, self._posterior, self.noise_)
-        self.n_inducing_ = len(self._whitening.block)
-        evidence = Evidence(self._factors, self._whitening.block)
-        noise = torch.tensor([self.noise_[group] for group in evidence.groups], dtype=torch.float64)
-        self.log_evidence_ = float(evidence(noise.log(), amplitudes.log()))
+    @property
+    def _predictor(self) -> Predictor:
+        return self._fitted.once(predictor_of)
+
+    @property
+    def _descriptors(self) -> tuple[Features, ...]:
+        return self._fitted.features
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_posterior")
+        return hasattr(self, "_fitted")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,222 +11,243 @@ from numpy.typing import NDArray
 
 from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.descriptors import SOAPFeatures
-from kernpot.descriptors.serial import soap_from_dict, soap_to_dict
-from kernpot.files.container import write_model
-from kernpot.files.parts import UNITS, number, reading, require, tensor_of
+from kernpot.descriptors.features import Features, features_from_dict
+from kernpot.files.parts import FILE_UNITS, factor_of, factor_tensors, number, reading, require, tensor_of
 from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.amplitudes import Hyperparameters
-from kernpot.gp.rows.maker import RowMaker
+from kernpot.gp.fitted import FittedGP
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.kernels import SOAPKernel
-from kernpot.regression.factor import LabelFactor
-from kernpot.structures.labels import LABEL_KINDS
+from kernpot.gp.upgrades import upgraded
+from kernpot.kernels import CosineKernel, SOAPKernel
+from kernpot.kernels.cosine_kernel import kernel_from_dict, kernel_to_dict
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.noise import NoiseModel, kind_of
-
-if TYPE_CHECKING:
-    from kernpot.gp.estimator import SparseGPPotential
 
 # Rounding of products of orthonormal columns; a basis further off was not made by an orthogonalisation.
 _ORTHONORMAL = 1e-9
 _PARAMETERS = {"n_inducing", "n_components", "optimize", "inducing", "random_state"}
 
 
-def save(estimator: SparseGPPotential, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator."""
-    blocks = estimator._whitening.blocks
+def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and tensors of a fitted model.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Those of the estimator.
+    fitted : FittedGP
+
+    Raises
+    ------
+    KernpotError
+        A kernel or a descriptor of one's own does not say how it is written.
+    """
+    blocks = fitted.whitening.blocks
     tensors: dict[str, NDArray[Any]] = {f"environments.{b}": x.environments.numpy() for b, x in enumerate(blocks)}
-    groups = list(estimator._factors)
-    for g, group in enumerate(groups):
-        for name, tensor in estimator._factors[group].as_tensors().items():
-            tensors[f"factor.{g}.{name}"] = tensor.numpy()
+    for g, factor in enumerate(fitted.factors.values()):
+        tensors |= factor_tensors(f"factor.{g}", factor)
     tensors |= {f"basis.{b}": x.basis.numpy() for b, x in enumerate(blocks) if x.basis is not None}
     training: dict[str, Any] | None = None
-    if estimator._training is not None:
-        training, arrays = pack(estimator._training)
+    # Features that came with the structures do not come with their copies in a file.
+    if fitted.training is not None and all(f.describes_anything for f in fitted.features):
+        training, arrays = pack(fitted.training)
         tensors |= arrays
+    seed, inducing = parameters["random_state"], parameters["inducing"]
+    n_components = parameters["n_components"]
     header = {
         "kind": "SparseGPPotential",
-        "units": UNITS,
-        "elements": list(estimator.elements_),
-        "isolated_atoms": {str(z): e for z, e in estimator.isolated_atoms_.items()},
-        "descriptors": [soap_to_dict(f.soap) for f in estimator._features],
-        "kernels": [_kernel_data(k) for k in estimator.kernels_],
-        "blocks": [
-            {"descriptor": b.descriptor, "element": b.element, "zeta": b.zeta, "in_basis": b.basis is not None}
-            for b in blocks
-        ],
-        "groups": groups,
-        "noise": dict(estimator.noise_),
-        "misfit": {kind: misfit_data(misfit) for kind, misfit in estimator.misfit_.items()},
-        "noise_model": asdict(estimator._maker.noise),
-        "log_evidence": getattr(estimator, "log_evidence_", None),
-        "n_inducing": estimator.n_inducing_,
+        "schema_version": _schema(fitted),
+        "units": FILE_UNITS,
+        "elements": list(fitted.elements),
+        "isolated_atoms": {str(z): e for z, e in fitted.isolated.items()},
+        "descriptors": [f.to_dict() for f in fitted.features],
+        "kernels": [kernel_to_dict(k) for k in fitted.kernels],
+        "blocks": [_block_data(b) for b in blocks],
+        "groups": list(fitted.factors),
+        "noise": dict(fitted.noise),
+        "misfit": {kind: misfit_data(misfit) for kind, misfit in fitted.misfit.items()},
+        "noise_model": fitted.noise_model.to_dict(),
+        "log_evidence": fitted.log_evidence,
+        "n_inducing": fitted.n_inducing,
         "parameters": {
-            "n_inducing": int(estimator.n_inducing),
-            "n_components": None if estimator.n_components is None else int(estimator.n_components),
-            "optimize": bool(estimator.optimize),
-            "inducing": estimator.inducing if isinstance(estimator.inducing, str) else "fps",
-            "random_state": int(seed) if isinstance(seed := estimator.random_state, int | np.integer) else None,
+            "n_inducing": int(parameters["n_inducing"]),
+            "n_components": None if n_components is None else int(n_components),
+            "optimize": bool(parameters["optimize"]),
+            "inducing": inducing if isinstance(inducing, str) else "fps",
+            "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
         },
-        "as_given": _as_given(estimator),
-        "summary": estimator.summary_,
+        "as_given": _as_given(parameters),
+        "summary": fitted.summary,
         "training": training,
     }
-    write_model(path, header, tensors)
+    return header, tensors
 
 
-def restore(estimator: SparseGPPotential, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
-    """Fill an estimator from a file's contents.
+def restored(
+    header: dict[str, Any], tensors: dict[str, NDArray[Any]], descriptor: Any = None
+) -> tuple[dict[str, Any], FittedGP]:
+    """Parameters of the estimator, and its fitted model, from a file's contents.
+
+    Parameters
+    ----------
+    descriptor : Features or list of Features, optional
+        Given again, as no file holds them.
 
     Raises
     ------
     ModelFileError
         When a part is missing, is of another type, or does not fit the others.
     """
+    with reading("schema"):
+        header = upgraded(header)
     with reading("descriptors"):
-        soaps = [soap_from_dict(d) for d in header["descriptors"]]
-        require(len(soaps) > 0, "it has none")
-        estimator._features = [SOAPFeatures(s) for s in soaps]
+        features = _features(header["descriptors"], descriptor)
     with reading("kernels"):
-        estimator.kernels_ = [_kernel(k) for k in header["kernels"]]
-        require(len(estimator.kernels_) == len(soaps), f"{len(soaps)} descriptors need as many")
+        kernels = tuple(kernel_from_dict(k) for k in header["kernels"])
+        require(len(kernels) == len(features), f"{len(features)} descriptors need as many")
     with reading("elements"):
-        estimator.elements_ = tuple(int(z) for z in header["elements"])
-        known = set.intersection(*(set(f.species) for f in estimator._features))
-        require(bool(estimator.elements_) and set(estimator.elements_) <= known, "they are not the descriptors'")
+        elements = tuple(int(z) for z in header["elements"])
+        known = set.intersection(*(set(f.species) for f in features))
+        require(bool(elements) and set(elements) <= known, "they are not the descriptors'")
     with reading("isolated_atoms"):
-        estimator.isolated_atoms_ = {int(z): number(e) for z, e in header["isolated_atoms"].items()}
-        require(set(estimator.elements_) <= set(estimator.isolated_atoms_), "an element has no energy")
+        isolated = {int(z): number(e) for z, e in header["isolated_atoms"].items()}
+        require(set(elements) <= set(isolated), "an element has no energy")
     blocks: list[InducingBlock] = []
     with reading("blocks"):
         for b, data in enumerate(header["blocks"]):
-            blocks.append(_block(data, b, tensors, estimator, blocks))
+            blocks.append(_block(data, b, tensors, features, kernels, blocks))
         require(len(blocks) > 0, "it has none")
     with reading("groups"):
         groups = [str(group) for group in header["groups"]]
         require(bool(groups) and len(set(groups)) == len(groups), "expected one or more different names")
-        require({kind_of(group) for group in groups} <= set(LABEL_KINDS), f"unknown kind of label among {groups}")
-    estimator._factors = {}
+        unknown = {kind_of(group) for group in groups} - set(KINDS)
+        require(
+            not unknown, f"unknown kind of label among {groups}; import the module that registers it before loading"
+        )
+    factors = {}
     for g, group in enumerate(groups):
         with reading(f"factor.{g}"):
-            estimator._factors[group] = _factor(f"factor.{g}", tensors, blocks)
+            factors[group] = factor_of(f"factor.{g}", tensors, blocks[-1].columns.stop, len(blocks))
     with reading("noise"):
-        estimator.noise_ = {str(k): number(v) for k, v in header["noise"].items()}
-        require(set(groups) <= set(estimator.noise_), f"expected a level for each of {groups}")
-        require(all(v > 0 for v in estimator.noise_.values()), "a level is not positive")
+        noise = {str(k): number(v) for k, v in header["noise"].items()}
+        require(set(groups) <= set(noise), f"expected a level for each of {groups}")
+        require(all(v > 0 for v in noise.values()), "a level is not positive")
     with reading("misfit"):
-        require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
-        estimator.misfit_ = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
+        expected = {*LABEL_KINDS, *(kind_of(group) for group in groups)}
+        require(set(header["misfit"]) >= expected, f"expected {', '.join(sorted(expected))}")
+        misfit = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
     with reading("summary"):
-        estimator.summary_ = dict(header["summary"])
+        summary = dict(header["summary"])
     with reading("log_evidence"):
         if header["log_evidence"] is not None:
-            estimator.log_evidence_ = float(header["log_evidence"])
+            number(header["log_evidence"])
     with reading("noise_model"):
-        noise = NoiseModel(**header["noise_model"])
+        noise_model = NoiseModel.from_user(header["noise_model"])
     with reading("parameters"):
-        parameters = {"n_components": None} | header["parameters"]
-        require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
-        estimator.set_params(
-            descriptor=soaps if len(soaps) > 1 else soaps[0],
-            kernel=list(estimator.kernels_) if len(soaps) > 1 else estimator.kernels_[0],
-            noise=noise,
-            isolated_atoms=dict(estimator.isolated_atoms_),
-            **parameters,
-        )
-        if header.get("as_given") is not None:  # absent until kernpot stored what a clone is fitted with
-            estimator.set_params(**_given(header["as_given"], estimator.descriptor))
+        parameters = _parameters(header, features, kernels, noise_model, isolated)
     with reading("training"):
-        training = header.get("training")  # absent until kernpot stored the structures
-        estimator._training = None if training is None else unpack(training, tensors)
+        training = None if header["training"] is None else tuple(unpack(header["training"], tensors))
     with reading("environments"):
-        estimator._whitening = Whitening(blocks)
-    estimator._maker = RowMaker(estimator._features, estimator._whitening, noise, estimator.isolated_atoms_)
-    estimator._hyperparameters = Hyperparameters(blocks, estimator.kernels_)
+        whitening = Whitening(blocks)
+    fitted = FittedGP(
+        features, kernels, whitening, noise_model, isolated, elements, factors, noise, misfit, training, summary
+    )
+    return parameters, fitted
 
 
-def _as_given(estimator: SparseGPPotential) -> dict[str, Any]:
+def _schema(fitted: FittedGP) -> int:
+    """The oldest schema that can tell of everything in a model."""
+    plain = all(type(k) is SOAPKernel for k in fitted.kernels) and fitted.kinds <= set(LABEL_KINDS)
+    return 1 if plain and all(isinstance(f, SOAPFeatures) for f in fitted.features) else 2
+
+
+def _features(data: Sequence[dict[str, Any]], given: Any) -> tuple[Features, ...]:
+    """Descriptors as stored, or given again if they are the same but for what no file holds."""
+    require(len(data) > 0, "it has none")
+    if given is None:
+        return tuple(features_from_dict(d) for d in data)
+    again = tuple(given) if isinstance(given, Sequence) else (given,)
+    told = [f.to_dict() for f in again]
+    require(told == list(data), f"descriptor= does not tell of the same features: {told} instead of {list(data)}")
+    return again
+
+
+def _parameters(
+    header: dict[str, Any],
+    features: Sequence[Features],
+    kernels: Sequence[CosineKernel],
+    noise_model: NoiseModel,
+    isolated: dict[int, float],
+) -> dict[str, Any]:
+    """As the user gave them, as far as the file tells; else what a fit made of them."""
+    parameters = dict(header["parameters"])
+    require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
+    several = len(features) > 1
+    parameters |= {
+        "descriptor": [f.descriptor for f in features] if several else features[0].descriptor,
+        "kernel": list(kernels) if several else kernels[0],
+        "noise": noise_model,
+        "isolated_atoms": dict(isolated),
+    }
+    data = header["as_given"]
+    if data is None:
+        return parameters
+    given = None if data["kernel"] is None else [kernel_from_dict(k) for k in data["kernel"]]
+    atoms = data["isolated_atoms"]
+    return parameters | {
+        "descriptor": None if data["default_descriptor"] else parameters["descriptor"],
+        "kernel": given[0] if given is not None and len(given) == 1 else given,
+        "noise": None if data["noise"] is None else NoiseModel.from_user(data["noise"]),
+        "isolated_atoms": None
+        if atoms is None
+        else {int(z) if z.isdigit() else z: number(e) for z, e in atoms.items()},
+    }
+
+
+def _as_given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as the user gave them: a clone is fitted with these, not with what the fit made of them."""
-    kernel, noise, isolated = estimator.kernel, estimator.noise, estimator.isolated_atoms
-    kernels = [kernel] if isinstance(kernel, SOAPKernel) else kernel
+    kernel, noise, isolated = (parameters[name] for name in ("kernel", "noise", "isolated_atoms"))
+    kernels = [kernel] if isinstance(kernel, CosineKernel) else kernel
     return {
-        "default_descriptor": estimator.descriptor is None,
-        "kernel": None if kernels is None else [_kernel_data(k) for k in kernels],
-        "noise": None if noise is None else asdict(NoiseModel.from_user(noise)),
+        "default_descriptor": parameters["descriptor"] is None,
+        "kernel": None if kernels is None else [kernel_to_dict(k) for k in kernels],
+        "noise": None if noise is None else NoiseModel.from_user(noise).to_dict(),
         "isolated_atoms": None if isolated is None else {str(z): float(e) for z, e in isolated.items()},
     }
 
 
-def _given(data: dict[str, Any], descriptor: Any) -> dict[str, Any]:
-    kernel, noise, isolated = data["kernel"], data["noise"], data["isolated_atoms"]
-    kernels = None if kernel is None else [_kernel(k) for k in kernel]
-    return {
-        "descriptor": None if data["default_descriptor"] else descriptor,
-        "kernel": kernels[0] if kernels is not None and len(kernels) == 1 else kernels,
-        "noise": None if noise is None else NoiseModel(**noise),
-        "isolated_atoms": None
-        if isolated is None
-        else {int(z) if z.isdigit() else z: number(e) for z, e in isolated.items()},
+def _block_data(block: InducingBlock) -> dict[str, Any]:
+    """Which of its kernel's functions it is of is told where there are several."""
+    data: dict[str, Any] = {
+        "descriptor": block.descriptor,
+        "element": block.element,
+        "zeta": block.function.power,
+        "in_basis": block.basis is not None,
     }
-
-
-def _kernel_data(kernel: SOAPKernel) -> dict[str, Any]:
-    return {
-        "zeta": kernel.zeta,
-        "elements": None if kernel.elements is None else list(kernel.elements),
-        "amplitude": kernel.amplitude.tolist(),
-        # The amplitude is a function of it: to the last bit only this brings the amplitude back.
-        "raw_amplitude": kernel.raw_amplitude.tolist(),
-        "fixed": not kernel.raw_amplitude.requires_grad,
-    }
+    return data | ({"term": block.term} if block.term else {})
 
 
 def _block(
     data: dict[str, Any],
     index: int,
     tensors: dict[str, NDArray[Any]],
-    estimator: SparseGPPotential,
+    features: Sequence[Features],
+    kernels: Sequence[CosineKernel],
     before: list[InducingBlock],
 ) -> InducingBlock:
     name = f"environments.{index}"
-    descriptor, element, zeta = (data[key] for key in ("descriptor", "element", "zeta"))
-    require(descriptor in range(len(estimator._features)), f"{name} is of the descriptor {descriptor!r}")
-    kernel = estimator.kernels_[descriptor]
+    descriptor, element, zeta, term = data["descriptor"], data["element"], data["zeta"], data.get("term", 0)
+    require(descriptor in range(len(features)), f"{name} is of the descriptor {descriptor!r}")
+    kernel = kernels[descriptor]
     require(element in (kernel.elements or ()), f"{name} is of {element!r}, an element its kernel does not know")
-    require(zeta == kernel.zeta, f"{name} has the zeta {zeta!r}, its kernel {kernel.zeta}")
-    n_features, basis = estimator._features[descriptor].n_features, None
-    if data.get("in_basis", False):  # absent until there were bases
+    require(term in range(len(kernel.functions)), f"{name} is of the function {term!r}, which its kernel does not have")
+    function = kernel.functions[term]
+    require(zeta == function.power, f"{name} has the zeta {zeta!r}, its kernel {function.power}")
+    n_features, basis = features[descriptor].n_features, None
+    if data["in_basis"]:
         basis = tensor_of(tensors, f"basis.{index}", (n_features, -1))
         off = float((basis.T @ basis - torch.eye(basis.shape[1], dtype=torch.float64)).abs().max())
         require(off < _ORTHONORMAL, f"basis.{index} is off orthonormal by {off:.1e}")
     u = tensor_of(tensors, name, (-1, n_features if basis is None else basis.shape[1]))
     start = before[-1].columns.stop if before else 0
-    return InducingBlock(int(descriptor), int(element), int(zeta), u, slice(start, start + len(u)), basis)
-
-
-def _factor(name: str, tensors: dict[str, NDArray[Any]], blocks: list[InducingBlock]) -> LabelFactor:
-    m = blocks[-1].columns.stop
-    shapes: dict[str, tuple[int, ...]] = {
-        "triangle": (m, m),
-        "projected": (m,),
-        "residual": (),
-        "prior": (len(blocks),),
-    }
-    parts = {part: tensor_of(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
-    parts["n_rows"] = torch.from_numpy(np.array(tensors[f"{name}.n_rows"]))
-    return LabelFactor.from_tensors(parts)
-
-
-def _kernel(data: dict[str, Any]) -> SOAPKernel:
-    kernel = SOAPKernel(int(data["zeta"]), elements=data["elements"])
-    amplitude = torch.tensor([number(a) for a in data["amplitude"]], dtype=torch.float64)
-    n = kernel.raw_amplitude.numel()
-    require(len(amplitude) == n and bool((amplitude > 0).all()), f"expected {n} positive amplitudes")
-    kernel.set_amplitude(amplitude)
-    if "raw_amplitude" in data:  # absent in older files
-        raw = torch.tensor([number(a) for a in data["raw_amplitude"]], dtype=torch.float64)
-        kernel.initialize(raw_amplitude=raw)
-        require(bool(torch.allclose(kernel.amplitude, amplitude, rtol=1e-9)), "raw and other amplitudes differ")
-    kernel.raw_amplitude.requires_grad_(not data["fixed"])
-    return kernel
+    return InducingBlock(int(descriptor), int(element), function, u, slice(start, start + len(u)), basis, int(term))

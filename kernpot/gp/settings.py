@@ -7,55 +7,58 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from dscribe.descriptors import SOAP
 
-from kernpot.descriptors import SOAPFeatures, default_descriptor
+from kernpot.descriptors import Features, default_descriptor, features_of
 from kernpot.errors import DescriptorError, KernpotError
 from kernpot.gp.inducing.sampling import METHODS
-from kernpot.kernels import SOAPKernel
+from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.structures.noise import NoiseModel
 
 
-def descriptors_for(descriptor: SOAP | Sequence[SOAP] | None, elements: Sequence[int]) -> list[SOAPFeatures]:
+def descriptors_for(descriptor: Any, elements: Sequence[int]) -> tuple[Features, ...]:
     """Differentiable descriptors from what the user gave; None is the default one for these elements.
 
     Raises
     ------
     DescriptorError
-        Not a SOAP or a list of them, or a SOAP that is not smooth.
+        Not a descriptor or a list of them, or one that is not smooth.
     """
     if descriptor is None:
-        soaps = [default_descriptor(elements)]
-    elif isinstance(descriptor, SOAP):
-        soaps = [descriptor]
+        given: list[Any] = [default_descriptor(elements)]
     elif isinstance(descriptor, Sequence) and not isinstance(descriptor, str):
-        soaps = list(descriptor)
+        given = list(descriptor)
     else:
-        raise DescriptorError(f"expected a dscribe.descriptors.SOAP or a list of them, got {descriptor!r}.")
-    if not soaps:
+        given = [descriptor]
+    if not given:
         raise DescriptorError("expected at least one descriptor, got an empty list; None chooses a default.")
-    features = [SOAPFeatures(soap) for soap in soaps]
+    features = tuple(features_of(d) for d in given)
     for f in features:
         f.require_smooth()
+        if f.vanishes:
+            raise DescriptorError(
+                f"expected a descriptor that the central atom takes part in, such as SOAP, got "
+                f"{type(f.descriptor).__name__}: kernels compare features scaled to unit length, and its jump where an "
+                "atom meets its first neighbour. Use a SOAP, or networks (NNPEnsemble), which take features as they are."
+            )
     return features
 
 
 def kernels_for(
-    kernel: SOAPKernel | Sequence[SOAPKernel] | None, n_descriptors: int, elements: Sequence[int]
-) -> list[SOAPKernel]:
+    kernel: CosineKernel | Sequence[CosineKernel] | None, n_descriptors: int, elements: Sequence[int]
+) -> list[CosineKernel]:
     """One kernel per descriptor with an amplitude per element; those of the user stay as they are.
 
     Raises
     ------
     KernpotError
-        Not a SOAPKernel or as many as there are descriptors.
+        Not a kernel of the cosine, or not as many as there are descriptors.
     """
-    if kernel is None or isinstance(kernel, SOAPKernel):
-        kernels = [SOAPKernel() if kernel is None else kernel] * n_descriptors
-    elif isinstance(kernel, Sequence) and all(isinstance(k, SOAPKernel) for k in kernel):
+    if kernel is None or isinstance(kernel, CosineKernel):
+        kernels: list[CosineKernel] = [SOAPKernel() if kernel is None else kernel] * n_descriptors
+    elif isinstance(kernel, Sequence) and all(isinstance(k, CosineKernel) for k in kernel):
         kernels = list(kernel)
     else:
-        raise KernpotError(f"expected a SOAPKernel or a list of them, got {kernel!r}.")
+        raise KernpotError(f"expected a SOAPKernel, or another CosineKernel, or a list of them, got {kernel!r}.")
     if len(kernels) != n_descriptors:
         raise KernpotError(f"expected one kernel, or one per descriptor ({n_descriptors}), got {len(kernels)}.")
     return [k.for_elements(elements) for k in kernels]

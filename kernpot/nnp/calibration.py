@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernpot.calibration.misfit import FLOOR, TOGETHER, Misfit, fit_misfit, misfit_variance
+from kernpot.calibration.misfit import Misfit, fit_misfit, misfit_variance
 from kernpot.calibration.residuals import LeaveOneOut, reach_of
-from kernpot.calibration.unseen import UNSEEN
 from kernpot.nnp.predictor import Spread
 from kernpot.prediction import LeftOut
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
+from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import kind_of
 
 
@@ -33,19 +33,19 @@ def held_out_misfit(
         Noise levels by kind of label, eV/atom, eV/A, eV/A^3.
     """
     found = _errors(spread, held_out)
-    misfit = {kind: Misfit(levels.get(kind, UNSEEN[kind])) for kind in LABEL_KINDS}
+    misfit = {kind: Misfit(levels.get(kind, KINDS[kind].unseen)) for kind in LABEL_KINDS}
     told = found.misfit()
     if "forces" in found.residuals and "forces" not in told:
         r, own, pooled, none = (
             getattr(found, name)["forces"] for name in ("residuals", "own", "pooled", "unrepresented")
         )
-        told["forces"] = fit_misfit(r, own, pooled, none, FLOOR["forces"], TOGETHER["forces"])
+        told["forces"] = fit_misfit(r, own, pooled, none, KINDS["forces"].floor, KINDS["forces"].together)
     factor = told["forces"].factor if "forces" in told else 0.0
     for kind, residuals in found.residuals.items():
         if kind not in told:
             error = float(np.sqrt(np.mean(np.concatenate(residuals) ** 2)))
             reach = found.reach if kind == "energy" else 0.0
-            told[kind] = Misfit(max(error, FLOOR[kind]), factor, reach=reach)
+            told[kind] = Misfit(max(error, KINDS[kind].floor), factor, reach=reach)
     return misfit | told
 
 
@@ -66,21 +66,21 @@ def _errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOu
     pooled: dict[str, list[NDArray[np.float64]]] = {}
     energies: list[tuple[float, float | None]] = []
     for s in held_out:
-        mean, found = spread.mean(s.atoms), spread.label_variances(s.atoms)
-        of_forces = float(found["forces"].parameter.mean())
+        found = spread.labels(s.atoms, {*s.kinds, "forces"})
+        of_forces = float(found["forces"][1].parameter.mean())
         for kind in s.kinds:
-            predicted = getattr(mean, kind)
-            if predicted is None:
+            if kind not in found:
                 continue
+            predicted, variances = found[kind]
             # A structure with larger noise of its own counts as what it would be without.
             scale = s.noise_scale[kind]
             per = scale * (len(s.atoms) if kind == "energy" else 1)
-            residuals.setdefault(kind, []).append(np.ravel(getattr(s, kind) - predicted) / per)
-            own.setdefault(kind, []).append(found[kind].parameter.numpy() / scale**2)
-            pooled.setdefault(kind, []).append(found[kind].pooled.numpy() / scale**2)
+            residuals.setdefault(kind, []).append(np.ravel(s.label(kind) - predicted) / per)
+            own.setdefault(kind, []).append(variances.parameter.numpy() / scale**2)
+            pooled.setdefault(kind, []).append(variances.pooled.numpy() / scale**2)
             if kind == "energy":
                 forces = of_forces / scale**2 if s.forces is not None else None
-                energies.append((float(found[kind].parameter[0]) / scale**2, forces))
+                energies.append((float(variances.parameter[0]) / scale**2, forces))
     reach = reach_of(energies) if energies else 0.0
     if reach > 0:
         pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
@@ -94,8 +94,8 @@ def held_out_forces(spread: Spread, held_out: Sequence[LabelledStructure], misfi
     for s in held_out:
         if s.forces is None:
             continue
-        variances = spread.label_variances(s.atoms)["forces"]
-        added, _ = misfit_variance(misfit, variances, TOGETHER["forces"])
+        mean, variances = spread.labels(s.atoms, ["forces"])["forces"]
+        added, _ = misfit_variance(misfit, variances, KINDS["forces"].together)
         std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
-        found.append(LeftOut(spread.mean(s.atoms).forces - s.forces, std.reshape(-1, 3)))
+        found.append(LeftOut(mean - s.forces, std.reshape(-1, 3)))
     return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,18 +19,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.randomness import drawing
 from kernpot.backend.requirements import require_described
 from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.held_out import calibrate as rescale
-from kernpot.calibration.misfit import Misfit, draw_scale
-from kernpot.calibration.predictions import Answers
+from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.unseen import warn_unseen
-from kernpot.errors import KernpotError
+from kernpot.descriptors import Features
+from kernpot.errors import KernpotError, KernpotWarning
+from kernpot.files.container import write_model
 from kernpot.nnp import model_file
-from kernpot.nnp.calibration import held_out_forces, held_out_misfit, levels_of_kinds
+from kernpot.nnp.calibration import held_out_forces
 from kernpot.nnp.committee import Committee
-from kernpot.nnp.fitted import Trained
+from kernpot.nnp.fitted import FittedNNP
 from kernpot.nnp.fitting import train, train_more
 from kernpot.nnp.predictor import Spread
 from kernpot.nnp.selection import select
@@ -36,11 +41,12 @@ from kernpot.parallel.threads import one_thread
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
-from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
+from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
-from kernpot.structures.noise import NoiseModel, kind_of
+from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import by_least_squares
 from kernpot.surfaces.draws import Draws, PotentialDraw
+from kernpot.surfaces.variances import TermVariance
 
 
 class NNPEnsemble(AnsweringMixin, BaseEstimator):
@@ -52,8 +58,10 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
 
     Parameters
     ----------
-    descriptor : dscribe.descriptors.SOAP or dscribe.descriptors.ACSF, optional
-        None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present.
+    descriptor : dscribe.descriptors.SOAP, dscribe.descriptors.ACSF or Features, optional
+        None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present. A
+        :class:`kernpot.descriptors.Features` is a descriptor of one's own, or features that come with the structures
+        (:class:`kernpot.descriptors.GivenFeatures`).
     hidden : sequence of int, default=(32, 32)
         Widths of the hidden layers.
     n_members : int, default=8
@@ -102,6 +110,8 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
 
     Attributes
     ----------
+    fitted_ : FittedNNP
+        All that the fit knows; frozen.
     elements_ : tuple of int
         Atomic numbers seen in training.
     isolated_atoms_ : dict of int to float
@@ -125,7 +135,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
 
     def __init__(
         self,
-        descriptor: SOAP | ACSF | None = None,
+        descriptor: SOAP | ACSF | Features | None = None,
         hidden: Sequence[int] = (32, 32),
         n_members: int = 8,
         uncertainty: Literal["ensemble", "shallow", "last_layer"] = "ensemble",
@@ -163,8 +173,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         self.random_state = random_state
         self.progress = progress
 
-    misfit_: dict[str, Misfit]
-    _predictor: Spread
+    _fitted: FittedNNP
 
     # ------------------------------------------------------------------ learning
 
@@ -197,7 +206,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         KernpotError
             When a parameter is out of range, or the checkpoint is of another training.
         """
-        labelled = label_structures(structures, energies, forces, stress)
+        labelled = _predictable(label_structures(structures, energies, forces, stress))
         require_any_energy(labelled)
         warn_unseen(labelled)
         parameters = self.get_params(deep=False)
@@ -207,11 +216,14 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         elements = sorted({int(z) for s in labelled for z in s.atoms.numbers})
         features = descriptor_for(self.descriptor, elements)
         require_described(labelled, [features])
-        with reporting(self.progress) as report, one_thread() as n_threads:
-            trained, told = train(labelled, features, noise, parameters, report, n_threads)
-        # Nothing is touched up to here: a refused refit leaves a fitted estimator as it was.
+        with (
+            reporting(self.progress) as report,
+            one_thread() as n_threads,
+            drawing(self.random_state) as rng,
+        ):
+            trained, told = train(labelled, features, noise, parameters, rng, report, n_threads)
         networks = next(iter(trained.networks.values()))
-        self.summary_: dict[str, Any] = {
+        summary = {
             "data": describe_data(labelled),
             "data_hash": data_hash(labelled),
             "fitted_isolated_atoms": by_least_squares(labelled, self.isolated_atoms),
@@ -223,8 +235,7 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
             "training": told,
             "updates": [],
         }
-        self._adopt(trained)
-        self._calibrated()
+        self._fitted = FittedNNP.calibrated(trained, summary)
         return self
 
     def partial_fit(
@@ -255,16 +266,16 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
         require_any_label(labelled)
+        labelled, fitted = _predictable(labelled), self._fitted
         for s in labelled:
-            require_fitted(s.atoms, self.elements_, s.source)
-        require_described(labelled, [self._trained.features])
+            require_fitted(s.atoms, fitted.elements, s.source)
+        require_described(labelled, [fitted.trained.features])
         parameters = self.get_params(deep=False)
         check_settings(parameters)
         with reporting(self.progress) as report, one_thread() as n_threads:
-            trained, _ = train_more(self._trained, labelled, parameters, report, n_threads)
-        self.summary_["updates"].append({"data": describe_data(labelled), "data_hash": data_hash(labelled)})
-        self._adopt(trained)
-        self._calibrated()
+            trained, _ = train_more(fitted.trained, labelled, parameters, report, n_threads)
+        update = {"data": describe_data(labelled), "data_hash": data_hash(labelled)}
+        self._fitted = FittedNNP.calibrated(trained, fitted.updated(update))
         return self
 
     def update(self, structures: Sequence[Atoms]) -> Self:
@@ -296,9 +307,10 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         check_is_fitted(self)
         labelled = label_structures(held_out)
         self._frames([s.atoms for s in labelled])
-        self.misfit_, found = rescale(self._predictor, labelled, self.misfit_, self._trained.labelled)
-        self.summary_["updates"].append({"calibration": found, "data_hash": data_hash(labelled)})
-        self._condition()
+        fitted = self._fitted
+        misfit, found = rescale(fitted.predictor, labelled, fitted.misfit, fitted.trained.labelled)
+        summary = fitted.updated({"calibration": found, "data_hash": data_hash(labelled)})
+        self._fitted = replace(fitted, misfit=misfit, summary=summary)
         return self
 
     # ------------------------------------------------------------------ answering
@@ -313,9 +325,9 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         pairs : Pairs, optional
             All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
         """
-        check_is_fitted(self)
-        require_fitted(atoms, self.elements_, "structure")
-        return self._predictor.energy_std(atoms, self.draw_scale_, pairs)
+        require_fitted(atoms, self.fitted_.elements, "structure")
+        self._require_forces()
+        return self._predictor.energy_std(atoms, self._fitted.draw_scale, pairs)
 
     def screen(self) -> None:
         """No cheap bound on force stds: the stds themselves cost few means."""
@@ -335,7 +347,9 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         random_part : float, default=0.5
             Part of the choices that is drawn at random.
         """
-        return select(self, structures, k, random_part)
+        fitted = getattr(self, "_fitted", None)
+        trained = None if fitted is None else fitted.trained
+        return select(trained, self.get_params(deep=False), structures, k, random_part)
 
     def left_out(self) -> list[LeftOut]:
         """Force errors on the structures that no member has trained on, and their standard deviations.
@@ -345,14 +359,13 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         KernpotError
             When no structure was held out.
         """
-        check_is_fitted(self)
-        held = self._trained.held_out
+        held = self.fitted_.trained.held_out
         if not held:
             raise KernpotError(
                 "no structure was held out of this fit: there were too few, or validation=0; give labelled structures "
                 "that the fit has not seen."
             )
-        return held_out_forces(self._predictor, held, self.misfit_["forces"])
+        return held_out_forces(self._predictor, held, self._fitted.misfit["forces"])
 
     def sample_potentials(
         self,
@@ -380,64 +393,122 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         KernpotError
             When an argument is out of range.
         """
-        check_is_fitted(self)
+        fitted = self.fitted_
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
         if posterior not in ("calibrated", "bayes", "members"):
             raise KernpotError(f"posterior must be 'calibrated', 'bayes' or 'members', got {posterior!r}.")
-        mean = PotentialDraw(self._source.average, self.elements_, self.cutoff)
+        source = fitted.source
+        mean = PotentialDraw(source.average, fitted.elements, self.cutoff)
         if posterior == "members":
-            there = len(self._source.members) if isinstance(self._source, Committee) else 0
-            if not isinstance(self._source, Committee) or n > there:
+            there = len(source.members) if isinstance(source, Committee) else 0
+            if not isinstance(source, Committee) or n > there:
                 raise KernpotError(
                     f"posterior='members': expected n of at most {there}, the members there are, got {n}; "
                     "posterior='bayes' draws any number with their covariance."
                 )
-            return Draws(self._source.members.chosen(slice(0, int(n))), mean, ("parameter",), posterior)
+            return Draws(source.members.chosen(slice(0, int(n))), mean, ("parameter",), posterior)
         # A seed for every draw: the first ten of a hundred are those of ten.
         seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        scale = self.draw_scale_ if posterior == "calibrated" else 1.0
-        return Draws(self._source.draws(generators, scale), mean, ("parameter",), posterior)
+        scale = fitted.draw_scale if posterior == "calibrated" else 1.0
+        return Draws(source.draws(generators, scale), mean, ("parameter",), posterior)
+
+    def energy_variance(self) -> TermVariance:
+        """Variances of energies as numbers, see :class:`kernpot.surfaces.variances.Exportable`."""
+        fitted = self.fitted_
+        return TermVariance(fitted.source.deviating_terms(), fitted.draw_scale)
+
+    # ------------------------------------------------------------------ what the fit knows
+
+    @property
+    def fitted_(self) -> FittedNNP:
+        """All that the fit knows; frozen."""
+        check_is_fitted(self)
+        return self._fitted
+
+    @property
+    def elements_(self) -> tuple[int, ...]:
+        """Atomic numbers seen in training."""
+        return self.fitted_.elements
+
+    @property
+    def isolated_atoms_(self) -> dict[int, float]:
+        """Isolated-atom energies used, eV; a copy."""
+        return dict(self.fitted_.trained.isolated)
+
+    @property
+    def noise_(self) -> dict[str, float]:
+        """Noise level per group; a copy."""
+        return dict(self.fitted_.trained.levels)
+
+    @property
+    def misfit_(self) -> dict[str, Misfit]:
+        """Misfit per kind of label; a copy."""
+        return dict(self.fitted_.misfit)
+
+    @property
+    def draw_scale_(self) -> float:
+        """Factor on deviations from the mean of calibrated draws."""
+        return self.fitted_.draw_scale
+
+    @property
+    def summary_(self) -> dict[str, Any]:
+        """What the fit saw and found; a copy."""
+        return copy.deepcopy(self.fitted_.summary)
 
     @property
     def cutoff(self) -> float:
         """Cutoff of the descriptor, Angstrom."""
-        check_is_fitted(self)
-        return self._trained.features.cutoff
+        return self.fitted_.trained.features.cutoff
 
     # ------------------------------------------------------------------ the model file
 
+    def file_contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and tensors of the model file."""
+        return model_file.contents(self.get_params(deep=False), self.fitted_)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file: safetensors with a JSON header, nothing executable."""
-        check_is_fitted(self)
-        model_file.save(self, path)
+        write_model(path, *self.file_contents())
 
     @classmethod
-    def from_file_contents(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
-        """Rebuild a fitted ensemble from a model file's header and tensors (see :func:`kernpot.load`)."""
-        estimator = cls()
-        model_file.restore(estimator, header, tensors)
+    def from_file_contents(
+        cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]], descriptor: Any = None
+    ) -> Self:
+        """Rebuild a fitted ensemble from a model file's header and tensors (see :func:`kernpot.load`).
+
+        Parameters
+        ----------
+        descriptor : Features, optional
+            One that no file holds, given again.
+        """
+        parameters, fitted = model_file.restored(header, tensors, descriptor)
+        estimator = cls(**parameters)
+        estimator._fitted = fitted
         return estimator
 
     # ------------------------------------------------------------------ parts
 
-    def _adopt(self, trained: Trained) -> None:
-        self._trained, self._source = trained, trained.source()
-        self.elements_ = tuple(sorted(trained.networks))
-        self.isolated_atoms_, self.noise_ = trained.isolated, trained.levels
+    @property
+    def _predictor(self) -> Spread:
+        return self._fitted.predictor
 
-    def _calibrated(self) -> None:
-        """Misfit from the held-out structures."""
-        spread = Spread(
-            self._source, Answers({kind: Misfit(0.0) for kind in ("energy", "forces", "stress")}), self.cutoff
-        )
-        self.misfit_ = held_out_misfit(spread, self._trained.held_out, levels_of_kinds(self.noise_))
-        self._condition()
-
-    def _condition(self) -> None:
-        self._predictor = Spread(self._source, Answers(self.misfit_), self.cutoff)
-        self.draw_scale_ = draw_scale(self.misfit_, {kind_of(group) for group in self.noise_})
+    @property
+    def _descriptors(self) -> tuple[Features, ...]:
+        return (self._fitted.trained.features,)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_trained")
+        return hasattr(self, "_fitted")
+
+
+def _predictable(labelled: list[LabelledStructure]) -> list[LabelledStructure]:
+    """Structures without labels of kinds that networks do not learn, with a warning if there were any."""
+    others = sorted({kind for s in labelled for kind in s.others})
+    if others:
+        warnings.warn(
+            f"networks learn energies, forces and stress; the labels {', '.join(others)} of these structures are left out.",
+            KernpotWarning,
+            stacklevel=3,
+        )
+    return [s.without(*s.others) for s in labelled] if others else labelled

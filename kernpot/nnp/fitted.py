@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kernpot.calibration.misfit import Misfit, draw_scale
+from kernpot.calibration.predictions import Answers
 from kernpot.descriptors import Features
+from kernpot.nnp.calibration import held_out_misfit, levels_of_kinds
 from kernpot.nnp.committee import Committee
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.last_layer import Factors, LastLayer
 from kernpot.nnp.networks import Networks
+from kernpot.nnp.predictor import Spread
 from kernpot.nnp.targets import Scales
 from kernpot.regression.posterior import Posterior
+from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,3 +86,53 @@ class Trained:
         amplitude = torch.tensor([self.amplitude], dtype=torch.float64)
         posterior = Posterior(self.factors, block, self.levels, amplitude)
         return LastLayer(self.features, self.inputs, self.networks, self.zero, posterior)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNNP:
+    """An ensemble after a fit. Nothing in it changes: learning more makes another one.
+
+    Attributes
+    ----------
+    trained : Trained
+    misfit : dict of str to Misfit
+        Per kind of label.
+    summary : dict
+        What was seen and found, JSON-able.
+    """
+
+    trained: Trained
+    misfit: dict[str, Misfit]
+    summary: dict[str, Any]
+
+    @classmethod
+    def calibrated(cls, trained: Trained, summary: dict[str, Any]) -> Self:
+        """With the misfit that the structures held out of the training tell."""
+        source = trained.source()
+        without = {kind: Misfit(0.0) for kind in LABEL_KINDS}
+        spread = Spread(source, Answers(without), trained.features.cutoff)
+        return cls(trained, held_out_misfit(spread, trained.held_out, levels_of_kinds(trained.levels)), summary)
+
+    @cached_property
+    def source(self) -> Committee | LastLayer:
+        """Mean and deviations."""
+        return self.trained.source()
+
+    @cached_property
+    def predictor(self) -> Spread:
+        """What predicts."""
+        return Spread(self.source, Answers(self.misfit), self.trained.features.cutoff)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers seen in training."""
+        return tuple(sorted(self.trained.networks))
+
+    @property
+    def draw_scale(self) -> float:
+        """Factor on deviations from the mean of calibrated draws."""
+        return draw_scale(self.misfit, {kind_of(group) for group in self.trained.levels})
+
+    def updated(self, update: dict[str, Any]) -> dict[str, Any]:
+        """The summary with one more update."""
+        return self.summary | {"updates": [*self.summary["updates"], update]}

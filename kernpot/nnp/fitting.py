@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from kernpot.backend.summary import data_hash
 from kernpot.descriptors import Features
-from kernpot.descriptors.serial import descriptor_to_dict
 from kernpot.errors import KernpotWarning
 from kernpot.nnp.checkpoint import Checkpoint
 from kernpot.nnp.derivatives import describe
@@ -44,13 +42,13 @@ def train(
     features: Features,
     noise: NoiseModel,
     parameters: Mapping[str, Any],
+    rng: np.random.RandomState,
     report: Report | None,
     n_threads: int,
 ) -> tuple[Trained, dict[str, Any]]:
     """Train from nothing; also what there is to tell of how it went."""
     elements = tuple(sorted({int(z) for s in labelled for z in s.atoms.numbers}))
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
-    rng = check_random_state(parameters["random_state"])
     held = held_out(labelled, parameters["validation"], rng)
     shared = parameters["uncertainty"] == "shallow"
     n_members = 1 if parameters["uncertainty"] == "last_layer" else int(parameters["n_members"])
@@ -110,9 +108,7 @@ def train_more(
         weights = _more_weights(trained, labelled, held, None)
         for group, factor in compress(learnt, rows, network, trained.noise, report).items():
             if group in factors:
-                # A copy: nothing is touched when anything fails.
-                factors[group] = type(factor).from_tensors(factors[group].as_tensors())
-                factors[group].merge(factor)
+                factors[group] = factors[group].merged(factor)
             else:
                 factors[group] = factor
         changed = replace(trained, labelled=labelled, held=held, weights=weights, factors=factors, levels=levels)
@@ -265,4 +261,4 @@ def _identity(
         "config_type": [s.config_type for s in labelled],
         "weights": weights.tolist(),
     }
-    return told | labels | {"descriptor": descriptor_to_dict(features.descriptor), "seeds": seeds.tolist()}
+    return told | labels | {"descriptor": features.to_dict(), "seeds": seeds.tolist()}

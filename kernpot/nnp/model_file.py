@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kernpot.calibration.misfit import misfit_data, misfit_from
-from kernpot.descriptors import features_of
-from kernpot.descriptors.serial import descriptor_from_dict, descriptor_to_dict
-from kernpot.files.container import write_model
-from kernpot.files.parts import UNITS, number, reading, require, tensor_of
+from kernpot.descriptors import ACSFFeatures, SOAPFeatures, features_from_dict, features_of
+from kernpot.errors import DescriptorError
+from kernpot.files.parts import FILE_UNITS, factor_of, factor_tensors, number, reading, require, tensor_of
 from kernpot.files.training import pack, unpack
-from kernpot.nnp.fitted import Trained
+from kernpot.nnp.fitted import FittedNNP, Trained
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.networks import Networks, check_activation
 from kernpot.nnp.settings import check_settings
 from kernpot.nnp.targets import Scales
-from kernpot.regression.factor import LabelFactor
-from kernpot.structures.labels import LABEL_KINDS
+from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.noise import NoiseModel, kind_of
-
-if TYPE_CHECKING:
-    from kernpot.nnp.estimator import NNPEnsemble
 
 _PARAMETERS = {
     "hidden", "n_members", "uncertainty", "activation", "n_components", "resample", "validation", "max_epochs",
@@ -34,11 +27,23 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator."""
-    trained = estimator._trained
+def contents(given: Mapping[str, Any], fitted: FittedNNP) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and tensors of a fitted ensemble.
+
+    Parameters
+    ----------
+    given : mapping
+        Parameters of the estimator.
+    fitted : FittedNNP
+
+    Raises
+    ------
+    KernpotError
+        A descriptor of one's own does not say how it is written, or parameters were changed to what cannot be read.
+    """
+    trained = fitted.trained
     # Parameters may have been changed since the fit: what a file could not be read with is not written.
-    check_settings(estimator.get_params(deep=False))
+    check_settings(given)
     tensors: dict[str, NDArray[Any]] = {}
     for z, net in trained.networks.items():
         tensors[f"inputs.{z}.mean"] = trained.inputs[z].mean.numpy()
@@ -47,34 +52,39 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
             tensors[f"network.{z}.{k}"] = tensor.numpy()
     groups = list(trained.factors or ())
     for g, group in enumerate(groups):
-        for name, tensor in (trained.factors or {})[group].as_tensors().items():
-            tensors[f"factor.{g}.{name}"] = tensor.numpy()
+        tensors |= factor_tensors(f"factor.{g}", (trained.factors or {})[group])
     tensors["member_weights"] = trained.weights
+    if not trained.features.describes_anything:
+        raise DescriptorError(
+            "networks are stored with the structures they train on, and features that are arrays do not come with them: "
+            "give a function of the structure, GivenFeatures(function, ...)."
+        )
     training, arrays = pack(trained.labelled)
     first = next(iter(trained.networks.values()))
-    parameters = {name: getattr(estimator, name) for name in _PARAMETERS}
+    parameters = {name: given[name] for name in _PARAMETERS}
     seed = parameters["random_state"]
-    descriptor = descriptor_to_dict(trained.features.descriptor)
+    descriptor = trained.features.to_dict()
     header = {
         "kind": "NNPEnsemble",
-        "units": UNITS,
-        "elements": list(estimator.elements_),
+        "schema_version": 1 if isinstance(trained.features, SOAPFeatures | ACSFFeatures) else 2,
+        "units": FILE_UNITS,
+        "elements": list(fitted.elements),
         "isolated_atoms": {str(z): e for z, e in trained.isolated.items()},
         "descriptors": [descriptor],
         "noise": dict(trained.levels),
-        "misfit": {kind: misfit_data(misfit) for kind, misfit in estimator.misfit_.items()},
-        "noise_model": asdict(trained.noise),
+        "misfit": {kind: misfit_data(misfit) for kind, misfit in fitted.misfit.items()},
+        "noise_model": trained.noise.to_dict(),
         "parameters": parameters
         | {
-            "hidden": [int(width) for width in estimator.hidden],
+            "hidden": [int(width) for width in given["hidden"]],
             "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
         },
         "as_given": {
-            "default_descriptor": estimator.descriptor is None,
-            "noise": None if estimator.noise is None else asdict(NoiseModel.from_user(estimator.noise)),
+            "default_descriptor": given["descriptor"] is None,
+            "noise": None if given["noise"] is None else NoiseModel.from_user(given["noise"]).to_dict(),
             "isolated_atoms": None
-            if estimator.isolated_atoms is None
-            else {str(z): float(e) for z, e in estimator.isolated_atoms.items()},
+            if given["isolated_atoms"] is None
+            else {str(z): float(e) for z, e in given["isolated_atoms"].items()},
         },
         "networks": {
             "hidden": [w.shape[2] for w in first.weights],
@@ -90,7 +100,7 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
         "held_out": trained.held.tolist(),
         "groups": groups,
         "amplitude": trained.amplitude,
-        "summary": estimator.summary_,
+        "summary": fitted.summary,
         "training": training,
         "sections": {
             "Networks": [
@@ -102,11 +112,18 @@ def save(estimator: NNPEnsemble, path: str | os.PathLike[str]) -> None:
             ]
         },
     }
-    write_model(path, header, tensors | arrays)
+    return header, tensors | arrays
 
 
-def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
-    """Fill an estimator from a file's contents.
+def restored(
+    header: dict[str, Any], tensors: dict[str, NDArray[Any]], descriptor: Any = None
+) -> tuple[dict[str, Any], FittedNNP]:
+    """Parameters of the estimator, and its fitted ensemble, from a file's contents.
+
+    Parameters
+    ----------
+    descriptor : Features, optional
+        Given again, as no file holds it.
 
     Raises
     ------
@@ -115,8 +132,8 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
     """
     with reading("descriptors"):
         (data,) = header["descriptors"]
-        descriptor = descriptor_from_dict(data)
-        features = features_of(descriptor)
+        features = features_from_dict(data) if descriptor is None else features_of(descriptor)
+        require(features.to_dict() == data, "descriptor= does not tell of the same features")
     with reading("elements"):
         elements = tuple(int(z) for z in header["elements"])
         require(bool(elements) and set(elements) <= set(features.species), "they are not the descriptor's")
@@ -128,15 +145,15 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
         require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
         given = header["as_given"]
         noise, atoms = given["noise"], given["isolated_atoms"]
-        estimator.set_params(
-            descriptor=None if given["default_descriptor"] else descriptor,
-            noise=None if noise is None else NoiseModel(**noise),
-            isolated_atoms=None
+        parameters |= {
+            "descriptor": None if given["default_descriptor"] else features.descriptor,
+            "noise": None if noise is None else NoiseModel.from_user(noise),
+            "isolated_atoms": None
             if atoms is None
             else {int(z) if z.isdigit() else z: number(e) for z, e in atoms.items()},
-            **(parameters | {"hidden": tuple(parameters["hidden"])}),
-        )
-        check_settings(estimator.get_params(deep=False))
+            "hidden": tuple(parameters["hidden"]),
+        }
+        check_settings(parameters | {"checkpoint": None, "progress": None})
     with reading("networks"):
         form = header["networks"]
         check_activation(form["activation"])
@@ -157,16 +174,16 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
         require({kind_of(group) for group in levels} <= set(LABEL_KINDS), f"unknown kind of label in {list(levels)}")
         amplitude = number(header["amplitude"])
         require(amplitude > 0, "the amplitude is not positive")
-        noise_model = NoiseModel(**header["noise_model"])
+        noise_model = NoiseModel.from_user(header["noise_model"])
     with reading("factors"):
         size = sum(n.head.shape[1] + 1 for n in networks.values())
         groups = [str(group) for group in header["groups"]]
         require(set(groups) <= set(levels), f"expected a level for each of {groups}")
         require(bool(groups) == (form["members"] == 1), "rows belong to a single member, and it to them")
-        factors = {group: _factor(f"factor.{g}", tensors, size) for g, group in enumerate(groups)} or None
+        factors = {group: factor_of(f"factor.{g}", tensors, size, 1) for g, group in enumerate(groups)} or None
     with reading("misfit"):
         require(set(header["misfit"]) == set(LABEL_KINDS), f"expected {', '.join(LABEL_KINDS)}")
-        estimator.misfit_ = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
+        misfit = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
     with reading("training"):
         labelled = unpack(header["training"], tensors)
         held = np.array(header["held_out"], dtype=np.int64)
@@ -175,24 +192,11 @@ def restore(estimator: NNPEnsemble, header: dict[str, Any], tensors: dict[str, N
         weights = tensor_of(tensors, "member_weights", (n_members, len(labelled))).numpy()
         require(bool((weights >= 0).all() and not weights[:, held].any()), "members train on what is held out")
     with reading("summary"):
-        estimator.summary_ = dict(header["summary"])
-    estimator._adopt(
-        Trained(
-            features,
-            inputs,
-            networks,
-            scales,
-            isolated,
-            noise_model,
-            labelled,
-            held,
-            weights,
-            factors,
-            levels,
-            amplitude,
-        )
+        summary = dict(header["summary"])
+    trained = Trained(
+        features, inputs, networks, scales, isolated, noise_model, labelled, held, weights, factors, levels, amplitude
     )
-    estimator._condition()
+    return parameters, FittedNNP(trained, misfit, summary)
 
 
 def _inputs(z: int, tensors: dict[str, NDArray[Any]], n_features: int) -> Inputs:
@@ -217,15 +221,3 @@ def _uncertainty(trained: Trained) -> str:
     if trained.factors is not None:
         return "last_layer"
     return "ensemble" if len(first.weights[0]) == first.n_members else "shallow"
-
-
-def _factor(name: str, tensors: dict[str, NDArray[Any]], size: int) -> LabelFactor:
-    shapes: dict[str, tuple[int, ...]] = {
-        "triangle": (size, size),
-        "projected": (size,),
-        "residual": (),
-        "prior": (1,),
-    }
-    parts = {part: tensor_of(tensors, f"{name}.{part}", shape) for part, shape in shapes.items()}
-    parts["n_rows"] = torch.from_numpy(np.array(tensors[f"{name}.n_rows"]))
-    return LabelFactor.from_tensors(parts)

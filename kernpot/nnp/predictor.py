@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from kernpot.calibration.misfit import LabelVariances
 from kernpot.calibration.predictions import Answers
-from kernpot.calibration.surroundings import Surroundings, mean_variance
+from kernpot.calibration.surroundings import Surroundings, pooled
 from kernpot.potential import Share
 from kernpot.prediction import DrawPredictions, EnergyStd, FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
@@ -75,6 +76,10 @@ class Spread:
             joint = parameter.clone(), parameter
         return self._answers(mean, found, atomic, joint)
 
+    def energy_mean(self, atoms: Atoms) -> float:
+        """Mean of the total energy alone, eV."""
+        return float(self._source.average.energies(atoms)[0])
+
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
         found = self(atoms).energy
@@ -95,10 +100,12 @@ class Spread:
         found, _ = self._variances(self._source.deviations(atoms, pairs)[1], pairs)
         return self._answers.std("forces", found["forces"]).reshape(-1, 3)
 
-    def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
-        """What the variances of a structure's labels are made of; those of energies per atom."""
+    def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
+        """Means of a structure's labels and what their variances are made of, those of energies per atom."""
         pairs = find_pairs(atoms, self._cutoff)
-        return self._variances(self._source.deviations(atoms, pairs)[1], pairs)[0]
+        mean, d = self._source.deviations(atoms, pairs)
+        found = self._variances(d, pairs)[0]
+        return {kind: (getattr(mean, kind), found[kind]) for kind in kinds if kind in found}
 
     def energy_std(self, atoms: Atoms, scale: float, pairs: Pairs | None = None) -> EnergyStd:
         """Std of the energy over draws and its exact derivatives.
@@ -122,15 +129,15 @@ class Spread:
         n = d.forces.shape[1]
         forces, atomic = _variance(d.forces), _variance(d.atomic_energies)
         centres, neighbours, vectors = map(torch.from_numpy, (pairs.centres, pairs.neighbours, pairs.vectors))
-        pooled = Surroundings(n, centres, neighbours, vectors, self._cutoff).pool(forces)
+        around = Surroundings(n, centres, neighbours, vectors, self._cutoff)
         energy, none = _variance(d.energies), torch.zeros(1, dtype=torch.float64)
         found = {
             "energy": self._answers.per_atom((energy, none), n, float(forces.mean())),
-            "forces": LabelVariances(forces, pooled, torch.zeros_like(forces)),
+            "forces": LabelVariances(forces, around.pool(forces), torch.zeros_like(forces)),
         }
         if d.stress is not None:
             stress = _variance(d.stress)
-            found["stress"] = LabelVariances(stress, mean_variance(stress), torch.zeros_like(stress))
+            found["stress"] = LabelVariances(stress, pooled("stress", stress, around), torch.zeros_like(stress))
         return found, LabelVariances(atomic, atomic, torch.zeros_like(atomic))
 
 

@@ -7,18 +7,19 @@ kernel rows in :mod:`kernpot.backend.selection`. Of an ensemble the first member
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from sklearn.utils import check_random_state
 from torch import Tensor
 
+from kernpot.backend.randomness import drawing
 from kernpot.backend.requirements import require_described
-from kernpot.backend.selection import EXPECTED_NOISE, Selection, choose, distinct_candidates
+from kernpot.backend.selection import Selection, choose, distinct_candidates, expected_noise
 from kernpot.descriptors import Features
 from kernpot.nnp.calibration import levels_of_kinds
+from kernpot.nnp.fitted import Trained
 from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import HiddenRows
 from kernpot.nnp.networks import Networks, random_networks
@@ -26,36 +27,36 @@ from kernpot.nnp.settings import check_settings, descriptor_for
 from kernpot.progress import reporting
 from kernpot.regression.factor import triangle_of
 from kernpot.structures.checks import require_fitted
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.kinds import LABEL_KINDS
+from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel, kind_of
 
-if TYPE_CHECKING:
-    from kernpot.nnp.estimator import NNPEnsemble
 
-
-def select(estimator: NNPEnsemble, structures: Sequence[Atoms], k: int, random_part: float) -> Selection:
-    """Structures that would teach most; see :meth:`kernpot.nnp.estimator.NNPEnsemble.select`."""
-    trained = getattr(estimator, "_trained", None)
+def select(
+    trained: Trained | None, parameters: Mapping[str, Any], structures: Sequence[Atoms], k: int, random_part: float
+) -> Selection:
+    """Structures that would teach most; see :meth:`kernpot.NNPEnsemble.select`."""
     candidates = distinct_candidates(structures, () if trained is None else trained.labelled, k, random_part)
-    rng = check_random_state(estimator.random_state)
-    if trained is None:
-        parameters = estimator.get_params(deep=False)
-        check_settings(parameters)
-        features, inputs, networks = _untrained(list(candidates.values()), parameters, rng)
-        levels, amplitude, known = dict(EXPECTED_NOISE), 1.0, list[LabelledStructure]()
-    else:
-        for s in candidates.values():
-            require_fitted(s.atoms, estimator.elements_, s.source)
-        require_described(list(candidates.values()), [trained.features])
-        features, inputs = trained.features, trained.inputs
-        networks = {z: first_member(net) for z, net in trained.networks.items()}
-        levels, amplitude = levels_of_kinds(trained.levels) | trained.levels, trained.amplitude
-        known = [s for s, weights in zip(trained.labelled, trained.weights.T, strict=True) if weights.any()]
-    noise = NoiseModel.from_user(estimator.noise) if trained is None else trained.noise
-    kinds = set(LABEL_KINDS) & {kind_of(group) for group in levels}
-    rows = _Rows(HiddenRows(features, inputs, networks), noise, levels, kinds, amplitude)
-    root = torch.eye(rows.n, dtype=torch.float64)
-    with reporting(estimator.progress) as report:
+    pool = list(candidates.values())
+    with drawing(parameters["random_state"]) as rng, reporting(parameters["progress"]) as report:
+        known: list[LabelledStructure] = []
+        if trained is None:
+            check_settings(parameters)
+            features, inputs, networks = _untrained(pool, parameters, rng)
+            levels, amplitude, noise = expected_noise(), 1.0, NoiseModel.from_user(parameters["noise"])
+        else:
+            for s in pool:
+                require_fitted(s.atoms, tuple(sorted(trained.networks)), s.source)
+            require_described(pool, [trained.features])
+            features, inputs, noise = trained.features, trained.inputs, trained.noise
+            networks = {z: first_member(net) for z, net in trained.networks.items()}
+            levels, amplitude = levels_of_kinds(trained.levels) | trained.levels, trained.amplitude
+            known = [s for s, weights in zip(trained.labelled, trained.weights.T, strict=True) if weights.any()]
+        kinds = set(LABEL_KINDS) & {kind_of(group) for group in levels}
+        if features.knows == "energy":
+            kinds = {"energy"}
+        rows = _Rows(HiddenRows(features, inputs, networks), noise, levels, kinds, amplitude)
+        root = torch.eye(rows.n, dtype=torch.float64)
         for done, s in enumerate(known, 1):
             root = triangle_of(torch.cat([root, rows(s, set(s.kinds))]))
             if report is not None:
@@ -98,7 +99,7 @@ def first_member(networks: Networks) -> Networks:
 
 
 def _untrained(
-    candidates: Sequence[LabelledStructure], parameters: dict[str, Any], rng: np.random.RandomState
+    candidates: Sequence[LabelledStructure], parameters: Mapping[str, Any], rng: np.random.RandomState
 ) -> tuple[Features, dict[int, Inputs], dict[int, Networks]]:
     """Networks that training would start from, were the candidates its structures."""
     elements = sorted({int(z) for s in candidates for z in s.atoms.numbers})

@@ -144,6 +144,12 @@ class LabelFactor:
         self.n_rows += other.n_rows
         self.prior = self.prior + other.prior.to(self.prior)
 
+    def merged(self, other: LabelFactor) -> LabelFactor:
+        """A factor of the labels of both; neither changes."""
+        both = type(self).from_tensors(self.as_tensors())
+        both.merge(other)
+        return both
+
     @property
     def triangle(self) -> Tensor:
         """``R`` (M, M): upper triangular with non-negative diagonal."""
@@ -224,8 +230,8 @@ class LabelFactor:
         """Replace the rows in the buffer by their triangle; return it, at most M + 1 rows."""
         if not self._compressed:
             triangle = triangle_of(self._work[: self._n_used])
-            self._n_used, self._compressed = triangle.shape[0], True
-            self._work[: self._n_used] = triangle
+            self._work[: len(triangle)] = triangle
+            self._n_used, self._compressed = len(triangle), True
         return self._work[: self._n_used]
 
     def _square(self) -> Tensor:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from kernpot.errors import StructureError
-from kernpot.structures.checks import check_atoms, check_energy, check_forces, check_stress
-
-LABEL_KINDS = ("energy", "forces", "stress")
+from kernpot.structures.checks import check_atoms
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +36,8 @@ class LabelledStructure:
         ``file.xyz#3`` for structures that were read, else ``structures[3]``.
     noise_scale : dict
         Factor on the noise level of each label kind, from ``atoms.info["noise_scale"]``; 1 unless given.
+    others : dict
+        Labels of further kinds (:mod:`kernpot.structures.kinds`), by name.
     """
 
     atoms: Atoms
@@ -45,12 +46,23 @@ class LabelledStructure:
     stress: np.ndarray | None
     config_type: str
     source: str
-    noise_scale: dict[str, float] = field(default_factory=lambda: dict.fromkeys(LABEL_KINDS, 1.0))
+    noise_scale: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 1.0))
+    others: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The label kinds this structure has, in the order energy, forces, stress."""
-        return tuple(kind for kind in LABEL_KINDS if getattr(self, kind) is not None)
+        """The label kinds this structure has, in the order energy, forces, stress, others."""
+        return tuple(kind for kind in (*LABEL_KINDS, *self.others) if self.label(kind) is not None)
+
+    def label(self, kind: str) -> Any:
+        """Its label of a kind, or None."""
+        return getattr(self, kind) if kind in LABEL_KINDS else self.others.get(kind)
+
+    def without(self, *kinds: str) -> LabelledStructure:
+        """The same without labels of some kinds."""
+        absent: dict[str, Any] = {kind: None for kind in kinds if kind in LABEL_KINDS}
+        others = {kind: label for kind, label in self.others.items() if kind not in kinds}
+        return replace(self, **absent, others=others)
 
 
 def label_structures(
@@ -139,13 +151,14 @@ def _energy_advice(labelled: Sequence[LabelledStructure]) -> str:
 def _label(atoms: Atoms, index: int, explicit: dict[str, Any]) -> LabelledStructure:
     source = source_of(atoms, index)
     check_atoms(atoms, source)
-    labels = {**_calculator_labels(atoms, source, [kind for kind in LABEL_KINDS if kind not in explicit]), **explicit}
-    energy, forces, stress = (labels.get(kind) for kind in LABEL_KINDS)
+    labels = {**_calculator_labels(atoms, source, [kind for kind in KINDS if kind not in explicit]), **explicit}
+    checked = {kind: KINDS[kind].check(value, atoms, source) for kind, value in labels.items() if value is not None}
     return LabelledStructure(
         atoms=atoms.copy(),
-        energy=None if energy is None else check_energy(energy, source),
-        forces=None if forces is None else check_forces(forces, len(atoms), source),
-        stress=None if stress is None else check_stress(stress, atoms, source),
+        energy=checked.pop("energy", None),
+        forces=checked.pop("forces", None),
+        stress=checked.pop("stress", None),
+        others=checked,
         config_type=str(atoms.info.get("config_type", "")),
         source=source,
         noise_scale=_noise_scale(atoms.info.get("noise_scale"), source),
@@ -200,11 +213,11 @@ def _aligned(kind: str, values: Iterable[Any] | None, n_structures: int) -> list
 
 
 def _noise_scale(value: Any, source: str) -> dict[str, float]:
-    given = dict.fromkeys(LABEL_KINDS, 1.0 if value is None else value) if not isinstance(value, dict) else value
-    unknown = sorted(set(given) - set(LABEL_KINDS), key=str)
+    given = dict.fromkeys(KINDS, 1.0 if value is None else value) if not isinstance(value, dict) else value
+    unknown = sorted(set(given) - set(KINDS), key=str)
     if unknown:
-        raise StructureError(f"{source}: noise_scale has keys {unknown}, expected some of {list(LABEL_KINDS)}.")
-    scales = dict.fromkeys(LABEL_KINDS, 1.0)
+        raise StructureError(f"{source}: noise_scale has keys {unknown}, expected some of {list(KINDS)}.")
+    scales = dict.fromkeys(KINDS, 1.0)
     for kind, scale in given.items():
         number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
         if not (number and np.isfinite(scale) and scale > 0):
@@ -218,4 +231,4 @@ def _noise_scale(value: Any, source: str) -> dict[str, float]:
 
 def n_labels(labelled: LabelledStructure) -> int:
     """Number of labels of a structure, counting components."""
-    return sum(int(np.size(getattr(labelled, kind))) for kind in labelled.kinds)
+    return sum(int(np.size(labelled.label(kind))) for kind in labelled.kinds)

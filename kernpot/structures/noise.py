@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from kernpot.errors import StructureError
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
+from kernpot.structures.labels import LabelledStructure
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class NoiseModel:
     config_type : mapping of str to mapping, optional
         Own levels of configuration types, e.g. ``{"Surface": {"forces": 0.1, "energy": None}}``: forces of surfaces
         get the fixed level 0.1 eV/Angstrom and their energies an optimised level of their own.
+    others : mapping of str to float, optional
+        Levels of further kinds of labels (:mod:`kernpot.structures.kinds`), by name.
 
     Raises
     ------
@@ -41,9 +44,10 @@ class NoiseModel:
     forces: float | None = None
     stress: float | None = None
     config_type: Mapping[str, Mapping[str, float | None]] | None = None
+    others: Mapping[str, float | None] | None = None
 
     def __post_init__(self) -> None:
-        _check_levels("noise", {kind: getattr(self, kind) for kind in LABEL_KINDS})
+        _check_levels("noise", self._levels())
         if self.config_type is not None and not isinstance(self.config_type, Mapping):
             raise ValueError(f"noise: config_type must map names to levels, got {type(self.config_type).__name__}")
         for name, levels in (self.config_type or {}).items():
@@ -60,15 +64,27 @@ class NoiseModel:
             raise ValueError(
                 f"noise must be None, a mapping such as {{'energy': 0.001}}, or a NoiseModel, got {noise!r}"
             )
-        unknown = sorted(set(noise) - {*LABEL_KINDS, "config_type"}, key=str)
+        unknown = sorted(set(noise) - {*KINDS, "config_type", "others"}, key=str)
         if unknown:
-            raise ValueError(f"noise has unknown keys {unknown}, expected some of energy, forces, stress, config_type")
-        return cls(**noise)
+            raise ValueError(f"noise has unknown keys {unknown}, expected some of {', '.join(KINDS)}, config_type")
+        others = {
+            **(noise.get("others") or {}),
+            **{k: v for k, v in noise.items() if k in KINDS and k not in LABEL_KINDS},
+        }
+        own = {name: value for name, value in noise.items() if name in (*LABEL_KINDS, "config_type")}
+        return cls(**own, others=others or None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, from which :meth:`from_user` makes the model again."""
+        return {name: value for name, value in asdict(self).items() if name != "others" or value}
+
+    def _levels(self) -> dict[str, float | None]:
+        return {kind: getattr(self, kind) for kind in LABEL_KINDS} | dict(self.others or {})
 
     @property
     def fixed(self) -> dict[str, float]:
         """Noise level of every group whose level was given."""
-        levels = {kind: getattr(self, kind) for kind in LABEL_KINDS}
+        levels = self._levels()
         for name, own in (self.config_type or {}).items():
             levels |= {f"{kind}[{name}]": level for kind, level in own.items()}
         return {group: float(level) for group, level in levels.items() if level is not None}
@@ -94,8 +110,8 @@ class NoiseModel:
 
 
 def _check_levels(what: str, levels: Any) -> None:
-    if not isinstance(levels, Mapping) or set(levels) - set(LABEL_KINDS):
-        raise ValueError(f"{what}: expected a mapping with keys among energy, forces, stress, got {levels!r}")
+    if not isinstance(levels, Mapping) or set(levels) - set(KINDS):
+        raise ValueError(f"{what}: expected a mapping with keys among {', '.join(KINDS)}, got {levels!r}")
     for kind, level in levels.items():
         number = isinstance(level, (int, float, np.integer, np.floating)) and not isinstance(level, bool)
         if level is not None and not (number and np.isfinite(level) and level > 0):

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NoReturn, get_args, overload
+from typing import Literal, NoReturn, get_args, overload
 
 import numpy as np
 import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kernpot.calibration.predictions import Answers
+from kernpot.calculator import KernpotCalculator
 from kernpot.errors import KernpotError
 from kernpot.prediction import DrawPredictions, MeanPrediction, PairPrediction
 from kernpot.structures.checks import require_elements, require_fitted
 from kernpot.structures.neighbours import Pairs
-from kernpot.surfaces.potentials import Potentials
-
-if TYPE_CHECKING:
-    from kernpot.calculator import KernpotCalculator
-
+from kernpot.surfaces.potentials import Potentials, folded_slopes
 
 Part = Literal["parameter", "unrepresented"]
 
@@ -79,12 +75,11 @@ class PotentialDraw:
             self.predict_full([])
         require_elements(numbers, self.elements_, "the atoms")
         energies, slopes = self.potentials.along_pairs(torch.from_numpy(numbers), pairs, n_centres)
-        return Answers({}).along_pairs(energies[0], pairs, [block[0] for block in slopes], None)
+        gradient = folded_slopes(pairs, [block[0] for block in slopes])
+        return PairPrediction(energies[0].numpy(), gradient)
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
         """ASE calculator; its ``prediction`` is refused, as one potential has no error bars."""
-        from kernpot.calculator import KernpotCalculator
-
         return KernpotCalculator(self, skin=skin)
 
     def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> NoReturn:  # noqa: ARG002

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from kernpot.descriptors.blocks import PairGradient
 from kernpot.descriptors.features import Features
-from kernpot.descriptors.soap import SOAPFeatures
-from kernpot.functionals.state import VOIGT, InducingBlock, normalise
+from kernpot.functionals.state import VOIGT, InducingBlock, Structure, has_stress, normalise
+from kernpot.kernels.forms import LocalEnergies, Sum
 from kernpot.parallel.threads import in_threads
-from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.prediction import DrawPredictions, FloatArray, MeanPrediction
 from kernpot.structures.neighbours import Pairs, find_pairs
-from kernpot.surfaces.forms import LocalEnergies, weighted
 
 # Is shown a block of atoms: descriptor, place of the atoms, their numbers, unit features (n, n_features).
 Watch = Callable[[int, slice, Tensor, Tensor], None]
@@ -32,6 +31,27 @@ class Term(NamedTuple):
     energies: LocalEnergies
 
 
+def weighted(block: InducingBlock, weights: Tensor) -> LocalEnergies:
+    """Functions ``sum_m w_km k(u, u_m)`` of one inducing block.
+
+    Parameters
+    ----------
+    block : InducingBlock
+    weights : Tensor of shape (K, m)
+        Weights of the block's (unwhitened, unit-amplitude) rows, eV.
+    """
+    return block.function.energies(block.environments, weights, block.basis)
+
+
+def summed(terms: Sequence[Term]) -> list[Term]:
+    """One term for every descriptor and element, the sum of those there are: a kernel may have several functions."""
+    found: dict[tuple[int, int], LocalEnergies] = {}
+    for descriptor, element, energies in terms:
+        key = descriptor, element
+        found[key] = Sum(found[key], energies) if key in found else energies
+    return [Term(*key, energies) for key, energies in found.items()]
+
+
 class Potentials:
     """K potentials of one form, evaluated together: neighbours, descriptors and their derivatives are shared.
 
@@ -39,7 +59,7 @@ class Potentials:
     ----------
     descriptors : sequence of Features
     terms : sequence of Term
-        Of K functions each.
+        Of K functions each, one for every descriptor and element.
     isolated : mapping of int to float
         Isolated-atom energies in eV.
     n : int
@@ -92,15 +112,34 @@ class Potentials:
         gradient = torch.zeros((self._n, len(numbers), 3), dtype=torch.float64)
         strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
         found = find_pairs(atoms, max(f.cutoff for f in self.descriptors)) if pairs is None else pairs
-        energies, slopes = self.along_pairs(numbers, found, len(numbers), watch)
+        located = [f.located(atoms, found) for f in self.descriptors]
+        energies, slopes = self._along(numbers, located, len(numbers), watch)
         for block in slopes:
             for k, along in enumerate(block):
                 along.add_to(gradient[k], strain[k])
-        stress = None
-        if all(atoms.pbc):
-            symmetric = 0.5 * (strain + strain.mT) / atoms.get_volume()
-            stress = np.stack([symmetric[:, a, b].numpy() for a, b in VOIGT], axis=1)
-        return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
+        volume = float(atoms.get_volume()) if has_stress(atoms, self.descriptors) else None
+        return _answers(energies, gradient, strain, volume)
+
+    def of_described(self, structure: Structure) -> DrawPredictions:
+        """The same for a structure that is described already."""
+        gradient = torch.zeros((self._n, structure.n_atoms, 3), dtype=torch.float64)
+        strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
+        energies = self._offsets[structure.numbers].repeat(self._n, 1)
+        for d, described in enumerate(structure.described):
+            e, v = self._local(d, structure.numbers, described.unit)
+            energies += e.T
+            v -= (v * described.unit[:, None]).sum(2, keepdim=True) * described.unit[:, None]
+            v *= described.inverse_norm[:, None, None]
+            for k, along in enumerate(described.block.pull(v)):
+                along.add_to(gradient[k], strain[k])
+        return _answers(energies, gradient, strain, structure.volume)
+
+    def energies_of_described(self, structure: Structure) -> FloatArray:
+        """Total energies (K,) of a structure that is described already."""
+        energies = self._offsets[structure.numbers].repeat(self._n, 1)
+        for d, described in enumerate(structure.described):
+            energies += self._local(d, structure.numbers, described.unit)[0].T
+        return energies.sum(1).numpy()
 
     def along_pairs(
         self, numbers: Tensor, pairs: Pairs, n_centres: int, watch: Watch | None = None
@@ -117,11 +156,16 @@ class Potentials:
         watch : callable, optional
             See above.
         """
+        return self._along(numbers, [pairs] * len(self.descriptors), n_centres, watch)
+
+    def _along(
+        self, numbers: Tensor, located: Sequence[Pairs], n_centres: int, watch: Watch | None
+    ) -> tuple[Tensor, list[list[PairGradient]]]:
         energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
         slopes: list[list[PairGradient]] = []
         if not n_centres:
             return energies, slopes
-        for d, features in enumerate(self.descriptors):
+        for d, (features, pairs) in enumerate(zip(self.descriptors, located, strict=True)):
             evaluate = partial(self._evaluate, d, features, numbers, pairs, watch)
             bounds = features.bounds(n_centres, pairs)
             for (first, last), (e, along) in zip(bounds, in_threads(evaluate, bounds), strict=True):
@@ -131,10 +175,22 @@ class Potentials:
 
     def atomic_energies(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """Atomic energies (K, n_centres) alone; parameters as of :meth:`along_pairs`."""
+        return self._atomic(numbers, [pairs] * len(self.descriptors), n_centres)
+
+    def energies(self, atoms: Atoms) -> FloatArray:
+        """Total energies (K,) of a structure, eV, and no more."""
+        numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
+        for features in self.descriptors:
+            features.check(atoms)
+        pairs = find_pairs(atoms, max(f.cutoff for f in self.descriptors))
+        located = [f.located(atoms, pairs) for f in self.descriptors]
+        return self._atomic(numbers, located, len(numbers)).sum(1).numpy()
+
+    def _atomic(self, numbers: Tensor, located: Sequence[Pairs], n_centres: int) -> Tensor:
         energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
         if not n_centres:
             return energies
-        for d, features in enumerate(self.descriptors):
+        for d, (features, pairs) in enumerate(zip(self.descriptors, located, strict=True)):
             for first, last in features.bounds(n_centres, pairs):
                 p = features.environments(numbers, pairs, first, last).environments.features()
                 energies[:, first:last] += self._local(d, numbers[first:last], normalise(p)[0] if self.unit else p)[0].T
@@ -177,12 +233,30 @@ class Potentials:
         return energies, v
 
 
+def _answers(energies: Tensor, gradient: Tensor, strain: Tensor, volume: float | None) -> DrawPredictions:
+    """Answers of K potentials from atomic energies (K, n) and derivatives with respect to positions and strain."""
+    stress = None
+    if volume is not None:
+        symmetric = 0.5 * (strain + strain.mT) / volume
+        stress = np.stack([symmetric[:, a, b].numpy() for a, b in VOIGT], axis=1)
+    return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
+
+
+def folded_slopes(pairs: Pairs, slopes: Sequence[PairGradient]) -> FloatArray:
+    """Gradient (n_pairs, 3) along all pairs, from gradients along some of them each; they add up."""
+    gradient = np.zeros((len(pairs), 3))
+    for slope in slopes:
+        here = slope.places if isinstance(slope.places, slice) else slope.places.numpy()
+        gradient[here] += slope.values.numpy()
+    return gradient
+
+
 class MeanPotential:
     """Posterior mean (or a posterior draw of the weights) as a function of a structure.
 
     Parameters
     ----------
-    descriptors : sequence of SOAPFeatures
+    descriptors : sequence of Features
     blocks : sequence of InducingBlock
     weights : Tensor of shape (M,)
         Weights of unit-amplitude rows, eV.
@@ -192,13 +266,13 @@ class MeanPotential:
 
     def __init__(
         self,
-        descriptors: Sequence[SOAPFeatures],
+        descriptors: Sequence[Features],
         blocks: Sequence[InducingBlock],
         weights: Tensor,
         isolated: dict[int, float],
     ) -> None:
         terms = [Term(b.descriptor, b.element, weighted(b, weights[None, b.columns])) for b in blocks]
-        self.potentials = Potentials(descriptors, terms, isolated, 1)
+        self.potentials = Potentials(descriptors, summed(terms), isolated, 1)
 
     def __call__(self, atoms: Atoms, pairs: Pairs | None = None, watch: Watch | None = None) -> MeanPrediction:
         """Energy, atomic energies, forces and (for three periodic directions) stress; parameters as of `Potentials`."""

@@ -8,19 +8,14 @@ covariance is then the posterior's, joint over all structures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
 from kernpot.errors import KernpotError
-from kernpot.gp.predicting.sensitivities import sensitivities
-from kernpot.potential import Potential
+from kernpot.potential import Linear, Potential
 from kernpot.prediction import FloatArray, MeanPrediction, Sensitivities
 from kernpot.uncertainty.propagation import FixedGeometries
-
-# What the sensitivities are computed from: the posterior of weights that answers are linear in.
-_LINEAR = ("draw_scale_", "_features", "_posterior", "_whitening")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +73,13 @@ def linearise(property_function: FixedGeometries, potential: Potential) -> Linea
             f"{type(property_function).__name__} is not linear in the potential; use propagate, which draws"
         )
     mean = np.asarray(property_function(potential))
-    if not all(hasattr(potential, name) for name in _LINEAR):
+    if not isinstance(potential, Linear):
         raise KernpotError(
             f"linearise needs a potential whose answers are linear in Gaussian weights, such as a SparseGPPotential, "
             f"got {type(potential).__name__}; use propagate, which draws"
         )
-    linear: Any = potential
     kinds = property_function.needs
-    changes = [sensitivities(linear, atoms, kinds) for atoms in property_function.structures]
+    changes = [potential.sensitivities(atoms, kinds) for atoms in property_function.structures]
     directions = [
         np.ravel(property_function.combine([_answer(part, m) for part in changes]))
         for m in range(len(changes[0].energy))

@@ -17,7 +17,7 @@ from kernpot import NNPEnsemble, SOAPKernel, SparseGPPotential
 from kernpot.cli.app import app
 from kernpot.errors import DescriptorError, KernpotError
 from kernpot.potential import Potential
-from kernpot.surfaces.forms import PowerSums, Sum
+from kernpot.kernels.forms import PowerSums, Sum
 from kernpot.surfaces.potentials import Potentials
 from tests.engines.alloys import alloy
 from tests.nnp.small import acsf, estimator

@@ -58,11 +58,12 @@ class RadialTable:
             functions = _economised(radial.taylor(middle, _EXACT_DEGREE, 0.5 * cutoff / n))
             weighting = _interpolated(radial, cutoff, n)
             table = cls(n / cutoff, functions, weighting, _own(radial))
-            if table._is_exact(radial):
+            if table.is_exact(radial):
                 return table
         return None
 
-    def _is_exact(self, radial: GTORadial) -> bool:
+    def is_exact(self, radial: GTORadial) -> bool:
+        """Whether interpolation is as good as the functions' own rounding."""
         # The ends, where the error is largest, and points between.
         t = np.linspace(-1, 1, 9)
         n = len(self.functions)

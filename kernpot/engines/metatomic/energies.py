@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from kernpot.errors import KernpotError
+from kernpot.kernels.forms import LinearForms, LocalEnergies, PowerSums, QuadraticForms, RandomProducts, Sum
 from kernpot.nnp.members import MemberEnergies
-from kernpot.surfaces.forms import LinearForms, LocalEnergies, PowerSums, QuadraticForms, RandomProducts, Sum
 from kernpot.surfaces.potentials import Term
 
 

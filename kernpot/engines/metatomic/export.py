@@ -15,8 +15,7 @@ from kernpot.engines.metatomic.model import Exported
 from kernpot.engines.metatomic.soap import Soap
 from kernpot.engines.metatomic.spread import CommitteeSpread, KernelSpread
 from kernpot.errors import DescriptorError, KernpotError
-from kernpot.gp.estimator import SparseGPPotential
-from kernpot.nnp.estimator import NNPEnsemble
+from kernpot.surfaces.variances import Exportable, KernelVariance
 
 _DESCRIPTION = (
     "energy: posterior mean. energy_ensemble: calibrated draws from the posterior. energy_uncertainty: standard "
@@ -25,7 +24,7 @@ _DESCRIPTION = (
 
 
 def exported(
-    potential: SparseGPPotential | NNPEnsemble, n_draws: int = 16, random_state: int | None = 0, name: str = "kernpot"
+    potential: Exportable, n_draws: int = 16, random_state: int | None = 0, name: str = "kernpot"
 ) -> AtomisticModel:
     """A fitted potential as metatomic's model, in TorchScript, double precision, on the CPU.
 
@@ -35,8 +34,8 @@ def exported(
 
     Parameters
     ----------
-    potential : SparseGPPotential or NNPEnsemble
-        Fitted, on SOAP.
+    potential : Exportable
+        Fitted, on SOAP: a :class:`kernpot.SparseGPPotential`, a :class:`kernpot.NNPEnsemble`, or what offers as much.
     n_draws : int, default=16
         Without any there is no ``energy_ensemble``.
     random_state : int or None
@@ -54,8 +53,11 @@ def exported(
     """
     if isinstance(n_draws, bool) or not isinstance(n_draws, int) or n_draws < 0:
         raise KernpotError(f"n_draws must be the number of draws in energy_ensemble, 0 for none, got {n_draws!r}.")
-    if not isinstance(potential, SparseGPPotential | NNPEnsemble):
-        raise KernpotError(f"expected SparseGPPotential or NNPEnsemble, got {type(potential).__name__}.")
+    if not isinstance(potential, Exportable):
+        raise KernpotError(
+            f"expected a potential that tells the terms of its energy, such as SparseGPPotential or NNPEnsemble, got "
+            f"{type(potential).__name__}: drive the engine through ASE, LAMMPS or i-PI with kernpot installed."
+        )
     draws = potential.sample_potentials(max(n_draws, 1), random_state=random_state)
     mean = draws.mean_potential.potentials
     soaps = []
@@ -67,17 +69,14 @@ def exported(
             )
         soaps.append(Soap(features))
     spread: torch.nn.Module
-    if isinstance(potential, SparseGPPotential):
-        amplitudes = potential._hyperparameters.amplitudes().tolist()
-        spread = KernelSpread(potential._whitening, potential._posterior, amplitudes, potential.draw_scale_)
-    else:
-        spread = CommitteeSpread(potential._source.deviating_terms(), potential.draw_scale_)
+    variance = potential.energy_variance()
+    spread = KernelSpread(variance) if isinstance(variance, KernelVariance) else CommitteeSpread(variance)
     module = Exported(soaps, mean, draws.potentials if n_draws else None, spread).eval()
     names = ["energy", "energy_uncertainty", *(["energy_ensemble"] if n_draws else [])]
     capabilities = ModelCapabilities(
         outputs={key: ModelOutput(unit="eV", sample_kind="atom") for key in names},
-        atomic_types=list(potential.elements_),
-        interaction_range=float(potential.cutoff),
+        atomic_types=list(draws.mean_potential.elements_),
+        interaction_range=float(draws.mean_potential.cutoff),
         length_unit="angstrom",
         supported_devices=["cpu"],
         dtype="float64",
@@ -87,7 +86,7 @@ def exported(
 
 
 def write(
-    potential: SparseGPPotential | NNPEnsemble,
+    potential: Exportable,
     path: str | os.PathLike[str],
     n_draws: int = 16,
     random_state: int | None = 0,

@@ -2,16 +2,13 @@
 
 # No `from __future__ import annotations`: TorchScript reads annotations as objects.
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from kernpot.engines.metatomic.energies import AtomicEnergies
+from kernpot.errors import KernpotError
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.rows.whitening import Whitening
-from kernpot.regression.posterior import Posterior
-from kernpot.surfaces.potentials import Term
+from kernpot.surfaces.variances import KernelVariance, TermVariance
 
 
 class InducingRows(torch.nn.Module):
@@ -23,7 +20,12 @@ class InducingRows(torch.nn.Module):
 
     def __init__(self, block: InducingBlock, factor: Tensor, amplitude: float) -> None:
         super().__init__()
-        self.descriptor, self.element, self.zeta = block.descriptor, block.element, block.zeta
+        if block.function.power is None:
+            raise KernpotError(
+                f"expected kernels that are powers of the cosine, got {block.function!r}: others are not written for "
+                "TorchScript. Drive the engine through ASE, LAMMPS or i-PI with kernpot installed."
+            )
+        self.descriptor, self.element, self.zeta = block.descriptor, block.element, block.function.power
         self.amplitude, self.has_basis = amplitude, block.basis is not None
         self.register_buffer("environments", block.environments.clone())
         self.register_buffer("factor", factor.clone())
@@ -58,23 +60,18 @@ class KernelSpread(torch.nn.Module):
 
     Parameters
     ----------
-    whitening : Whitening
-    posterior : Posterior
-    amplitudes : sequence of float
-        Of every block, eV.
-    scale : float
-        Of the calibrated draws' parameter part.
+    variance : KernelVariance
     """
 
     root: Tensor
 
-    def __init__(self, whitening: Whitening, posterior: Posterior, amplitudes: Sequence[float], scale: float) -> None:
+    def __init__(self, variance: KernelVariance) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale = variance.scale
         self.blocks = torch.nn.ModuleList(
-            InducingRows(*parts) for parts in zip(whitening.blocks, whitening.factors, amplitudes, strict=True)
+            InducingRows(*parts) for parts in zip(variance.blocks, variance.factors, variance.amplitudes, strict=True)
         )
-        self.register_buffer("root", posterior.root.clone())
+        self.register_buffer("root", variance.root.clone())
 
     def forward(self, features: list[Tensor], numbers: Tensor, owner: Tensor, n_owners: int) -> Tensor:
         """Variances (n_owners,) of the sums of the energies of the environments that every owner has, eV^2.
@@ -115,16 +112,13 @@ class CommitteeSpread(torch.nn.Module):
 
     Parameters
     ----------
-    terms : sequence of Term
-        Deviations of atomic energies, K for every element.
-    scale : float
-        Of the calibrated draws.
+    variance : TermVariance
     """
 
-    def __init__(self, terms: Sequence[Term], scale: float) -> None:
+    def __init__(self, variance: TermVariance) -> None:
         super().__init__()
-        self.scale = scale
-        self.deviations = AtomicEnergies(terms)
+        self.scale = variance.scale
+        self.deviations = AtomicEnergies(variance.terms)
 
     def forward(self, features: list[Tensor], numbers: Tensor, owner: Tensor, n_owners: int) -> Tensor:
         """Variances (n_owners,), see :class:`KernelSpread`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,19 +13,21 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.descriptors.features import Features
 from kernpot.errors import InducingWarning, KernpotError, StructureError
+from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import InducingBlock, normalise
 from kernpot.gp.inducing.directions import Bases, coordinates, widen
 from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
 from kernpot.gp.inducing.sampling import select_environments, select_new
+from kernpot.kernels import CosineFunction, CosineKernel
 from kernpot.structures.checks import check_atoms, require_fitted
 
 # Candidates kept per inducing environment; beyond it structures are thinned at random, so that memory stays bounded.
 _POOL = 20
 
 
-def unit_features(features: SOAPFeatures, atoms: Atoms) -> Tensor:
+def unit_features(features: Features, atoms: Atoms) -> Tensor:
     """Unit-normalised features of every atom."""
     return normalise(torch.from_numpy(features(atoms)))[0]
 
@@ -56,47 +59,61 @@ def shares(counts: dict[int, int], total: int) -> dict[int, int]:
     return share
 
 
-def part_of(descriptor: int, n_descriptors: int, n_inducing: int) -> int:
-    """Inducing environments under one of several descriptors."""
-    return n_inducing // n_descriptors + (descriptor < n_inducing % n_descriptors)
+class Component(NamedTuple):
+    """What has inducing environments of its own: a function of the kernel of a descriptor."""
+
+    descriptor: int
+    term: int
+    function: CosineFunction
+
+
+def components_of(kernels: Sequence[CosineKernel]) -> list[Component]:
+    """All of them, by descriptor."""
+    return [Component(d, term, f) for d, kernel in enumerate(kernels) for term, f in enumerate(kernel.functions)]
+
+
+def part_of(component: int, n_components: int, n_inducing: int) -> int:
+    """Inducing environments of one of several components."""
+    return n_inducing // n_components + (component < n_inducing % n_components)
 
 
 def choose(
-    structures: Sequence[Atoms],
-    descriptors: Sequence[SOAPFeatures],
-    zetas: Sequence[int],
+    structures: Descriptions,
+    components: Sequence[Component],
     n_inducing: int,
     method: str,
     rng: np.random.RandomState,
     bases: Sequence[Bases],
 ) -> list[InducingBlock]:
     """Inducing blocks chosen from the environments of the training structures, seen in ``bases``."""
-    elements = sorted({int(z) for atoms in structures for z in atoms.numbers})
-    n_atoms = sum(len(a) for a in structures)
+    frames = structures.atoms
+    elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
+    n_atoms = sum(len(a) for a in frames)
     pool = list(rng.permutation(len(structures)))
     limit = max(_POOL * n_inducing, 1000)
     if n_atoms > limit:
-        size = np.cumsum([len(structures[k]) for k in pool])
+        size = np.cumsum([len(frames[k]) for k in pool])
         kept = pool[: int(np.searchsorted(size, limit)) + 1]
         # A thinned pool must still show every element.
-        seen = {int(z) for k in kept for z in structures[k].numbers}
+        seen = {int(z) for k in kept for z in frames[k].numbers}
         for k in pool[len(kept) :]:
-            if not set(structures[k].numbers.tolist()) <= seen:
+            if not set(frames[k].numbers.tolist()) <= seen:
                 kept.append(k)
-                seen |= set(structures[k].numbers.tolist())
+                seen |= set(frames[k].numbers.tolist())
         pool = kept
     pool = sorted(pool)
     blocks: list[InducingBlock] = []
     start = 0
-    for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
-        part = part_of(d, len(descriptors), n_inducing)
+    for c, (d, term, function) in enumerate(components):
+        part = part_of(c, len(components), n_inducing)
         if part < len(elements):
+            many = "descriptors" if len(components) == len(structures.descriptors) else "functions of kernels"
             raise KernpotError(
-                f"n_inducing={n_inducing} is too few: {len(elements)} elements and {len(descriptors)} descriptors need "
-                f"at least {len(elements) * len(descriptors)}, or an element would have no energy of its own."
+                f"n_inducing={n_inducing} is too few: {len(elements)} elements and {len(components)} {many} need "
+                f"at least {len(elements) * len(components)}, or an element would have no energy of its own."
             )
-        u = torch.cat([unit_features(features, structures[k]) for k in pool])
-        numbers = np.concatenate([structures[k].numbers for k in pool])
+        u = torch.cat([structures[k].described[d].unit for k in pool])
+        numbers = np.concatenate([frames[k].numbers for k in pool])
         candidates_of = {z: coordinates(_described(u, numbers, z), bases[d].get(z)) for z in elements}
         left = {z: len(c) for z, c in candidates_of.items()}
         chosen: dict[int, Tensor] = {}
@@ -108,7 +125,7 @@ def choose(
             chosen[z] = candidates_of[z][torch.from_numpy(order)].contiguous()
         for z in sorted(chosen):
             columns = slice(start, start + len(chosen[z]))
-            blocks.append(InducingBlock(d, z, zeta, chosen[z], columns, bases[d].get(z)))
+            blocks.append(InducingBlock(d, z, function, chosen[z], columns, bases[d].get(z), term))
             start = columns.stop
     return blocks
 
@@ -116,29 +133,36 @@ def choose(
 def fill_up(
     blocks: Sequence[InducingBlock],
     structures: Sequence[Atoms],
-    descriptors: Sequence[SOAPFeatures],
+    descriptors: Sequence[Features],
     n_inducing: int,
     rng: np.random.RandomState,
 ) -> list[InducingBlock]:
     """Inducing blocks with environments of displaced copies after their own, where these are fewer than asked for.
 
-    See :mod:`kernpot.gp.inducing.displaced`. Nothing is drawn when there are enough.
+    See :mod:`kernpot.gp.inducing.displaced`. Nothing is drawn when there are enough, or where descriptors do not describe
+    copies.
     """
-    parts = [part_of(d, len(descriptors), n_inducing) for d in range(len(descriptors))]
-    missing = [part - sum(len(b.environments) for b in blocks if b.descriptor == d) for d, part in enumerate(parts)]
-    if not any(missing):
+    if not all(f.describes_anything for f in descriptors):
         return list(blocks)
-    copies = displaced_copies([structures[k] for k in rng.permutation(len(structures))], max(missing), rng)
+    components = list(dict.fromkeys((b.descriptor, b.term) for b in blocks))
+    missing = {
+        own: part_of(c, len(components), n_inducing)
+        - sum(len(b.environments) for b in blocks if (b.descriptor, b.term) == own)
+        for c, own in enumerate(components)
+    }
+    if not any(missing.values()):
+        return list(blocks)
+    copies = displaced_copies([structures[k] for k in rng.permutation(len(structures))], max(missing.values()), rng)
     numbers = np.concatenate([a.numbers for a in copies]) if copies else np.array([], dtype=np.int64)
     more: dict[int, Tensor] = {}
-    for d, features in enumerate(descriptors):
-        if not missing[d] or not copies:
+    for component, n_missing in missing.items():
+        if not n_missing or not copies:
             continue
-        u = torch.cat([unit_features(features, a) for a in copies])
-        own = {k: b for k, b in enumerate(blocks) if b.descriptor == d}
+        u = torch.cat([unit_features(descriptors[component[0]], a) for a in copies])
+        own = {k: b for k, b in enumerate(blocks) if (b.descriptor, b.term) == component}
         candidates_of = {k: coordinates(_described(u, numbers, b.element), b.basis) for k, b in own.items()}
         orders = {k: worst_represented(candidates_of[k], b) for k, b in own.items()}
-        for k, share in shares({k: len(order) for k, order in orders.items()}, missing[d]).items():
+        for k, share in shares({k: len(order) for k, order in orders.items()}, n_missing).items():
             more[k] = candidates_of[k][torch.from_numpy(orders[k][:share])]
     filled: list[InducingBlock] = []
     start = 0
@@ -158,8 +182,8 @@ def fill_up(
 
 def given(
     inducing: Sequence[Atoms],
-    descriptors: Sequence[SOAPFeatures],
-    zetas: Sequence[int],
+    descriptors: Sequence[Features],
+    components: Sequence[Component],
     elements: Sequence[int],
     bases: Sequence[Bases],
 ) -> list[InducingBlock]:
@@ -181,15 +205,16 @@ def given(
             f"inducing: the structures hold environments of {[chemical_symbols[z] for z in covered]}, expected those "
             f"of every element of the fit, {[chemical_symbols[z] for z in sorted(elements)]}, and no others."
         )
-    for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
-        u = torch.cat([unit_features(features, a)[torch.from_numpy(m)] for a, m in zip(inducing, masks, strict=True)])
+    for d, term, function in components:
+        described = [unit_features(descriptors[d], a) for a in inducing]
+        u = torch.cat([x[torch.from_numpy(m)] for x, m in zip(described, masks, strict=True)])
         numbers = np.concatenate([a.numbers[m] for a, m in zip(inducing, masks, strict=True)])
         for z in covered:
             candidates = coordinates(_described(u, numbers, z), bases[d].get(z))
             order = select_environments(candidates, len(candidates), "fps", 0)
             distinct = candidates[torch.from_numpy(np.sort(order))]
             columns = slice(start, start + len(distinct))
-            blocks.append(InducingBlock(d, z, zeta, distinct.contiguous(), columns, bases[d].get(z)))
+            blocks.append(InducingBlock(d, z, function, distinct.contiguous(), columns, bases[d].get(z), term))
             start += len(distinct)
     return blocks
 
@@ -197,7 +222,7 @@ def given(
 def enlarge(
     blocks: Sequence[InducingBlock],
     inducing: Sequence[Atoms],
-    descriptors: Sequence[SOAPFeatures],
+    descriptors: Sequence[Features],
     elements: Sequence[int],
 ) -> list[InducingBlock]:
     """Inducing blocks with the environments of more structures (``arrays["inducing"]`` masks atoms) after their own.

@@ -12,14 +12,14 @@ prior variance there, so the model still knows that it does not know it. (A kern
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from ase import Atoms
 from torch import Tensor
 
-from kernpot.descriptors import SOAPFeatures
+from kernpot.descriptors.blocks import Block
+from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import normalise
 
 # Rows multiplied at once.
@@ -32,28 +32,23 @@ Bases = dict[int, Tensor]
 """Orthonormal directions (n_features, r) by atomic number; empty where all features are kept."""
 
 
-def learn_bases(
-    descriptors: Sequence[SOAPFeatures],
-    structures: Sequence[Atoms],
-    n_components: int | None,
-    rng: np.random.RandomState,
-) -> list[Bases]:
+def learn_bases(structures: Descriptions, n_components: int | None, rng: np.random.RandomState) -> list[Bases]:
     """Directions for the inducing environments of every descriptor, at most ``n_components`` for each element.
 
     A descriptor that has no more features than that keeps them all, as all do for None.
 
     Parameters
     ----------
-    structures : sequence of ase.Atoms
+    structures : Descriptions
         Directions are learnt for the elements that occur here.
     rng : RandomState
         Draws the displacements.
     """
     return [
-        principal_directions(features, structures, n_components, rng)
+        principal_directions(structures, d, n_components, rng)
         if n_components is not None and n_components < features.n_features
         else {}
-        for features in descriptors
+        for d, features in enumerate(structures.descriptors)
     ]
 
 
@@ -77,36 +72,35 @@ def widen(basis: Tensor, u: Tensor) -> Tensor:
 
 
 def principal_directions(
-    features: SOAPFeatures, structures: Sequence[Atoms], n_components: int, rng: np.random.RandomState
+    structures: Descriptions, descriptor: int, n_components: int, rng: np.random.RandomState
 ) -> Bases:
     """The leading directions of every element, as many as its environments span at most."""
     found = {}
-    for z, moment in second_moments(features, structures, rng).items():
+    for z, moment in second_moments(structures, descriptor, rng).items():
         values, vectors = torch.linalg.eigh(moment)
         resolved = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
         found[z] = vectors.flip(1)[:, : min(n_components, max(1, int(resolved.sum())))].contiguous()
     return found
 
 
-def second_moments(
-    features: SOAPFeatures, structures: Sequence[Atoms], rng: np.random.RandomState
-) -> dict[int, Tensor]:
+def second_moments(structures: Descriptions, descriptor: int, rng: np.random.RandomState) -> dict[int, Tensor]:
     """Sums ``u u^T + du du^T`` (n_features, n_features) over environments, by element."""
     moments: dict[int, _SecondMoment] = {}
-    for atoms in structures:
-        numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
-        displacement = torch.from_numpy(rng.normal(size=(len(atoms), 3)))
-        for block in features.blocks(numbers, features.pairs(atoms)):
-            u, norm = normalise(block.environments.features())
-            du = block.environments.push((displacement[block.neighbours] - displacement[block.centres])[:, None])[:, 0]
-            du -= (du * u).sum(1, keepdim=True) * u
-            du *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None]
-            own = numbers[block.first : block.last]
-            for z in torch.unique(own).tolist():
-                moment = moments.setdefault(z, _SecondMoment(features.n_features))
-                moment.add(u[own == z])
-                moment.add(du[own == z])
+    n_features = structures.descriptors[descriptor].n_features
+    for k in range(len(structures)):
+        structure = structures[k]
+        described, numbers = structure.described[descriptor], structure.numbers
+        displacement = torch.from_numpy(rng.normal(size=(structure.n_atoms, 3)))
+        du = described.pushed(partial(_velocities, displacement), 1)[:, 0]
+        for z in torch.unique(numbers).tolist():
+            moment = moments.setdefault(z, _SecondMoment(n_features))
+            moment.add(described.unit[numbers == z])
+            moment.add(du[numbers == z])
     return {z: moment() for z, moment in sorted(moments.items())}
+
+
+def _velocities(displacement: Tensor, block: Block) -> Tensor:
+    return (displacement[block.neighbours] - displacement[block.centres])[:, None]
 
 
 class _SecondMoment:

@@ -24,7 +24,6 @@ from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from kernpot.functionals.state import InducingBlock
-from kernpot.functionals.sums import power
 from kernpot.gp.rows.whitening import Whitening
 
 # Standard deviation of a coordinate, Angstrom.
@@ -64,8 +63,8 @@ def worst_represented(candidates: Tensor, block: InducingBlock) -> NDArray[np.in
     if not len(candidates):
         return none
     factor = Whitening([block]).factors[0]
-    b = torch.linalg.solve_triangular(factor, power(block.environments @ candidates.mT, block.zeta), upper=False)
-    missing = power(candidates @ candidates.mT, block.zeta) - b.mT @ b
+    b = torch.linalg.solve_triangular(factor, block.function.value(block.environments @ candidates.mT), upper=False)
+    missing = block.function.value(candidates @ candidates.mT) - b.mT @ b
     if float(missing.diagonal().max()) <= _LEAST:  # dpstrf takes the first one whatever it is
         return none
     _, pivots, rank, _ = dpstrf(missing.numpy(), tol=_LEAST)

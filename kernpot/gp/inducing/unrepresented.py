@@ -3,7 +3,7 @@
 The inducing environments leave of the energy of an atom, with unit features ``u`` and whitened row ``b``, the prior
 variance
 
-    s^2 = sum over descriptors of a^2 (u . u)^zeta - |b|^2.
+    s^2 = sum over descriptors of a^2 f(u . u) - |b|^2.
 
 No label can teach the model anything about that part. An atom asks to be described when ``s`` is larger than the
 misfit of an energy per atom, ``level``: below it the model is wrong by more for other reasons. The atom with the
@@ -15,7 +15,6 @@ atoms alike only one is taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,51 +22,17 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.descriptors.features import Features
 from kernpot.functionals.state import Structure
-from kernpot.functionals.sums import power
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.structures.neighbours import find_pairs
-from kernpot.structures.noise import kind_of
-
-if TYPE_CHECKING:
-    from kernpot.gp.estimator import SparseGPPotential
 
 # Variance, in units of the jitter's, that says nothing.
 _JITTERS = 10.0
 
 
-def update(estimator: SparseGPPotential, structures: Sequence[Atoms]) -> None:
-    """Let an estimator learn labels, and describe the environments in them that it cannot represent.
-
-    Parameters
-    ----------
-    estimator : SparseGPPotential
-        Fitted to it if it is not fitted.
-    structures : sequence of ase.Atoms
-        With labels.
-    """
-    fitted = hasattr(estimator, "elements_")
-    estimator.partial_fit(structures)
-    # Copies stand in for environments that nobody had seen; they must not keep out those that come.
-    room = estimator.n_inducing - (estimator.n_inducing_ - estimator.summary_.get("n_displaced", 0))
-    if not fitted or room <= 0:
-        return
-    new = worth_describing(
-        structures,
-        estimator._features,
-        estimator._whitening,
-        estimator._hyperparameters.amplitudes(),
-        min(sigma for group, sigma in estimator.noise_.items() if kind_of(group) == "energy"),
-        room,
-    )
-    if new:
-        estimator.add_inducing(new)
-
-
 def worth_describing(
     structures: Sequence[Atoms],
-    descriptors: Sequence[SOAPFeatures],
+    descriptors: Sequence[Features],
     whitening: Whitening,
     amplitudes: Tensor,
     level: float,
@@ -78,7 +43,7 @@ def worth_describing(
     Parameters
     ----------
     structures : sequence of ase.Atoms
-    descriptors : sequence of SOAPFeatures
+    descriptors : sequence of Features
     whitening : Whitening
         Of the inducing environments there are.
     amplitudes : Tensor of shape (n_blocks,)
@@ -86,7 +51,7 @@ def worth_describing(
     level : float
         Standard deviation of an atom's energy, eV, below which nothing is missing.
     room : int
-        How many inducing environments may be added; an atom adds one for each descriptor.
+        How many inducing environments may be added; an atom adds one for each function of a kernel.
 
     Returns
     -------
@@ -96,12 +61,12 @@ def worth_describing(
     missing = unrepresented_covariance(structures, descriptors, whitening, amplitudes)
     # Even of inducing environments themselves the jitter leaves something.
     left = _JITTERS * sum(a**2 * j for a, j in zip(amplitudes.tolist(), whitening.jitter, strict=True))
-    chosen = choose(missing, max(level**2, left), room // len(descriptors))
+    chosen = choose(missing, max(level**2, left), room // len(missing))
     masks = np.split(chosen, np.cumsum([len(a) for a in structures])[:-1])
     out = []
     for atoms, mask in zip(structures, masks, strict=True):
         if mask.any():
-            out.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
+            out.append(atoms.copy())
             out[-1].arrays["inducing"] = mask
     return out
 
@@ -112,7 +77,7 @@ def choose(unrepresented: Sequence[Tensor], least: float, count: int) -> NDArray
     Parameters
     ----------
     unrepresented : sequence of Tensor of shape (n, n)
-        Covariances of atomic energies, one per descriptor; an atom chosen is described under all of them.
+        Covariances of atomic energies, one for each function of a kernel; an atom chosen is described under all of them.
     least : float
         Variance that asks for a choice.
     count : int
@@ -134,17 +99,17 @@ def choose(unrepresented: Sequence[Tensor], least: float, count: int) -> NDArray
 
 
 def unrepresented_covariance(
-    structures: Sequence[Atoms], descriptors: Sequence[SOAPFeatures], whitening: Whitening, amplitudes: Tensor
+    structures: Sequence[Atoms], descriptors: Sequence[Features], whitening: Whitening, amplitudes: Tensor
 ) -> list[Tensor]:
-    """Covariances (n, n) of the atoms' energies that the inducing environments do not represent, per descriptor."""
+    """Covariances (n, n) of the atoms' energies that the inducing environments do not represent, by function of a kernel."""
     numbers = torch.from_numpy(np.concatenate([a.numbers for a in structures]))
-    pairs = [find_pairs(a, max(f.cutoff for f in descriptors)) for a in structures]
-    described = [Structure(descriptors, a, [p] * len(descriptors)) for a, p in zip(structures, pairs, strict=True)]
-    missing = [torch.zeros((len(numbers), len(numbers)), dtype=torch.float64) for _ in descriptors]
+    described = [Structure(descriptors, a) for a in structures]
+    places = {c: k for k, c in enumerate(dict.fromkeys((b.descriptor, b.term) for b in whitening.blocks))}
+    missing = [torch.zeros((len(numbers), len(numbers)), dtype=torch.float64) for _ in places]
     for block, factor, amplitude in zip(whitening.blocks, whitening.factors, amplitudes, strict=True):
         members = torch.nonzero(numbers == block.element).squeeze(1)
         u = torch.cat([s.described[block.descriptor].unit for s in described])[members]
-        b = torch.linalg.solve_triangular(factor, power(block.times(u), block.zeta).mT, upper=False)
-        found = amplitude**2 * (power(u @ u.mT, block.zeta) - b.mT @ b)
-        missing[block.descriptor][members[:, None], members] = found
+        b = torch.linalg.solve_triangular(factor, block.function.value(block.times(u)).mT, upper=False)
+        found = amplitude**2 * (block.function.value(u @ u.mT) - b.mT @ b)
+        missing[places[block.descriptor, block.term]][members[:, None], members] = found
     return missing

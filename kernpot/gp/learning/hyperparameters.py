@@ -9,11 +9,12 @@ from torch import Tensor
 
 from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.residuals import MIN_STRUCTURES
-from kernpot.gp.amplitudes import Hyperparameters
+from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.learning.leave_one_out import balance_energies, leave_one_out
 from kernpot.gp.learning.start import misfit_of
 from kernpot.gp.rows.maker import KeptRows
-from kernpot.regression.evidence import EvidenceResult, maximize_evidence
+from kernpot.kernels import CosineKernel
+from kernpot.regression.evidence import maximize_evidence
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior
 from kernpot.regression.search import search_hyperparameters
@@ -21,18 +22,23 @@ from kernpot.structures.noise import kind_of
 
 
 class Learnt(NamedTuple):
-    """Noise per group, misfit per label kind, and what to tell of how they were found."""
+    """Kernels, noise per group, misfit per label kind, the posterior at them, and what to tell of how they were found.
 
+    The posterior is None where it was not needed.
+    """
+
+    kernels: list[CosineKernel]
     noise: dict[str, float]
     misfit: dict[str, Misfit]
-    found: dict[str, Any]
+    told: dict[str, Any]
+    posterior: Posterior | None
 
 
 def learn_hyperparameters(
     factors: Mapping[str, LabelFactor],
     block: Tensor,
     kept: Sequence[KeptRows],
-    hyperparameters: Hyperparameters,
+    start: Amplitudes,
     noise: Mapping[str, float],
     fixed: Collection[str],
     optimize: bool,
@@ -44,8 +50,8 @@ def learn_hyperparameters(
     factors, block : see `Evidence`
     kept : sequence of KeptRows
         Structures left out in turn.
-    hyperparameters : Hyperparameters
-        Where the search starts; set to what is found.
+    start : Amplitudes
+        Where the search starts.
     noise : mapping of str to float
         Where the search starts.
     fixed : collection of str
@@ -53,23 +59,24 @@ def learn_hyperparameters(
     optimize : bool
         False leaves everything where it starts.
     """
+    amplitudes, held = start.values(), start.fixed()
     if not optimize:
-        return Learnt(dict(noise), misfit_of(noise, factors), {"optimized": False})
+        return Learnt(start.changed(amplitudes), dict(noise), misfit_of(noise, factors), {"optimized": False}, None)
     held_noise = set(fixed)
     if len(kept) < MIN_STRUCTURES and len(factors) > 1:
         # A handful of energies against many forces: the evidence would give them up as noise.
         held_noise |= {group for group in factors if kind_of(group) == "energy"}
-    prior = hyperparameters.log_prior()
-    amplitudes, held = hyperparameters.amplitudes(), hyperparameters.fixed()
+    prior = start.log_prior()
     result, held = search_hyperparameters(factors, block, dict(noise), held_noise, amplitudes, held, prior)
-    found = _adopt(result, hyperparameters)
-    balanced = balance_energies(kept, factors, block, found, held_noise, hyperparameters.amplitudes())
-    moved = {group for group, sigma in balanced.items() if sigma != found[group]}
-    found = balanced
+    kernels = start.changed(result.amplitudes)
+    # As the kernels have them: to the last bit a function of other numbers.
+    amplitudes = start.among(kernels)
+    found = balance_energies(kept, factors, block, result.noise, held_noise, amplitudes)
+    moved = {group for group, sigma in found.items() if sigma != result.noise[group]}
     if moved:
-        amplitudes = hyperparameters.amplitudes()
         result = maximize_evidence(factors, block, found, held_noise | moved, amplitudes, held, prior)
-        found = _adopt(result, hyperparameters)
+        kernels, found = start.changed(result.amplitudes), result.noise
+        amplitudes = start.among(kernels)
     told: dict[str, Any] = {
         "optimized": True,
         "log_evidence": result.log_evidence,
@@ -77,16 +84,10 @@ def learn_hyperparameters(
         "message": result.message,
         "at_bounds": list(result.at_bounds),
     }
-    misfit = misfit_of(found, factors)
+    misfit, posterior = misfit_of(found, factors), None
     if len(kept) >= MIN_STRUCTURES:
-        amplitudes = hyperparameters.amplitudes()
         posterior = Posterior(factors, block, found, amplitudes)
         left_out = leave_one_out(kept, posterior, found, block, amplitudes)
         misfit |= left_out.misfit()
         told["leave_one_out"] = {"structures": len(kept), "mae": left_out.mae()}
-    return Learnt(found, misfit, told)
-
-
-def _adopt(result: EvidenceResult, hyperparameters: Hyperparameters) -> dict[str, float]:
-    hyperparameters.set_amplitudes(result.amplitudes)
-    return result.noise
+    return Learnt(kernels, found, misfit, told, posterior)

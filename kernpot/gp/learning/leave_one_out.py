@@ -21,13 +21,14 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, reach_of
-from kernpot.calibration.surroundings import mean_variance
+from kernpot.calibration.surroundings import pooled
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior, leave_out
 from kernpot.regression.reweighting import Reweighting
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure, n_labels
+from kernpot.structures.labels import LabelledStructure, n_labels
+from kernpot.structures.noise import kind_of
 from kernpot.structures.reference import is_isolated_atom
 
 # Structures whose rows are kept for leave-one-out, and the labels they may hold together (rows of M numbers each).
@@ -67,7 +68,7 @@ def leave_one_out(
     """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments)."""
     residuals: dict[str, list[np.ndarray]] = {}
     own: dict[str, list[np.ndarray]] = {}
-    pooled: dict[str, list[np.ndarray]] = {}
+    around: dict[str, list[np.ndarray]] = {}
     unrepresented: dict[str, list[np.ndarray]] = {}
     energies: list[tuple[float, float | None]] = []
     for structure in kept:
@@ -81,10 +82,8 @@ def leave_one_out(
         represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
         missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
         kinds = np.array([part.kind for part in structure.parts for _ in part.targets])
-        for kind in LABEL_KINDS:
+        for kind in dict.fromkeys(kinds.tolist()):
             here = torch.from_numpy(kinds == kind)
-            if not bool(here.any()):
-                continue
             v = variance[here]
             residuals.setdefault(kind, []).append(residual[here].numpy())
             own.setdefault(kind, []).append(v.numpy())
@@ -93,12 +92,11 @@ def leave_one_out(
                 of_forces = variance[torch.from_numpy(kinds == "forces")]
                 energies.append((float(v.mean()), float(of_forces.mean()) if len(of_forces) else None))
             else:
-                around = structure.surroundings.pool(v) if kind == "forces" else mean_variance(v)
-                pooled.setdefault(kind, []).append(around.numpy())
+                around.setdefault(kind, []).append(pooled(kind, v, structure.surroundings).numpy())
     reach = reach_of(energies)
     if energies:
-        pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
-    return LeaveOneOut(residuals, own, pooled, unrepresented, reach)
+        around["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
+    return LeaveOneOut(residuals, own, around, unrepresented, reach)
 
 
 def balance_energies(
@@ -110,8 +108,8 @@ def balance_energies(
     amplitudes: Tensor,
 ) -> dict[str, float]:
     """Noise with that of energies scaled to minimise the leave-one-out score; unchanged where nothing can be."""
-    free = [g for g in factors if g.split("[")[0] == "energy" and g not in fixed]
-    others = any(not g.startswith("energy") for g in factors)
+    free = [g for g in factors if kind_of(g) == "energy" and g not in fixed]
+    others = any(kind_of(g) != "energy" for g in factors)
     if not free or not others or len(kept) < MIN_STRUCTURES:
         return dict(noise)
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kernpot.calibration.misfit import Misfit
-from kernpot.calibration.unseen import UNSEEN
+from kernpot.functionals.labels import FUNCTIONALS
 from kernpot.regression.factor import LabelFactor
-from kernpot.structures.labels import LABEL_KINDS, LabelledStructure
+from kernpot.structures.kinds import KINDS
+from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel, kind_of
 
-# Where optimisation starts: this part of the labels' spread, no lower than the floor (eV/atom, eV/A, eV/A^3).
+# Where optimisation starts: this part of the labels' spread, no lower than where their kind does.
 _START_PART = 0.05
-_START_FLOOR = {"energy": 1e-3, "forces": 1e-2, "stress": 1e-4}
 
 
 def starting_noise(
@@ -24,18 +24,15 @@ def starting_noise(
     values: dict[str, list[float]] = {}
     for s in labelled:
         for kind in s.kinds:
-            if kind == "energy" and s.energy is not None:
-                n = len(s.atoms)
-                found = [(s.energy - sum(isolated[int(z)] for z in s.atoms.numbers)) / n]
-            else:
-                found = np.ravel(getattr(s, kind)).tolist()
+            free = np.ravel(s.label(kind)) - FUNCTIONALS[kind].fixed(s.atoms.numbers, isolated)
+            found = (free / len(s.atoms) if KINDS[kind].extensive else free).tolist()
             values.setdefault(noise.group(s, kind), []).extend(found)
     fixed = noise.fixed
     out = {}
     for group, found in values.items():
         kind = kind_of(group)
-        spread = np.std(found) if kind == "energy" else np.sqrt(np.mean(np.square(found)))
-        out[group] = fixed.get(group, max(_START_PART * float(spread), _START_FLOOR[kind]))
+        spread = np.std(found) if KINDS[kind].centred else np.sqrt(np.mean(np.square(found)))
+        out[group] = fixed.get(group, max(_START_PART * float(spread), KINDS[kind].start))
     return out
 
 
@@ -45,7 +42,7 @@ def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) ->
     A kind without labels gets a stated guess (see :func:`warn_unseen`).
     """
     out = {}
-    for kind in LABEL_KINDS:
+    for kind in KINDS:
         groups = [g for g in factors if kind_of(g) == kind]
         if kind in groups:
             out[kind] = Misfit(float(noise[kind]))
@@ -53,5 +50,5 @@ def misfit_of(noise: Mapping[str, float], factors: Mapping[str, LabelFactor]) ->
             weights = np.array([factors[g].n_rows for g in groups], dtype=float)
             out[kind] = Misfit(float(np.sqrt(np.average([noise[g] ** 2 for g in groups], weights=weights))))
         else:
-            out[kind] = Misfit(UNSEEN[kind])
+            out[kind] = Misfit(KINDS[kind].unseen)
     return out

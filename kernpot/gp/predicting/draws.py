@@ -22,7 +22,7 @@ draw carries it instead:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -32,66 +32,65 @@ from torch import Tensor
 from kernpot.errors import KernpotError
 from kernpot.files.training import require_training
 from kernpot.functionals.state import Structure
+from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.leave_one_out import choose_kept
-from kernpot.gp.predicting.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
+from kernpot.gp.predicting.prior_draws import represented_weights
 from kernpot.gp.rows.maker import RowMaker
+from kernpot.kernels.forms import LocalEnergies, added, together
 from kernpot.regression.pops import PointwisePosterior
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import LabelledStructure
 from kernpot.surfaces.draws import PARTS, Draws, Part, PotentialDraw
-from kernpot.surfaces.forms import LocalEnergies, weighted
-from kernpot.surfaces.potentials import Potentials, Term
-
-if TYPE_CHECKING:
-    from kernpot.gp.estimator import SparseGPPotential
+from kernpot.surfaces.potentials import Potentials, Term, summed, weighted
 
 PosteriorName = Literal["calibrated", "bayes", "pops"]
 POSTERIORS: tuple[str, ...] = get_args(PosteriorName)
 
 
 def sample_draws(
-    gp: SparseGPPotential,
+    fitted: FittedGP,
     n: int,
     random_state: int | np.random.RandomState | None,
     parts: Sequence[Part],
     posterior: PosteriorName,
 ) -> Draws:
-    """Draws of a fitted potential; see :meth:`kernpot.gp.estimator.SparseGPPotential.sample_potentials`."""
+    """Draws of a fitted potential; see :meth:`kernpot.SparseGPPotential.sample_potentials`."""
     _check(n, parts, posterior)
     # A seed for every draw: the first ten of a hundred are those of ten, whichever their parts.
     seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    scale = gp.draw_scale_ if posterior == "calibrated" else 1.0
-    whitened = _whitened_weights(gp, generators, posterior, scale if "parameter" in parts else 0.0)
-    weights = gp._whitening.weights(whitened * gp._posterior.scale)
-    amplitudes = gp._hyperparameters.amplitudes()
+    scale = fitted.draw_scale if posterior == "calibrated" else 1.0
+    whitened = _whitened_weights(fitted, generators, posterior, scale if "parameter" in parts else 0.0)
+    weights = fitted.whitening.weights(whitened * fitted.posterior.scale)
     terms = []
-    for b, block in enumerate(gp._whitening.blocks):
+    for b, block in enumerate(fitted.whitening.blocks):
         own = weights[:, block.columns]
         energies: LocalEnergies
         if "unrepresented" in parts:
-            factor, jitter, amplitude = gp._whitening.factors[b], gp._whitening.jitter[b], float(amplitudes[b])
-            priors: list[PriorDraw] = []
+            factor, jitter, amplitude = (
+                fitted.whitening.factors[b],
+                fitted.whitening.jitter[b],
+                float(fitted.amplitudes[b]),
+            )
+            priors: list[LocalEnergies] = []
             for k, generator in enumerate(generators):
-                priors.append(draw_prior(block.zeta, gp._features[block.descriptor].n_features, generator))
+                priors.append(block.function.draw(fitted.features[block.descriptor].n_features, generator))
                 own[k] -= amplitude * represented_weights(block, factor, jitter, priors[-1], generator)
-            energies = with_priors(block, own, priors, amplitude)
+            energies = added(weighted(block, own), together(priors), amplitude)
         else:
             energies = weighted(block, own)
         terms.append(Term(block.descriptor, block.element, energies))
-    mean = PotentialDraw(gp._mean.potentials, gp.elements_, gp.cutoff)
-    return Draws(Potentials(gp._features, terms, gp.isolated_atoms_, n), mean, tuple(parts), posterior)
+    mean = PotentialDraw(fitted.mean.potentials, fitted.elements, fitted.cutoff)
+    return Draws(Potentials(fitted.features, summed(terms), fitted.isolated, n), mean, tuple(parts), posterior)
 
 
-def _whitened_weights(
-    gp: SparseGPPotential, generators: Sequence[torch.Generator], posterior: str, scale: float
-) -> Tensor:
+def _whitened_weights(fitted: FittedGP, generators: Sequence[torch.Generator], posterior: str, scale: float) -> Tensor:
     """Whitened weights (n, M) of every draw."""
     if posterior == "pops" and scale > 0:
-        training = require_training(gp._training, "posterior='pops'", "Fit again, or take posterior='calibrated'.")
-        pointwise = pointwise_posterior(gp._posterior, gp._maker, training, gp.noise_)
+        training = require_training(fitted.training, "posterior='pops'", "Fit again, or take posterior='calibrated'.")
+        pointwise = pointwise_posterior(fitted.posterior, fitted.maker, training, fitted.noise)
         return torch.stack([pointwise.sample(g) for g in generators])
-    return torch.cat([gp._posterior.sample(1, g, scale) for g in generators])
+    return torch.cat([fitted.posterior.sample(1, g, scale) for g in generators])
 
 
 def _check(n: int, parts: Sequence[Part], posterior: str) -> None:

@@ -17,46 +17,31 @@ has, and is what is given, with a ``c`` below which energies are not known from 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from ase import Atoms
 
-from kernpot.descriptors.soap import SOAPFeatures
-from kernpot.functionals.rows import energy_rows, power_slope
+from kernpot.functionals.rows import energy_rows
 from kernpot.functionals.state import VOIGT, Structure
-from kernpot.gp.rows.whitening import Whitening
+from kernpot.gp.fitted import FittedGP
 from kernpot.prediction import EnergyStd
-from kernpot.regression.posterior import Posterior
-from kernpot.structures.neighbours import Pairs, find_pairs
+from kernpot.structures.neighbours import Pairs
 
 # eV: see the module's text.
 _LEAST = 1e-3
 
 
-def energy_std(
-    atoms: Atoms,
-    descriptors: Sequence[SOAPFeatures],
-    whitening: Whitening,
-    posterior: Posterior,
-    scale: float,
-    pairs: Pairs | None = None,
-) -> EnergyStd:
+def energy_std(fitted: FittedGP, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
     """Standard deviation of the energy of one structure, and its derivatives.
 
     Parameters
     ----------
+    fitted : FittedGP
     atoms : ase.Atoms
-    descriptors : sequence of SOAPFeatures
-    whitening : Whitening
-    posterior : Posterior
-    scale : float
-        ``s``.
     pairs : Pairs, optional
         All pairs within the largest cutoff; found when not given.
     """
-    found = find_pairs(atoms, max(f.cutoff for f in descriptors)) if pairs is None else pairs
-    structure = Structure(descriptors, atoms, [found] * len(descriptors))
+    whitening, posterior, scale = fitted.whitening, fitted.posterior, fitted.draw_scale
+    structure = Structure(fitted.features, atoms, pairs)
     amplitude = posterior.scale
     row, prior = energy_rows(structure, whitening.blocks)
     b = whitening(row)[0] * amplitude
@@ -75,8 +60,8 @@ def energy_std(
         variance = float(amplitude[block.columns.start]) ** 2
         missing += variance * float(prior[0, k])
         u = structure.described[block.descriptor].unit[members]
-        v = block.combined(power_slope(structure.cosines(block)[members], block.zeta) * weights[block.columns])
-        slopes[block.descriptor][members] += v + variance * power_slope(u @ u.T, block.zeta) @ u
+        v = block.combined(block.function.slope(structure.cosines(block)[members]) * weights[block.columns])
+        slopes[block.descriptor][members] += v + variance * block.function.slope(u @ u.T) @ u
     std = (scale**2 * float(half.square().sum()) + max(missing, 0.0) + _LEAST**2) ** 0.5
     for described, v in zip(structure.described, slopes, strict=True):
         v /= std

@@ -9,58 +9,43 @@ them show its tails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import torch
-from torch import Tensor
 
-from kernpot.calibration.misfit import TOGETHER, LabelVariances, Misfit, misfit_variance
+from kernpot.calibration.misfit import LabelVariances, misfit_variance
 from kernpot.calibration.surroundings import Surroundings
+from kernpot.files.training import require_training
 from kernpot.functionals.state import Structure
+from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.leave_one_out import leave_one_out
-from kernpot.gp.rows.maker import KeptRows, RowMaker
+from kernpot.gp.rows.maker import KeptRows
 from kernpot.prediction import LeftOut
-from kernpot.regression.posterior import Posterior
-from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.reference import is_isolated_atom
 
 
-def left_out_forces(
-    training: Sequence[LabelledStructure],
-    maker: RowMaker,
-    posterior: Posterior,
-    noise: Mapping[str, float],
-    amplitudes: Tensor,
-    misfit: Misfit,
-) -> list[LeftOut]:
+def left_out_forces(fitted: FittedGP) -> list[LeftOut]:
     """Leave every structure with forces out in turn; isolated atoms, of which nothing else tells, are passed over.
 
-    Parameters
-    ----------
-    training : sequence of LabelledStructure
-        What the posterior has learnt.
-    maker : RowMaker
-    posterior : Posterior
-    noise : mapping of str to float
-        Per group.
-    amplitudes : Tensor of shape (n_blocks,)
-        eV.
-    misfit : Misfit
-        Of forces.
+    Raises
+    ------
+    KernpotError
+        The training structures are not known.
     """
+    training = require_training(fitted.training, "leaving structures out", "Fit again.")
+    maker, misfit, together = fitted.maker, fitted.misfit["forces"], KINDS["forces"].together
     found = []
     for labelled in training:
         if labelled.forces is None or is_isolated_atom(labelled):
             continue
-        structure = Structure(maker.descriptors, labelled.atoms)
+        structure = Structure(fitted.features, labelled.atoms)
         kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure))
-        out = leave_one_out([kept], posterior, noise, maker.whitening.block, amplitudes)
+        out = leave_one_out([kept], fitted.posterior, fitted.noise, maker.whitening.block, fitted.amplitudes)
         # Rows were divided by the structure's own noise scale.
         scale = labelled.noise_scale["forces"]
         parts = (out.own, out.pooled, out.unrepresented)
         variances = LabelVariances(*(torch.from_numpy(scale**2 * part["forces"][0]) for part in parts))
-        added, _ = misfit_variance(misfit, variances, TOGETHER["forces"])
+        added, _ = misfit_variance(misfit, variances, together)
         std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
         errors = -scale * out.residuals["forces"][0]
         found.append(LeftOut(np.reshape(errors, (-1, 3)), np.reshape(std, (-1, 3))))

@@ -19,7 +19,6 @@ is an error in any unit: use standard deviations for that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,14 +28,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals.rows import local_energy_rows
 from kernpot.functionals.state import InducingBlock, Structure
-from kernpot.gp.rows.whitening import Whitening
+from kernpot.gp.fitted import FittedGP
 from kernpot.regression.gain import log_det
-from kernpot.regression.posterior import Posterior
-from kernpot.structures.neighbours import find_pairs
-from kernpot.structures.noise import kind_of
 
 # Mean square along a direction of unit features below which inducing environments do not resolve it, as in
 # kernpot.gp.inducing.sampling.
@@ -86,27 +81,17 @@ class NoveltyMeter:
 
     Parameters
     ----------
-    descriptors : sequence of SOAPFeatures
-    whitening : Whitening
-    posterior : Posterior
-    noise : mapping of str to float
-        Noise per group; of those of energies (eV/atom) the smallest counts.
+    fitted : FittedGP
+        Of the noise levels of energies (eV/atom) the smallest counts.
     """
 
-    def __init__(
-        self,
-        descriptors: Sequence[SOAPFeatures],
-        whitening: Whitening,
-        posterior: Posterior,
-        noise: Mapping[str, float],
-    ) -> None:
-        self._descriptors, self._whitening, self._posterior = list(descriptors), whitening, posterior
-        self._energy_noise = min(level for group, level in noise.items() if kind_of(group) == "energy")
+    def __init__(self, fitted: FittedGP) -> None:
+        self._descriptors, self._whitening, self._posterior = fitted.features, fitted.whitening, fitted.posterior
+        self._energy_noise = fitted.energy_noise
 
     def __call__(self, atoms: Atoms) -> Novelty:
         """Novelty of one structure."""
-        pairs = find_pairs(atoms, max(f.cutoff for f in self._descriptors))
-        structure = Structure(self._descriptors, atoms, [pairs] * len(self._descriptors))
+        structure = Structure(self._descriptors, atoms)
         rows, _ = local_energy_rows(structure, self._whitening.blocks)
         half = self._posterior.half(self._whitening(rows) * self._posterior.scale) / self._energy_noise
         leverage = half.square().sum(0)
@@ -122,6 +107,11 @@ class NoveltyMeter:
     @cached_property
     def _spreads(self) -> list[Spread]:
         return [Spread(block) for block in self._whitening.blocks]
+
+
+def novelty_meter(fitted: FittedGP) -> NoveltyMeter:
+    """The meter of a fitted model; ask for it by ``fitted.once(novelty_meter)``."""
+    return NoveltyMeter(fitted)
 
 
 class Spread:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.calibration.misfit import LabelVariances, Misfit
+from kernpot.calibration.misfit import LabelVariances
 from kernpot.calibration.predictions import Answers
-from kernpot.calibration.surroundings import Surroundings, mean_variance
-from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.calibration.surroundings import Surroundings, pooled
+from kernpot.functionals.labels import FUNCTIONALS
 from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import (
     energy_prior,
@@ -24,13 +24,12 @@ from kernpot.functionals.rows import (
     stress_rows,
 )
 from kernpot.functionals.state import Structure, normalise
-from kernpot.gp.rows.whitening import Whitening
+from kernpot.gp.fitted import FittedGP
 from kernpot.parallel.threads import in_threads
 from kernpot.potential import Share
-from kernpot.prediction import FloatArray, PairPrediction, Prediction
-from kernpot.regression.posterior import Posterior
-from kernpot.structures.neighbours import Pairs, find_pairs
-from kernpot.surfaces.potentials import MeanPotential
+from kernpot.prediction import FloatArray, PairPrediction, Prediction, Quantity
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
+from kernpot.structures.neighbours import Pairs
 
 
 class Variances(NamedTuple):
@@ -52,55 +51,58 @@ class Predictor:
 
     Parameters
     ----------
-    descriptors : sequence of SOAPFeatures
-    whitening : Whitening
-    posterior : Posterior
-    amplitudes : Tensor of shape (n_blocks,), eV
-    misfit : mapping of str to Misfit
-        Misfit per label kind: ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3).
-    mean : MeanPotential
+    fitted : FittedGP
     """
 
-    def __init__(
-        self,
-        descriptors: Sequence[SOAPFeatures],
-        whitening: Whitening,
-        posterior: Posterior,
-        amplitudes: Tensor,
-        misfit: Mapping[str, Misfit],
-        mean: MeanPotential,
-    ) -> None:
-        self._descriptors, self._whitening, self._posterior = list(descriptors), whitening, posterior
-        self._amplitudes, self._answers, self.mean = amplitudes, Answers(misfit), mean
+    def __init__(self, fitted: FittedGP) -> None:
+        self._fitted, self.mean = fitted, fitted.mean
+        self._descriptors, self._whitening, self._posterior = fitted.features, fitted.whitening, fitted.posterior
+        self._amplitudes, self._answers = fitted.amplitudes, Answers(fitted.misfit)
 
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Prediction for one structure; ``covariance`` adds the joint covariance of energy, forces and stress."""
-        pairs = self._pairs(atoms)
-        structure = Structure(self._descriptors, atoms, pairs)
-        mean = self.mean(atoms, pairs[0])
-        found, atomic, whitened = self._found(structure, mean.stress is not None, covariance)
+        structure = Structure(self._descriptors, atoms)
+        mean = self.mean.potentials.of_described(structure)[0]
+        found, atomic, whitened = self._found(structure, covariance)
         joint = self._covariance(structure, torch.cat(whitened)) if covariance else None
         return self._answers(mean, found, atomic, joint)
 
-    def label_variances(self, atoms: Atoms) -> dict[str, LabelVariances]:
-        """What the variances of a structure's labels are made of; those of energies per atom."""
-        structure = Structure(self._descriptors, atoms, self._pairs(atoms))
-        return self._found(structure, structure.volume is not None, keep=False)[0]
+    def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
+        """Means of a structure's labels and what their variances are made of, those of extensive labels per atom."""
+        structure = Structure(self._descriptors, atoms)
+        mean = self.mean.potentials.of_described(structure)[0]
+        variances = self._found(structure, keep=False)[0]
+        found = {
+            kind: (getattr(mean, kind), variances[kind])
+            for kind in kinds
+            if kind in variances and getattr(mean, kind) is not None
+        }
+        return found | {kind: self._other(structure, kind) for kind in kinds if kind not in LABEL_KINDS}
+
+    def other(self, atoms: Atoms, kind: str) -> Quantity:
+        """A label of a kind beside energy, forces and stress (:mod:`kernpot.structures.kinds`)."""
+        structure = Structure(self._descriptors, atoms)
+        mean, variances = self._other(structure, kind)
+        size = structure.n_atoms if KINDS[kind].extensive else 1
+        return self._answers.label(kind, mean, variances, size)
+
+    def energy_mean(self, atoms: Atoms) -> float:
+        """Mean of the total energy alone, eV."""
+        return float(self.mean.potentials.energies(atoms)[0])
 
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
-        pairs = self._pairs(atoms)
-        structure = Structure(self._descriptors, atoms, pairs)
+        structure = Structure(self._descriptors, atoms)
         row, prior = energy_rows(structure, self._whitening.blocks)
         found = self._variances(self._whitening(row), prior, "the energy", structure.n_atoms)
         n = structure.n_atoms
         misfit, _ = self._answers.misfit("energy", self._answers.per_atom(found, n, self._force_variance(structure)))
         total = found.parameter + found.unrepresented + n**2 * misfit
-        return self.mean(atoms, pairs[0]).energy, float(total[0].sqrt())
+        return float(self.mean.potentials.energies_of_described(structure)[0]), float(total[0].sqrt())
 
     def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
         """Standard deviations (n_atoms, 3) of forces; see :meth:`kernpot.potential.Potential.force_std`."""
-        structure = Structure(self._descriptors, atoms, self._pairs(atoms))
+        structure = Structure(self._descriptors, atoms)
         found = np.zeros((2, 3 * structure.n_atoms))
         mine = (0, 1) if share is None else (share.rank, share.size)
         for here, rows, prior in force_rows(structure, self._whitening.blocks, True, *mine):
@@ -131,8 +133,22 @@ class Predictor:
         parameter, unrepresented = (torch.cat(v) for v in zip(*parts, strict=True))
         return LabelVariances(parameter, parameter, unrepresented)
 
+    def _other(self, structure: Structure, kind: str) -> tuple[FloatArray, LabelVariances]:
+        """Mean of a label of another kind, and its variances, both by its rows."""
+        functional, size = FUNCTIONALS[kind], structure.n_atoms if KINDS[kind].extensive else 1
+        means, variances = [], []
+        for _, rows, prior in functional.rows(structure, self._whitening.blocks):
+            b = self._whitening(rows)
+            means.append(self._posterior.mean(b * self._posterior.scale))
+            variances.append(self._variances(b / size, prior / size**2, f"a label ({kind})"))
+        parameter, unrepresented = (torch.cat(v) for v in zip(*variances, strict=True))
+        mean = torch.cat(means).numpy() + functional.fixed(structure.numbers.numpy(), self._fitted.isolated)
+        around = pooled(kind, parameter, Surroundings.of(structure))
+        found = mean.reshape(KINDS[kind].shape(structure.n_atoms))
+        return found, LabelVariances(parameter, around, unrepresented)
+
     def _found(
-        self, structure: Structure, with_stress: bool, keep: bool
+        self, structure: Structure, keep: bool
     ) -> tuple[dict[str, LabelVariances], LabelVariances, list[Tensor]]:
         """Variances by label kind, those of atomic energies, and the whitened rows if they are to be kept."""
         blocks, n = self._whitening.blocks, structure.n_atoms
@@ -148,17 +164,18 @@ class Predictor:
                 whitened.append(b[: len(rows)])
         energies, forces = (Variances(*(torch.cat(v) for v in zip(*p, strict=True))) for p in (local, parts))
         energy = self._variances(total, energy_prior(structure, blocks), "the energy", n)
+        around = Surroundings.of(structure)
         found = {
             "energy": self._answers.per_atom(energy, n, float(forces.parameter.mean())),
-            "forces": LabelVariances(
-                forces.parameter, Surroundings.of(structure).pool(forces.parameter), forces.unrepresented
-            ),
+            "forces": LabelVariances(forces.parameter, around.pool(forces.parameter), forces.unrepresented),
         }
-        if with_stress and structure.volume is not None:
+        if structure.volume is not None:
             rows, prior = stress_rows(structure, blocks)
             whitened.append(self._whitening(rows))
             stress = self._variances(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
-            found["stress"] = LabelVariances(stress.parameter, mean_variance(stress.parameter), stress.unrepresented)
+            found["stress"] = LabelVariances(
+                stress.parameter, pooled("stress", stress.parameter, around), stress.unrepresented
+            )
         return found, LabelVariances(energies.parameter, energies.parameter, energies.unrepresented), whitened
 
     def _force_variance(self, structure: Structure) -> float:
@@ -170,12 +187,6 @@ class Predictor:
             for _, rows, _ in force_rows(structure, self._whitening.blocks, with_prior=False)
         ]
         return float(torch.cat(parts).mean())
-
-    def _pairs(self, atoms: Atoms) -> list[Pairs]:
-        """One search serves every descriptor, and the mean."""
-        for f in self._descriptors:
-            f.check(atoms)
-        return [find_pairs(atoms, max(f.cutoff for f in self._descriptors))] * len(self._descriptors)
 
     def _variances(self, whitened: Tensor, prior: Tensor, what: str, unit: float = 1.0) -> Variances:
         """Epistemic variances from whitened unit-amplitude rows (n, M) and prior variances (n, n_blocks)."""
@@ -190,7 +201,12 @@ class Predictor:
         epistemic = parameter.clone()
         for b, block in enumerate(self._whitening.blocks):
             described = structure.described[block.descriptor]
-            prior = joint_prior(described, block.element, block.zeta, structure.volume)
+            prior = joint_prior(described, block.element, block.function, structure.volume)
             part = whitened[:, block.columns]
             epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
         return epistemic, parameter
+
+
+def predictor_of(fitted: FittedGP) -> Predictor:
+    """The predictor of a fitted model; ask for it by ``fitted.once(predictor_of)``."""
+    return Predictor(fitted)

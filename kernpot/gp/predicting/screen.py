@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -34,12 +34,11 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from kernpot.functionals.state import InducingBlock
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.predicting.predictor import predictor_of
 from kernpot.prediction import MeanPrediction
 from kernpot.structures.neighbours import Pairs, find_pairs
 from kernpot.surfaces.potentials import MeanPotential
-
-if TYPE_CHECKING:
-    from kernpot.gp.estimator import SparseGPPotential
 
 Numbers = NDArray[np.float64]
 
@@ -164,18 +163,22 @@ class ForceScreen:
         return prediction, np.stack([np.ones(n), *ab, *around], axis=1)
 
 
-def force_screen(gp: SparseGPPotential) -> ForceScreen | None:
-    """A screen for a fitted potential; None when its file does not hold training structures to learn from."""
-    frames = [s.atoms for s in gp._training or [] if len(s.atoms) > 1]
-    if not frames:
+def force_screen(fitted: FittedGP) -> ForceScreen | None:
+    """A screen for a fitted model; ask for it by ``fitted.once(force_screen)``.
+
+    None when there are no training structures to learn from, or descriptors do not describe displaced ones.
+    """
+    frames = [s.atoms for s in fitted.training or () if len(s.atoms) > 1]
+    if not frames or not all(f.describes_anything and f.knows != "energy" for f in fitted.features):
         return None
-    screen = ForceScreen(gp._mean, [_Spread.of(b) for b in gp._whitening.blocks], gp.cutoff, {})
+    predictor, cutoff = fitted.once(predictor_of), fitted.cutoff
+    screen = ForceScreen(fitted.mean, [_Spread.of(b) for b in fitted.whitening.blocks], cutoff, {})
     examples = _examples(frames)
-    exact = [gp.predict_full(a)[0].forces.std.max(axis=1) for a in examples]
-    features = [screen.features(a, find_pairs(a, gp.cutoff))[1] for a in examples]
+    exact = [predictor.force_std(a, None).max(axis=1) for a in examples]
+    features = [screen.features(a, find_pairs(a, cutoff))[1] for a in examples]
     everything = np.concatenate(features), np.concatenate(exact) ** 2
     elements = np.concatenate([a.numbers for a in examples])
-    for z in gp.elements_:
+    for z in fitted.elements:
         # An element that is in none of them is like all others.
         own = elements == z if (elements == z).any() else np.ones(len(elements), dtype=bool)
         screen.coefficients = {**screen.coefficients, z: _fit(*(x[own] for x in everything))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,28 +11,22 @@ from torch import Tensor
 
 from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import Structure
+from kernpot.gp.fitted import FittedGP
 from kernpot.prediction import FloatArray, Sensitivities
-from kernpot.structures.neighbours import find_pairs
-
-if TYPE_CHECKING:
-    from kernpot.gp.estimator import SparseGPPotential
 
 
-def sensitivities(gp: SparseGPPotential, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:
+def sensitivities(fitted: FittedGP, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:
     """Sensitivities ``s R^-T b`` of the labels with rows ``b``, ``s`` the scale of calibrated draws.
 
     Parameters
     ----------
-    gp : SparseGPPotential
-        Fitted.
+    fitted : FittedGP
     atoms : Atoms
     kinds : collection of str
         Of ``"forces"`` and ``"stress"``, what to compute beside the energy.
     """
-    scale = gp.draw_scale_
-    pairs = find_pairs(atoms, gp.cutoff)
-    structure = Structure(gp._features, atoms, [pairs] * len(gp._features))
-    posterior, whitening = gp._posterior, gp._whitening
+    structure = Structure(fitted.features, atoms)
+    posterior, whitening, scale = fitted.posterior, fitted.whitening, fitted.draw_scale
     blocks = whitening.blocks
 
     def half(rows: Tensor) -> FloatArray:

@@ -24,7 +24,7 @@ Energies and stress have few rows and singular factors: their rows are made agai
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -104,7 +104,7 @@ def extend(
             found[group] = new
     left = [s for s in training if s.forces is not None and enlarged.noise.group(s, "forces") not in found]
     if left:
-        left = [replace(s, energy=None, stress=None) for s in left]
+        left = [s.without(*(kind for kind in s.kinds if kind != "forces")) for s in left]
         found |= compress(left, enlarged, n_jobs=n_jobs, progress=progress).factors
     return {group: found[group] for group in factors}, enlarged
 
@@ -173,7 +173,7 @@ class _Columns:
         if labelled.forces is None or group not in self._groups:
             self.rows.add_described(labelled, structure)
             return
-        self.rows.add_described(replace(labelled, forces=None), structure)
+        self.rows.add_described(labelled.without("forces"), structure)
         scale = labelled.noise_scale["forces"]
         products = ForceProducts(structure, self._maker.whitening.blocks)
         forces = products.forces(self._weights) / scale

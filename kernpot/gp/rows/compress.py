@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from kernpot.calibration.surroundings import Surroundings
+from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import Structure
 from kernpot.gp.rows.maker import KeptRows, RowMaker
 from kernpot.parallel.processes import in_processes, shared_out
@@ -75,6 +76,7 @@ def compress(
     keep: Collection[int] = (),
     n_jobs: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    described: Descriptions | None = None,
 ) -> Compressor:
     """Compress all structures.
 
@@ -89,11 +91,16 @@ def compress(
         Processes (joblib); each compresses its shares. None is one, or what ``joblib.parallel_config`` says.
     progress : callable, optional
         Called with (stage, done, total).
+    described : Descriptions, optional
+        Of the same structures; other processes describe anew.
     """
     total = Compressor(maker, sum(n_labels(structures[k]) for k in keep))
     if not shared_out(n_jobs):
         for k, labelled in enumerate(structures):
-            total.add(labelled, k in keep)
+            if described is None:
+                total.add(labelled, k in keep)
+            else:
+                total.add_described(labelled, described.take(k), k in keep)
             if progress:
                 progress("rows", k + 1, len(structures))
         return total

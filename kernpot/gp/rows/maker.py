@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from kernpot.calibration.surroundings import Surroundings
-from kernpot.descriptors.soap import SOAPFeatures
-from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
+from kernpot.descriptors.features import Features
+from kernpot.functionals.labels import FUNCTIONALS
 from kernpot.functionals.state import Structure
 from kernpot.gp.rows.whitening import Whitening
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class LabelRows:
 
     @property
     def kind(self) -> str:
-        """Label kind: energy, forces or stress."""
-        return self.group.split("[")[0]
+        """Kind of label."""
+        return kind_of(self.group)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RowMaker:
 
     Parameters
     ----------
-    descriptors : sequence of SOAPFeatures
+    descriptors : sequence of Features
     whitening : Whitening
     noise : NoiseModel
     isolated : dict of int to float
@@ -66,28 +67,20 @@ class RowMaker:
     """
 
     def __init__(
-        self, descriptors: Sequence[SOAPFeatures], whitening: Whitening, noise: NoiseModel, isolated: dict[int, float]
+        self, descriptors: Sequence[Features], whitening: Whitening, noise: NoiseModel, isolated: dict[int, float]
     ) -> None:
         self.descriptors, self.whitening, self.noise, self.isolated = list(descriptors), whitening, noise, isolated
 
     def __call__(self, labelled: LabelledStructure, structure: Structure) -> Iterator[LabelRows]:
         """Rows of every label of a structure."""
-        blocks = self.whitening.blocks
-        if labelled.energy is not None:
-            rows, prior = energy_rows(structure, blocks)
-            target = labelled.energy - sum(self.isolated[int(z)] for z in structure.numbers)
-            # The noise of an energy is given per atom: a structure and its supercell are then described alike.
-            yield self._scaled("energy", labelled, rows, np.array([target]), prior, structure.n_atoms)
-        if labelled.stress is not None:
-            rows, prior = stress_rows(structure, blocks)
-            yield self._scaled("stress", labelled, rows, labelled.stress, prior)
-        if labelled.forces is not None:
-            for atoms, rows, prior in force_rows(structure, blocks):
-                yield self._scaled("forces", labelled, rows, labelled.forces[atoms].ravel(), prior)
-
-    def _scaled(
-        self, kind: str, labelled: LabelledStructure, rows: Tensor, targets: np.ndarray, prior: Tensor, size: int = 1
-    ) -> LabelRows:
-        scale = size * labelled.noise_scale[kind]
-        y = torch.from_numpy(np.array(targets, dtype=np.float64)) / scale
-        return LabelRows(self.noise.group(labelled, kind), self.whitening(rows / scale), y, prior / scale**2)
+        for kind, functional in FUNCTIONALS.items():
+            label = labelled.label(kind)
+            if label is None:
+                continue
+            # The noise of an extensive label is given per atom: a structure and its supercell are then described alike.
+            scale = labelled.noise_scale[kind] * (structure.n_atoms if KINDS[kind].extensive else 1)
+            targets = np.ravel(label) - functional.fixed(labelled.atoms.numbers, self.isolated)
+            y = torch.from_numpy(np.asarray(targets, dtype=np.float64)) / scale
+            group = self.noise.group(labelled, kind)
+            for components, rows, prior in functional.rows(structure, self.whitening.blocks):
+                yield LabelRows(group, self.whitening(rows / scale), y[components], prior / scale**2)

@@ -60,7 +60,7 @@ class Whitening:
 
 def _factor(block: InducingBlock) -> tuple[Tensor, float]:
     u = block.environments
-    k = (u @ u.T) ** block.zeta
+    k = block.function.value(u @ u.T)
     jitter = _JITTER
     while jitter <= _LARGEST:
         factor, info = torch.linalg.cholesky_ex(k + jitter * torch.eye(len(k), dtype=k.dtype))

@@ -9,7 +9,8 @@ from torch import Tensor
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.predicting.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.surfaces.forms import LocalEnergies, weighted
+from kernpot.kernels.forms import LocalEnergies
+from kernpot.surfaces.potentials import weighted
 
 DIMENSION = 5
 ZETAS = [1, 2, 3, 4]

@@ -8,14 +8,15 @@ for every environment: energies are then smooth to 1e-13 eV rather than 1e-9. Fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from kernpot.functionals.rows import power_slope
-from kernpot.functionals.state import InducingBlock
+from kernpot.kernels.powers import power_slope
+
+Elementwise = Callable[[Tensor], Tensor]
 
 
 class LocalEnergies(Protocol):
@@ -111,6 +112,56 @@ class PowerSums:
         return PowerSums(self.environments, self.weights[which], self.zeta, self.basis)
 
 
+class CosineSums:
+    """``sum_m w_km f(u . u_m)`` of any function of the cosine.
+
+    Parameters
+    ----------
+    environments : Tensor of shape (m, q)
+    weights : Tensor of shape (K, m)
+    value, slope : callable
+        ``f`` and its derivative.
+    basis : Tensor of shape (n_features, q), optional
+        Directions that the environments are coordinates in.
+    """
+
+    def __init__(
+        self, environments: Tensor, weights: Tensor, value: Elementwise, slope: Elementwise, basis: Tensor | None = None
+    ) -> None:
+        self.environments, self.weights, self.basis = environments, weights, basis
+        self.value, self.slope = value, slope
+
+    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) and gradients (n, K, n_features)."""
+        s = (u if self.basis is None else u @ self.basis) @ self.environments.T
+        slope = (self.slope(s)[:, None] * self.weights) @ self.environments
+        return self.value(s) @ self.weights.T, slope if self.basis is None else slope @ self.basis.T
+
+    def chosen(self, which: slice) -> CosineSums:
+        """Some of the functions; shares memory."""
+        return CosineSums(self.environments, self.weights[which], self.value, self.slope, self.basis)
+
+
+class Constants:
+    """The same energy everywhere, ``c_k``.
+
+    Parameters
+    ----------
+    values : Tensor of shape (K,)
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) and gradients (n, K, n_features)."""
+        return self.values.expand(len(u), -1).clone(), u.new_zeros((len(u), len(self.values), u.shape[1]))
+
+    def chosen(self, which: slice) -> Constants:
+        """Some of the functions; shares memory."""
+        return Constants(self.values[which])
+
+
 class Sum:
     """Sum of two kinds of functions."""
 
@@ -126,27 +177,6 @@ class Sum:
     def chosen(self, which: slice) -> Sum:
         """Some of the functions; shares memory."""
         return Sum(self.first.chosen(which), self.second.chosen(which))
-
-
-def weighted(block: InducingBlock, weights: Tensor) -> LocalEnergies:
-    """Functions ``sum_m w_km k(u, u_m)`` of one inducing block.
-
-    Parameters
-    ----------
-    block : InducingBlock
-    weights : Tensor of shape (K, m)
-        Weights of the block's (unwhitened, unit-amplitude) rows, eV.
-    """
-    if block.zeta == 1:
-        return LinearForms(block.combined(weights))
-    basis, environments = block.basis, block.environments
-    if basis is None and 2 * len(environments) < environments.shape[1]:
-        # Few environments span few directions.
-        basis, triangle = torch.linalg.qr(environments.T)
-        environments = triangle.T.contiguous()
-    if block.zeta == 2:
-        return QuadraticForms([environments.T @ (w[:, None] * environments) for w in weights], basis)
-    return PowerSums(environments, weights, block.zeta, basis)
 
 
 class RandomProducts:
@@ -179,3 +209,71 @@ class RandomProducts:
     def chosen(self, which: slice) -> RandomProducts:
         """Some of the functions; shares memory."""
         return RandomProducts(self.signs[which], self.coefficients[which])
+
+
+class Scaled:
+    """Functions times a number.
+
+    Parameters
+    ----------
+    functions : LocalEnergies
+    factor : float
+    """
+
+    def __init__(self, functions: LocalEnergies, factor: float) -> None:
+        self.functions, self.factor = functions, factor
+
+    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) and gradients (n, K, n_features)."""
+        energies, slope = self.functions(u)
+        return energies * self.factor, slope * self.factor
+
+    def chosen(self, which: slice) -> Scaled:
+        """Some of the functions; shares memory."""
+        return Scaled(self.functions.chosen(which), self.factor)
+
+
+class Together:
+    """Several functions of one form or of many, one after the other.
+
+    Parameters
+    ----------
+    functions : sequence of LocalEnergies
+        Of a single function each.
+    """
+
+    def __init__(self, functions: Sequence[LocalEnergies]) -> None:
+        self.functions = list(functions)
+
+    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n, K) and gradients (n, K, n_features)."""
+        energies, slopes = zip(*(f(u) for f in self.functions), strict=True)
+        return torch.cat(energies, 1), torch.cat(slopes, 1)
+
+    def chosen(self, which: slice) -> Together:
+        """Some of the functions; shares memory."""
+        return Together(self.functions[which])
+
+
+def together(functions: Sequence[LocalEnergies]) -> LocalEnergies:
+    """Single functions as one form of all of them; what has a form for several is evaluated at once."""
+    if all(isinstance(f, LinearForms) for f in functions):
+        return LinearForms(torch.cat([f.vectors for f in functions if isinstance(f, LinearForms)]))
+    if all(isinstance(f, QuadraticForms) and f.basis is None for f in functions):
+        return QuadraticForms([form for f in functions if isinstance(f, QuadraticForms) for form in f.forms])
+    if all(isinstance(f, RandomProducts) for f in functions):
+        products = [f for f in functions if isinstance(f, RandomProducts)]
+        return RandomProducts([s for p in products for s in p.signs], [c for p in products for c in p.coefficients])
+    return Together(functions)
+
+
+def added(first: LocalEnergies, second: LocalEnergies, factor: float) -> LocalEnergies:
+    """``first + factor second``, function by function; linear and quadratic forms stay what they are."""
+    if isinstance(first, LinearForms) and isinstance(second, LinearForms):
+        return LinearForms(first.vectors + factor * second.vectors)
+    if isinstance(first, QuadraticForms) and isinstance(second, QuadraticForms):
+        own = first.in_all_directions().forms
+        return QuadraticForms([a.add_(g, alpha=factor) for a, g in zip(own, second.forms, strict=True)])
+    if isinstance(second, RandomProducts):
+        return Sum(first, RandomProducts(second.signs, [factor * c for c in second.coefficients]))
+    return Sum(first, Scaled(second, factor))

@@ -1,0 +1,123 @@
+"""What comes after a fit: more labels, more inducing environments, sharper error bars. Each makes a new fitted model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ase import Atoms
+
+from kernpot.backend.requirements import require_described
+from kernpot.backend.summary import data_hash, describe_data
+from kernpot.calibration.held_out import calibrate
+from kernpot.calibration.misfit import Misfit
+from kernpot.files.training import require_training
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.inducing.blocks import enlarge
+from kernpot.gp.inducing.unrepresented import worth_describing
+from kernpot.gp.learning.start import starting_noise
+from kernpot.gp.predicting.predictor import predictor_of
+from kernpot.gp.rows.columns import extend
+from kernpot.gp.rows.compress import compress
+from kernpot.progress import Report
+from kernpot.structures.checks import require_fitted
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.noise import kind_of
+
+
+def with_labels(
+    fitted: FittedGP, labelled: Sequence[LabelledStructure], n_jobs: int | None, report: Report | None
+) -> FittedGP:
+    """With the labels of more structures; inducing environments, noise and amplitudes stay.
+
+    Raises
+    ------
+    StructureError, DescriptorError
+        A structure holds elements that were not in the fit, or cannot be described.
+    """
+    for s in labelled:
+        require_fitted(s.atoms, fitted.elements, s.source)
+    require_described(labelled, fitted.features)
+    new = compress(labelled, fitted.maker, n_jobs=n_jobs, progress=report).factors
+    start = starting_noise(labelled, fitted.noise_model, fitted.isolated)
+    factors, noise, misfit = dict(fitted.factors), dict(fitted.noise), dict(fitted.misfit)
+    for group, factor in new.items():
+        if group in factors:
+            factors[group] = factors[group].merged(factor)
+            continue
+        factors[group], noise[group] = factor, start[group]
+        if kind_of(group) not in fitted.kinds:
+            misfit[kind_of(group)] = Misfit(start[group])
+    return replace(
+        fitted,
+        factors=factors,
+        noise=noise,
+        misfit=misfit,
+        training=None if fitted.training is None else (*fitted.training, *labelled),
+        summary=_updated(fitted, {"data": describe_data(labelled), "data_hash": data_hash(labelled)}),
+        found_posterior=None,
+    )
+
+
+def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | None, report: Report | None) -> FittedGP:
+    """With more inducing environments; itself where there is none among these that it does not have.
+
+    Raises
+    ------
+    StructureError
+        When a structure cannot be used or holds elements that were not in the fit.
+    KernpotError
+        When the training structures are not known.
+    """
+    blocks = enlarge(fitted.whitening.blocks, inducing, fitted.features, fitted.elements)
+    added = blocks[-1].columns.stop - fitted.n_inducing
+    if not added:
+        return fitted
+    training = require_training(
+        fitted.training, "adding inducing environments", "Fit again with inducing=[...], or add them before saving."
+    )
+    scale = {group: fitted.amplitudes / fitted.noise[group] for group in fitted.factors}
+    factors, maker = extend(fitted.factors, fitted.maker, blocks, training, scale, n_jobs, report)
+    return replace(
+        fitted,
+        whitening=maker.whitening,
+        factors=factors,
+        summary=_updated(fitted, {"inducing": added}),
+        found_posterior=None,
+    )
+
+
+def with_new_environments(
+    fitted: FittedGP,
+    labelled: Sequence[LabelledStructure],
+    n_inducing: int,
+    n_jobs: int | None,
+    report: Report | None,
+) -> FittedGP:
+    """With the environments of structures whose labels it has learnt that it cannot represent, while there is room.
+
+    Parameters
+    ----------
+    n_inducing : int
+        So many inducing environments there may be in all. Those of displaced copies do not count: they stand in for
+        environments that nobody had seen, and must not keep out those that come.
+    """
+    room = n_inducing - (fitted.n_inducing - fitted.summary.get("n_displaced", 0))
+    if room <= 0:
+        return fitted
+    atoms = [s.atoms for s in labelled]
+    whitening, amplitudes = fitted.whitening, fitted.amplitudes
+    new = worth_describing(atoms, fitted.features, whitening, amplitudes, fitted.energy_noise, room)
+    return with_inducing(fitted, new, n_jobs, report) if new else fitted
+
+
+def with_misfit_of(fitted: FittedGP, held_out: Sequence[LabelledStructure]) -> FittedGP:
+    """With the misfit of labels scaled by what structures say that the fit has not seen."""
+    misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, fitted.training or ())
+    summary = _updated(fitted, {"calibration": found, "data_hash": data_hash(held_out)})
+    return replace(fitted, misfit=misfit, summary=summary)
+
+
+def _updated(fitted: FittedGP, update: dict[str, Any]) -> dict[str, Any]:
+    return fitted.summary | {"updates": [*fitted.summary["updates"], update]}

@@ -1,0 +1,19 @@
+"""Whole powers of cosines, by multiplications."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def power(s: Tensor, zeta: int) -> Tensor:
+    """``s^zeta`` by multiplications, of which a general power of doubles costs as many as twenty."""
+    if zeta < 3:
+        return s**zeta
+    half = power(s, zeta // 2)
+    return half * half * s if zeta % 2 else half * half
+
+
+def power_slope(s: Tensor, zeta: int) -> Tensor:
+    """Derivative ``zeta s^(zeta - 1)`` of ``s^zeta``."""
+    return torch.ones_like(s) if zeta == 1 else zeta * power(s, zeta - 1)
