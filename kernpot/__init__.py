@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from kernpot.files.container import load
+from kernpot.backend.baseline import OnTop
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
 from kernpot.nnp import NNPEnsemble
@@ -13,4 +14,4 @@ try:
 except PackageNotFoundError:  # imported from a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["NNPEnsemble", "SOAPKernel", "SparseGPPotential", "load", "read_structures"]
+__all__ = ["NNPEnsemble", "OnTop", "SOAPKernel", "SparseGPPotential", "load", "read_structures"]

@@ -271,7 +271,7 @@ class LosesOrder(Faulty):
 
 class AlwaysFitted(Faulty):
     def predict(self, structures: Sequence[Atoms] | Atoms, return_std: bool = False) -> Any:
-        return super().predict(structures, return_std) if hasattr(self, "_posterior") else np.zeros(len(structures))
+        return super().predict(structures, return_std) if hasattr(self, "_fitted") else np.zeros(len(structures))
 
 
 class Forgetful(Faulty):

@@ -190,8 +190,8 @@ class AnsweringMixin(RegressorMixin):
         self._require_forces()
         if not all(f.describes_anything for f in self._descriptors):
             raise KernpotError(
-                "a calculator moves atoms, and features that are arrays on them belong to one geometry: give a function "
-                "of the structure, GivenFeatures(function, ..., jacobians=True), or ask predict and predict_full."
+                "a calculator moves atoms, and features that are arrays on them belong to one geometry: give a "
+                "function of the structure, GivenFeatures(function, ..., jacobians=True), or ask predict_full."
             )
         return KernpotCalculator(self, skin=skin)
 

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 @contextmanager
 def drawing(random_state: int | np.random.RandomState | None) -> Iterator[np.random.RandomState]:
-    """The generator that a parameter ``random_state`` stands for; what is interrupted, or refused, leaves it as it was."""
+    """The generator that a ``random_state`` stands for; what is interrupted or refused leaves it as it was."""
     given = check_random_state(random_state)
     copy = np.random.RandomState()
     copy.set_state(given.get_state())

@@ -105,7 +105,7 @@ class Answers:
         return LabelVariances(own, torch.full_like(own, reach**2 * of_forces) if reach > 0 else own, unrepresented)
 
     def misfit(self, kind: str, found: LabelVariances) -> tuple[Tensor, Tensor]:
-        """What misfit adds to the variances of labels of a kind, see :func:`kernpot.calibration.misfit.misfit_variance`."""
+        """What misfit adds to variances of labels of a kind, :func:`kernpot.calibration.misfit.misfit_variance`."""
         return misfit_variance(self._misfit[kind], found, KINDS[kind].together)
 
     def label(self, kind: str, mean: FloatArray, found: LabelVariances, size: int) -> Quantity:

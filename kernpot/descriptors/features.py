@@ -38,8 +38,8 @@ class Features(Protocol):
     describes_anything : bool
         Whether it describes any structure, or only those that bring their features along.
     vanishes : bool
-        Whether all features of an atom without neighbours are zero: scaled to unit length, as kernels compare them, they
-        then jump where it meets its first neighbour.
+        Whether all features of an atom without neighbours are zero: scaled to unit length, as kernels compare them,
+        they then jump where it meets its first neighbour.
     """
 
     n_features: int

@@ -1,9 +1,9 @@
 """Features that a user gives: arrays on the atoms, or a function of a structure.
 
-With Jacobians ``J_ijf = dp_if / dr_j`` they are learnt from as any descriptor's: what a feature of atom i does when atom j
-moves is told per pair, as for descriptors of pair vectors, and what it does when i itself moves follows, since features
-do not change when all atoms move together. They say nothing of strain, so there is no stress. Without Jacobians only
-energies can be learnt and predicted.
+With Jacobians ``J_ijf = dp_if / dr_j`` they are learnt from as any descriptor's: what a feature of atom i does when
+atom j moves is told per pair, as for descriptors of pair vectors, and what it does when i itself moves follows, since
+features do not change when all atoms move together. They say nothing of strain, so there is no stress. Without
+Jacobians only energies can be learnt and predicted.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class GivenFeatures(PairwiseFeatures):
     n_features : int
     jacobians : str or bool, optional
         Name of the array of Jacobians, of shape (n_atoms, n_features, n_atoms, 3): derivatives of the features of the
-        first atom with respect to the positions of the second; for a function whether it returns them. Without them only
-        energies are known.
+        first atom with respect to the positions of the second; for a function whether it returns them. Without them
+        only energies are known.
     cutoff : float, default=5.0
         Distance over which features depend on neighbours, Angstrom; error bars of forces are averaged over it.
 

@@ -32,7 +32,8 @@ def features_of(descriptor: Any) -> Features:
         return SOAPFeatures(descriptor)
     if isinstance(descriptor, ACSF):
         return ACSFFeatures(descriptor)
+    got = repr(descriptor) if isinstance(descriptor, str) else type(descriptor).__name__
     raise DescriptorError(
-        f"expected a dscribe.descriptors.SOAP or ACSF, or what has all of kernpot.descriptors.Features, got "
-        f"{type(descriptor).__name__}; other descriptors of DScribe have no derivatives."
+        f"expected a dscribe.descriptors.SOAP or ACSF, got {got}; others have no derivatives. A descriptor of your own "
+        "needs all of kernpot.descriptors.Features."
     )

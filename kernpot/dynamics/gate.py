@@ -122,12 +122,12 @@ class UncertaintyGate:
     It fires after `patience` looks in a row above any of its thresholds. Standard deviations are calibrated `std`, the
     misfit of labels included, not only their epistemic part.
 
-    A full check costs tens of steps of dynamics. Potentials with a screen (:mod:`kernpot.gp.predicting.screen`) need few: at each
-    look the screen, corrected by the last full checks (:mod:`kernpot.dynamics.screening`), bounds the largest force std
-    from above for a part of a step. A full check is made at the first look, where the bound exceeds `force_std`, while
-    a stay above the threshold lasts, and every `recheck` looks, sooner at first. A gate with thresholds other than
-    `force_std`, or on a potential without a screen, checks in full at every look: then look at every hundredth step or
-    so. ``docs/gate.md`` has the measured costs.
+    A full check costs tens of steps of dynamics. Potentials with a screen (:mod:`kernpot.gp.predicting.screen`) need
+    few: at each look the screen, corrected by the last full checks (:mod:`kernpot.dynamics.screening`), bounds the
+    largest force std from above for a part of a step. A full check is made at the first look, where the bound exceeds
+    `force_std`, while a stay above the threshold lasts, and every `recheck` looks, sooner at first. A gate with
+    thresholds other than `force_std`, or on a potential without a screen, checks in full at every look: then look at
+    every hundredth step or so. ``docs/gate.md`` has the measured costs.
 
     Parameters
     ----------

@@ -26,16 +26,16 @@ from numpy.typing import NDArray
 from kernpot.errors import ModelFileError
 
 FORMAT = "kernpot"
-# The newest schema that can be read. A file says the oldest that suffices for it: 2 where it holds kernels, descriptors, kinds
-# of labels or baselines that files of schema 1 cannot tell of.
+# The newest schema that can be read. A file says the oldest that suffices for it: 2 where it holds kernels,
+# descriptors, kinds of labels or baselines that files of schema 1 cannot tell of.
 SCHEMA_VERSION = 2
 VERSIONED_LIBRARIES = ("kernpot", "numpy", "torch", "gpytorch", "dscribe", "ase")
 
 # Kind of the file that an unfinished training leaves.
 CHECKPOINT = "NNPTraining"
 
-# Installed packages say by entry points of this group which kinds of models there are: the name is the kind in files, the
-# object a class that is built by its classmethod from_file_contents(header, tensors).
+# Installed packages say by entry points of this group which kinds of models there are: the name is the kind in files,
+# the object a class that is built by its classmethod from_file_contents(header, tensors).
 BACKENDS = "kernpot.potentials"
 
 
@@ -175,8 +175,8 @@ def require_model(path: str | os.PathLike[str], header: Mapping[str, Any]) -> No
         )
     if header["kind"] not in backends():
         raise ModelFileError(
-            f"{path} holds a model of kind {header['kind']!r}; installed are {', '.join(backends())}: install the package "
-            "that wrote it, or upgrade kernpot"
+            f"{path} holds a model of kind {header['kind']!r}; installed are {', '.join(backends())}: install the "
+            "package that wrote it, or upgrade kernpot"
         )
 
 

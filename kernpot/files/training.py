@@ -129,7 +129,7 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
 
 
 def _stored_shape(kind: LabelKind, sizes: NDArray[np.int64], held: Sequence[bool]) -> tuple[int, ...]:
-    """Shape of the array of all labels of a kind: their components, of several dimensions those of the last together."""
+    """Shape of the array of all labels of a kind: components in rows as long as a label's last dimension."""
     total = sum(int(np.prod(kind.shape(int(m)))) for m, here in zip(sizes, held, strict=True) if here)
     width = kind.shape(1)[-1:]
     return (total // width[0], *width) if width else (total,)

@@ -6,8 +6,8 @@ For displacements ``a`` and ``b`` with ``g_i^a = du_i / da`` and ``s = u_i . u_j
     cov(E, dE/db)     = sum_ij f'(s) u_i . g_j^b
     cov(dE/da, dE/db) = sum_ij f'(s) g_i^a . g_j^b + f''(s) (u_j . g_i^a) (u_i . g_j^b)
 
-For the first two powers, ``f(s) = s`` and ``s^2``, the sums factorise over the environments, and large structures cost in
-proportion to their size:
+For the first two powers, ``f(s) = s`` and ``s^2``, the sums factorise over the environments, and large structures cost
+in proportion to their size:
 
     s:    |sum_i u_i|^2,         |sum_i g_i|^2
     s^2:  |U^T U|_F^2,      2 (|U^T G|_F^2 + tr (U^T G)^2)

@@ -1,7 +1,8 @@
 """Rows: covariances of labels (energies, forces, stress) with inducing environments, for unit amplitude.
 
-With ``s_im = u_i . u_m`` the covariance of atom i's energy with inducing environment m is ``f(s_im)``, ``s^zeta`` for the
-kernel of SOAP; every label is a linear functional of atomic energies, so its row is the same functional of ``f(s)``:
+With ``s_im = u_i . u_m`` the covariance of atom i's energy with inducing environment m is ``f(s_im)``, ``s^zeta`` for
+the kernel of SOAP; every label is a linear functional of atomic energies, so its row is the same functional of
+``f(s)``:
 
     energy       sum_i f(s_im)
     force on a   - sum_i f'(s_im) (du_i / dr_a) . u_m

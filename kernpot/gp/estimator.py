@@ -56,10 +56,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         :class:`kernpot.descriptors.Features` is a descriptor of one's own, or features that come with the structures
         (:class:`kernpot.descriptors.GivenFeatures`).
     n_inducing : int, default=1000
-        Inducing environments in all; split evenly over descriptors and the functions of their kernels, and over elements
-        by the root of their abundance.
-        Where the structures hold fewer, those of slightly displaced copies make up for it
-        (:mod:`kernpot.gp.inducing.displaced`).
+        Inducing environments in all; split evenly over descriptors and the functions of their kernels, and over
+        elements by the root of their abundance. Where the structures hold fewer, those of slightly displaced copies
+        make up for it (:mod:`kernpot.gp.inducing.displaced`).
     kernel : CosineKernel or list of CosineKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
@@ -68,15 +67,15 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         structure.
     optimize : bool, default=True
         Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes, then weigh energies
-        against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.learning.leave_one_out`). Otherwise noise
-        levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
+        against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.learning.leave_one_out`).
+        Otherwise noise levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
     inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
         How inducing environments are chosen; or structures whose environments, and no others, are used
         (``arrays["inducing"]`` masks atoms).
     n_components : int, optional
         Directions of the feature space that the inducing environments of an element lie in, learnt from the training
-        environments (:mod:`kernpot.gp.inducing.directions`); fewer if they span no more. Fits and predictions with error bars
-        cost that much less. None takes all.
+        environments (:mod:`kernpot.gp.inducing.directions`); fewer if they span no more. Fits and predictions with
+        error bars cost that much less. None takes all.
     isolated_atoms : dict, optional
         Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
         precedence, and elements with neither are found by least squares over compositions.
@@ -234,8 +233,8 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
 
         Environments whose energies the inducing ones cannot represent to the misfit of energies become inducing as
         :meth:`add_inducing` makes them, the newest first, while there are fewer than ``n_inducing``, those of displaced
-        copies not counted (:mod:`kernpot.gp.inducing.unrepresented`). Noise, amplitudes and misfit stay. An unfitted estimator is
-        fitted.
+        copies not counted (:mod:`kernpot.gp.inducing.unrepresented`). Noise, amplitudes and misfit stay. An unfitted
+        estimator is fitted.
 
         Parameters
         ----------
@@ -258,7 +257,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         return self
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
-        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.calibration.held_out`).
+        """Scale the misfit of labels by what structures say that the fit has not seen.
+
+        See :mod:`kernpot.calibration.held_out`.
 
         A fit is calibrated already, by structures left out of it; more data of the kind to be predicted make it
         sharper. Means and epistemic standard deviations stay.
@@ -282,7 +283,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     # ------------------------------------------------------------------ answering
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
-        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.gp.predicting.energy_std`).
+        """Std of the energy over calibrated draws, with its exact derivatives.
+
+        See :mod:`kernpot.gp.predicting.energy_std`.
 
         At least 1 meV, so that the derivatives stay finite where nothing is unknown.
 
@@ -321,14 +324,17 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Novelty]:
         """How new environments are to the model: leverage, distances and D-optimal gain, without unit.
 
-        Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.predicting.novelty`); for errors in eV and eV/A ask that.
+        Costs a small part of :meth:`predict_full` (:mod:`kernpot.gp.predicting.novelty`); for errors in eV and eV/A ask
+        that.
         """
         frames = self._frames(structures)
         meter = self._fitted.once(novelty_meter)
         return [meter(a) for a in frames]
 
     def screen(self) -> ForceScreen | None:
-        """What tells at every step of dynamics whether error bars are worth computing (:mod:`kernpot.gp.predicting.screen`).
+        """What tells at every step of dynamics whether error bars are worth computing.
+
+        See :mod:`kernpot.gp.predicting.screen`.
 
         Made at the first call after every change of the model, from exact standard deviations of up to 20 structures.
         """
@@ -337,9 +343,10 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
         """``k`` structures to label: those that would teach most together, and some at random.
 
-        Labels are not needed and not looked at (:mod:`kernpot.backend.selection`). A fitted model chooses what it does not
-        know yet; before any fit the parameters of the estimator decide, with inducing environments from the structures
-        themselves, and noise of 1 meV/atom, 0.1 eV/A and 1e-3 eV/A^3 where none is given. The estimator stays as it is.
+        Labels are not needed and not looked at (:mod:`kernpot.backend.selection`). A fitted model chooses what it does
+        not know yet; before any fit the parameters of the estimator decide, with inducing environments from the
+        structures themselves, and noise of 1 meV/atom, 0.1 eV/A and 1e-3 eV/A^3 where none is given. The estimator
+        stays as it is.
 
         Parameters
         ----------
@@ -389,7 +396,8 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
             What draws carry: the weights' uncertainty, and that of what the inducing environments cannot represent.
         posterior : {"calibrated", "bayes", "pops"}
             Scaled to reproduce errors on structures left out (``draw_scale_``); as inferred, its covariances being the
-            epistemic ones of :meth:`predict_full`; or from pointwise optimal corrections (:mod:`kernpot.regression.pops`).
+            epistemic ones of :meth:`predict_full`; or from pointwise optimal corrections
+            (:mod:`kernpot.regression.pops`).
 
         Raises
         ------

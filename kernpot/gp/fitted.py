@@ -125,6 +125,11 @@ class FittedGP:
         """Smallest noise of energies, eV/atom."""
         return min(level for group, level in self.noise.items() if kind_of(group) == "energy")
 
+    def ready(self) -> FittedGP:
+        """Itself, with what all answers rest on made: whatever fails, fails now."""
+        _ = self.mean
+        return self
+
     def once(self, make: Callable[[FittedGP], Result]) -> Result:
         """What a function of the fit gives, made at the first call and kept."""
         if make not in self._once:

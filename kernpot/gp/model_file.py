@@ -152,7 +152,7 @@ def restored(
     fitted = FittedGP(
         features, kernels, whitening, noise_model, isolated, elements, factors, noise, misfit, training, summary
     )
-    return parameters, fitted
+    return parameters, fitted.ready()
 
 
 def _schema(fitted: FittedGP) -> int:

@@ -37,8 +37,8 @@ def descriptors_for(descriptor: Any, elements: Sequence[int]) -> tuple[Features,
         if f.vanishes:
             raise DescriptorError(
                 f"expected a descriptor that the central atom takes part in, such as SOAP, got "
-                f"{type(f.descriptor).__name__}: kernels compare features scaled to unit length, and its jump where an "
-                "atom meets its first neighbour. Use a SOAP, or networks (NNPEnsemble), which take features as they are."
+                f"{type(f.descriptor).__name__}: kernels compare features scaled to unit length, and its jump where "
+                "an atom meets its first neighbour. Use a SOAP, or an NNPEnsemble, which takes features as they are."
             )
     return features
 

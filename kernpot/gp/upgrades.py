@@ -1,7 +1,7 @@
 """Headers of earlier model files brought up to date, one function for each step.
 
-All of these files say ``schema_version`` 1: what they hold was added, not changed. Which step one is at tells from what it
-lacks, so that each function leaves a header alone that has what it adds. Model files of every step are kept in
+All of these files say ``schema_version`` 1: what they hold was added, not changed. Which step one is at tells from what
+it lacks, so that each function leaves a header alone that has what it adds. Model files of every step are kept in
 ``tests/stored/schemas``.
 """
 

@@ -17,8 +17,8 @@ class PolynomialKernel(CosineKernel):
 
     .. math:: k(i, j) = \delta_{z_i z_j} \sum_p a_{p z_i}^2 \, (\hat u_i \cdot \hat u_j)^p
 
-    A power spectrum to the power ``p`` holds correlations of up to ``2 p + 1`` bodies, so the amplitudes say how much of
-    the energy is of which order; the evidence finds them. Inducing environments are shared out over the powers.
+    A power spectrum to the power ``p`` holds correlations of up to ``2 p + 1`` bodies, so the amplitudes say how much
+    of the energy is of which order; the evidence finds them. Inducing environments are shared out over the powers.
 
     Parameters
     ----------

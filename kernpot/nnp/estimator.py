@@ -289,7 +289,9 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         return self.partial_fit(structures)
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
-        """Scale the misfit of labels by what structures that the fit has not seen say (:mod:`kernpot.calibration.held_out`).
+        """Scale the misfit of labels by what structures say that the fit has not seen.
+
+        See :mod:`kernpot.calibration.held_out`.
 
         A fit is calibrated already, by its held-out part; more data of the kind to be predicted make it sharper. Means
         and epistemic standard deviations stay.
@@ -507,7 +509,8 @@ def _predictable(labelled: list[LabelledStructure]) -> list[LabelledStructure]:
     others = sorted({kind for s in labelled for kind in s.others})
     if others:
         warnings.warn(
-            f"networks learn energies, forces and stress; the labels {', '.join(others)} of these structures are left out.",
+            f"networks learn energies, forces and stress; the labels {', '.join(others)} of these structures are "
+            "left out.",
             KernpotWarning,
             stacklevel=3,
         )

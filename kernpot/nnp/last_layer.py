@@ -3,9 +3,9 @@
 The energy of an atom is linear in its network's last hidden layer ``h``, so labels are linear functionals of the head's
 weights, with rows ``sum_i h(x_i)``, ``-d/dr sum_i h(x_i)`` and so on. A prior ``N(0, delta^2)`` on each weight's
 deviation from what training found, the labels' noise and these rows give a posterior in the square-root form of
-:mod:`kernpot.regression.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.regression.evidence`). Its covariance
-is the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol. 5, 045018
-(2024), and more labels are learnt exactly, by adding rows.
+:mod:`kernpot.regression.posterior`; ``delta`` and the noise maximise the evidence (:mod:`kernpot.regression.evidence`).
+Its covariance is the last-layer prediction rigidity of Bigi, Chong, Ceriotti and Grasselli, Mach. Learn.: Sci. Technol.
+5, 045018 (2024), and more labels are learnt exactly, by adding rows.
 """
 
 from __future__ import annotations

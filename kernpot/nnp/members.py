@@ -1,4 +1,4 @@
-"""Networks as functions of the features: what the evaluation of potentials asks for (:mod:`kernpot.surfaces.potentials`)."""
+"""Networks as functions of the features: what evaluation asks for (:mod:`kernpot.surfaces.potentials`)."""
 
 from __future__ import annotations
 

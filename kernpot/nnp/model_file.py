@@ -56,7 +56,7 @@ def contents(given: Mapping[str, Any], fitted: FittedNNP) -> tuple[dict[str, Any
     tensors["member_weights"] = trained.weights
     if not trained.features.describes_anything:
         raise DescriptorError(
-            "networks are stored with the structures they train on, and features that are arrays do not come with them: "
+            "networks are stored with the structures they train on; features that are arrays do not come with them: "
             "give a function of the structure, GivenFeatures(function, ...)."
         )
     training, arrays = pack(trained.labelled)

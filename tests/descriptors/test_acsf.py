@@ -20,13 +20,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from kernpot.descriptors import ACSFFeatures, Features, SOAPFeatures, acsf, blocks, default_acsf, features_of
+from kernpot.descriptors import (
+    ACSFFeatures,
+    Features,
+    SOAPFeatures,
+    acsf,
+    blocks,
+    default_acsf,
+    features_from_dict,
+    features_of,
+)
 from kernpot.descriptors.compiled.triples import CompiledSymmetry
 from kernpot.descriptors.serial import (
     acsf_from_dict,
     acsf_to_dict,
-    descriptor_from_dict,
-    descriptor_to_dict,
     soap_to_dict,
 )
 from kernpot.descriptors.triples import SymmetryEnvironments
@@ -508,23 +515,23 @@ def test_through_json(rng, changes):
     atoms = random_atoms(rng, species=("H", "O", "Si"))
     np.testing.assert_array_equal(ACSFFeatures(again)(atoms), ACSFFeatures(descriptor)(atoms))
     np.testing.assert_array_equal(again.create(atoms), descriptor.create(atoms))
-    assert descriptor_to_dict(again) == acsf_to_dict(descriptor)
+    assert acsf_to_dict(again) == acsf_to_dict(descriptor)
 
 
 def test_either_descriptor_through_json():
     for descriptor in (make_soap(), make_acsf()):
-        data = json.loads(json.dumps(descriptor_to_dict(descriptor)))
-        again = descriptor_from_dict(data)
-        assert type(again) is type(descriptor)
-        assert descriptor_to_dict(again) == data
+        data = json.loads(json.dumps(features_of(descriptor).to_dict()))
+        again = features_from_dict(data)
+        assert type(again.descriptor) is type(descriptor)
+        assert again.to_dict() == data
     # as model files had them before there was a choice
     written = soap_to_dict(make_soap())
     assert "kind" not in written
-    assert descriptor_to_dict(descriptor_from_dict(written)) == written
-    with pytest.raises(DescriptorError, match=r"got 'mtp'\. Update kernpot"):
-        descriptor_from_dict({"kind": "mtp"})
+    assert features_from_dict(written).to_dict() == written
+    with pytest.raises(DescriptorError, match=r"kind 'mtp', known are acsf, .*upgrade kernpot"):
+        features_from_dict({"kind": "mtp"})
     with pytest.raises(DescriptorError, match="got dict"):
-        descriptor_to_dict({})
+        features_of({})
 
 
 def test_features_go_to_other_processes(rng):
@@ -563,7 +570,7 @@ def test_without_compilation_everything_still_works(tmp_path):
         "import numpy as np\n"
         "from ase.build import molecule\n"
         "from kernpot.compilation import COMPILED\n"
-        "from kernpot.descriptors import default_acsf, features_of\n"
+        "from kernpot.descriptors import default_acsf, features_from_dict, features_of\n"
         "features = features_of(default_acsf([1, 8]))\n"
         "p = features(molecule('H2O'))\n"
         "f, _ = features.vjp(molecule('H2O'), np.ones_like(p))\n"

@@ -14,6 +14,8 @@ from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.calibration.misfit import Misfit
 from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.errors import KernpotError
+from kernpot.gp.predicting.predictor import predictor_of
+from tests.helpers.changed import changed
 from tests.systems import cluster, crystals, soap
 
 FRAMES = [*crystals(4, symbols="Cu3Au"), cluster("Cu2Au2")]
@@ -32,9 +34,7 @@ def potential(zeta: int = 2, n_components: int | None = None) -> SparseGPPotenti
         n_components=n_components,
         random_state=0,
     ).fit(FRAMES)
-    gp.misfit_["forces"] = Misfit(0.01, 1.5)
-    gp._condition()
-    return gp
+    return changed(gp, misfit=gp.misfit_ | {"forces": Misfit(0.01, 1.5)})
 
 
 def crystal() -> Atoms:
@@ -86,7 +86,7 @@ def test_stress_is_the_derivative() -> None:
 def test_the_std_is_that_of_the_draws(make) -> None:
     """Parameter variance times the scale of draws squared, and what is unrepresented; up to the least std."""
     gp, atoms = potential(), make()
-    per_atom = gp._predictor.label_variances(atoms)["energy"]
+    per_atom = gp.fitted_.once(predictor_of).labels(atoms, ["energy"])["energy"][1]
     variance = gp.draw_scale_**2 * float(per_atom.parameter) + float(per_atom.unrepresented)
     assert gp.draw_scale_ > 1.5
     assert float(per_atom.unrepresented) > 1e-3 * variance

@@ -66,7 +66,7 @@ def test_learning_brings_the_std_of_what_was_flagged_down(finished) -> None:
 def test_audit_frames_are_never_learnt(finished) -> None:
     directory, _, _, _, run = finished
     audited = read(directory / "audit.xyz", ":")
-    learnt = np.array([s.atoms.positions for s in run.potential._training])
+    learnt = np.array([s.atoms.positions for s in run.potential.fitted_.training])
     assert len(audited) > 0
     for frame in audited:
         assert np.abs(learnt - frame.positions).max(axis=(1, 2)).min() > 1e-6

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from kernpot import NNPEnsemble, SOAPKernel, SparseGPPotential
 from kernpot.cli.app import app
 from kernpot.errors import DescriptorError, KernpotError
-from kernpot.potential import Potential
 from kernpot.kernels.forms import PowerSums, Sum
+from kernpot.potential import Potential
 from kernpot.surfaces.potentials import Potentials
 from tests.engines.alloys import alloy
 from tests.nnp.small import acsf, estimator

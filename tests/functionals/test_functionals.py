@@ -21,6 +21,7 @@ from kernpot.functionals import moved, prior, rows
 from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows, n_columns, stress_rows
 from kernpot.functionals.state import VOIGT, InducingBlock, Structure, normalise
+from kernpot.kernels import Power
 from tests.soaps import COMPRESSIONS, LargestTensor, displaced, make_soap, random_atoms
 
 # Sixth-order central first derivative: offsets in steps, and weights times the step.
@@ -43,7 +44,7 @@ def inducing_blocks(
         for element in sorted(set(atoms.numbers.tolist())):
             environments = u[torch.from_numpy(atoms.numbers == element)][:m]
             columns = slice(column, column + len(environments))
-            blocks.append(InducingBlock(d, element, zeta, environments, columns))
+            blocks.append(InducingBlock(d, element, Power(zeta), environments, columns))
             column += len(environments)
     return blocks
 
@@ -87,10 +88,12 @@ def reference(descriptors: list[SOAPFeatures], blocks: list[InducingBlock], atom
     for block in blocks:
         members = atoms.numbers == block.element
         stacked = np.array([x[members] for x in u[block.descriptor]])  # states, members, features
-        local = (stacked @ block.environments.numpy().T) ** block.zeta
+        local = (stacked @ block.environments.numpy().T) ** block.function.power
         out[:, block.columns] = combination @ local.sum(1)
         flat = stacked.reshape(-1, stacked.shape[2])
-        energies = ((flat @ flat.T) ** block.zeta).reshape(len(states), members.sum(), len(states), -1).sum((1, 3))
+        energies = (
+            ((flat @ flat.T) ** block.function.power).reshape(len(states), members.sum(), len(states), -1).sum((1, 3))
+        )
         covariances.append(combination @ energies @ combination.T)
     return Reference(out, covariances)
 
@@ -131,7 +134,7 @@ def check_all(rng, descriptors: list[SOAPFeatures], zetas: list[int], atoms: Ato
         wanted = expected.covariances[b]
         assert_matches(got.prior[:, b], np.diag(wanted), kinds, tolerance)
         described = structure.described[block.descriptor]
-        joint = joint_prior(described, block.element, block.zeta, structure.volume).numpy()
+        joint = joint_prior(described, block.element, block.function, structure.volume).numpy()
         size = np.array([np.sqrt(np.diag(wanted)[kinds == k].max()) for k in kinds])
         np.testing.assert_allclose(joint / np.outer(size, size), wanted / np.outer(size, size), rtol=0, atol=tolerance)
         np.testing.assert_allclose(joint, joint.T, rtol=0, atol=1e-12 * np.abs(joint).max())
@@ -186,7 +189,7 @@ def test_structures_without_neighbours(rng, n_atoms):
     assert not got.prior[1:].any()
     np.testing.assert_allclose(got.prior[0], [np.sum(atoms.numbers == b.element) for b in blocks])
     for block in blocks:
-        joint = joint_prior(structure.described[0], block.element, 2, None)
+        joint = joint_prior(structure.described[0], block.element, Power(2), None)
         assert not joint[1:].any()
         assert joint[0, 0] == pytest.approx(float(np.sum(atoms.numbers == block.element)))
 
@@ -215,7 +218,7 @@ def test_elements_that_are_absent_have_empty_columns(rng):
     for b, block in enumerate(blocks):
         assert got.rows[:, block.columns].any() == (block.element == 8)
         assert got.prior[:, b].any() == (block.element == 8)
-        joint = joint_prior(structure.described[0], block.element, 2, structure.volume)
+        joint = joint_prior(structure.described[0], block.element, Power(2), structure.volume)
         assert bool(joint.any()) == (block.element == 8)
 
 
@@ -234,7 +237,7 @@ def test_atomic_energies(rng):
             assert bool(local[i, block.columns].any()) == own
     # an inducing environment that is the atom's own has the full covariance with it
     u = unit_features(features, atoms)
-    same = InducingBlock(0, 8, 3, u[atoms.numbers == 8], slice(0, 2))
+    same = InducingBlock(0, 8, Power(3), u[atoms.numbers == 8], slice(0, 2))
     rows_, _ = local_energy_rows(structure, [same])
     np.testing.assert_allclose(rows_[atoms.numbers == 8].diagonal(), 1.0, rtol=1e-13)
 
@@ -260,7 +263,9 @@ def test_chunks_change_nothing(rng, monkeypatch, entries, block):
 
     def everything() -> list[np.ndarray]:
         got = labels_of(structure, blocks)
-        joint = [joint_prior(structure.described[b.descriptor], b.element, b.zeta, structure.volume) for b in blocks]
+        joint = [
+            joint_prior(structure.described[b.descriptor], b.element, b.function, structure.volume) for b in blocks
+        ]
         return [got.rows, got.prior, *(j.numpy() for j in joint)]
 
     monkeypatch.setattr(moved, "_ENTRIES", 10**9)
@@ -323,7 +328,7 @@ def test_net_force_and_torque_are_certain(rng):
     nets[:3, 1:] = np.tile(np.eye(3), n)
     nets[3:, 1:] = np.stack([np.cross(axis, atoms.positions).ravel() for axis in np.eye(3)])
     for element in (1, 8):
-        joint = joint_prior(structure.described[0], element, 2, None).numpy()
+        joint = joint_prior(structure.described[0], element, Power(2), None).numpy()
         assert np.abs(nets @ joint).max() < 1e-12 * np.abs(joint).max() * n
 
 
@@ -335,7 +340,7 @@ def test_rotated_molecule_has_rotated_covariances(rng):
     matrix = np.linalg.lstsq(atoms.positions, turned.positions, rcond=None)[0].T
     rotation = np.eye(1 + 9)
     rotation[1:, 1:] = np.kron(np.eye(3), matrix)
-    one, two = (joint_prior(Structure([features], a).described[0], 1, 2, None).numpy() for a in (atoms, turned))
+    one, two = (joint_prior(Structure([features], a).described[0], 1, Power(2), None).numpy() for a in (atoms, turned))
     np.testing.assert_allclose(two, rotation @ one @ rotation.T, rtol=0, atol=1e-11 * np.abs(one).max())
 
 

@@ -12,6 +12,7 @@ from kernpot.functionals.products import ForceProducts
 from kernpot.functionals.rows import force_rows, n_columns
 from kernpot.functionals.state import InducingBlock, Structure
 from kernpot.gp.inducing.blocks import unit_features
+from kernpot.kernels import Power
 from tests.soaps import displaced, make_soap, random_atoms
 
 
@@ -23,7 +24,7 @@ def blocks_of(rng, descriptors: list[SOAPFeatures], zetas: tuple[int, ...], atom
         for element in sorted(set(atoms.numbers.tolist())):
             own = u[torch.from_numpy(atoms.numbers == element)]
             start = blocks[-1].columns.stop if blocks else 0
-            blocks.append(InducingBlock(d, element, zeta, own, slice(start, start + len(own))))
+            blocks.append(InducingBlock(d, element, Power(zeta), own, slice(start, start + len(own))))
     return blocks
 
 
@@ -38,7 +39,7 @@ def test_equal_the_rows(rng, zetas: tuple[int, int], pbc: bool, entries: int, mo
     blocks = blocks_of(rng, descriptors, zetas, atoms)
     # The last block is of an element that is not there.
     start = blocks[-1].columns.stop
-    blocks.append(InducingBlock(1, 9, 2, blocks[-1].environments[:1], slice(start, start + 1)))
+    blocks.append(InducingBlock(1, 9, Power(2), blocks[-1].environments[:1], slice(start, start + 1)))
     structure = Structure(descriptors, atoms)
     rows = torch.cat([part for _, part, _ in force_rows(structure, blocks, with_prior=False)])
     weights = torch.from_numpy(rng.normal(size=(n_columns(blocks), 3)))

@@ -8,9 +8,11 @@ from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import NumericalError
 from kernpot.functionals import sums
 from kernpot.functionals.prior import derivative_prior, value_prior
-from kernpot.functionals.rows import energy_rows, force_rows, power_slope, stress_rows
+from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import InducingBlock, Structure, normalise
-from kernpot.functionals.sums import add_rows, along_unit, curvature_sum, power, unit_derivatives
+from kernpot.functionals.sums import add_rows, along_unit, curvature_sum, unit_derivatives
+from kernpot.kernels import Power
+from kernpot.kernels.powers import power, power_slope
 from tests.soaps import displaced, make_soap, random_atoms
 
 
@@ -36,7 +38,7 @@ def test_rows(rng, compiled, zeta):
     centre, target = torch.tensor([3, 0, 0, 1, 2, 3, 3]), torch.tensor([0, 0, 1, 0, 2, 2, 2])
     start = tensor(rng, 3, 3, 11)
     rows = start.clone()
-    add_rows(rows, slice(4, 9), ds, along, cosine, centre, scale, target, zeta)
+    add_rows(rows, slice(4, 9), ds, along, cosine, centre, scale, target, Power(zeta))
     for e in range(7):
         s = cosine[centre[e]]
         start[target[e], :, 4:9] += scale[e] * zeta * s ** (zeta - 1) * (ds[e] - torch.outer(along[e], s))
@@ -65,7 +67,7 @@ def test_curvature(rng, compiled, zeta):
     s, gg, ug, gu = tensor(rng, 4, 5), tensor(rng, 2, 4, 5), tensor(rng, 2, 4, 5), tensor(rng, 2, 5, 4).mT
     second = 0 if zeta == 1 else zeta * (zeta - 1) * s ** (zeta - 2) * ug * gu
     expected = (zeta * s ** (zeta - 1) * gg + second).sum((1, 2))
-    np.testing.assert_allclose(curvature_sum(s, gg, ug, gu, zeta), expected, rtol=1e-12)
+    np.testing.assert_allclose(curvature_sum(s, gg, ug, gu, Power(zeta)), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("zeta", [1, 2, 3, 4])
@@ -73,8 +75,8 @@ def test_curvature(rng, compiled, zeta):
 def test_factorised_priors_are_the_double_sums(rng, zeta, n):
     u, norm = normalise(tensor(rng, n, 8) + 1)
     g = tensor(rng, n, 2, 8) / norm[:, None, None]
-    assert float(value_prior(u, zeta)) == pytest.approx(float(((u @ u.T) ** zeta).sum()), rel=1e-11)
-    found = derivative_prior(u, g, zeta)
+    assert float(value_prior(u, Power(zeta))) == pytest.approx(float(((u @ u.T) ** zeta).sum()), rel=1e-11)
+    found = derivative_prior(u, g, Power(zeta))
     s = u @ u.T
     for x in range(2):
         gg, ug = g[:, x] @ g[:, x].T, u @ g[:, x].T
@@ -98,7 +100,7 @@ def test_labels_are_the_same_compiled_and_plain(rng, monkeypatch, compression, p
         u = normalise(torch.from_numpy(features(other)))[0]
         for z in sorted(set(atoms.numbers.tolist())):
             columns = slice(2 * len(blocks), 2 * len(blocks) + 2)
-            blocks.append(InducingBlock(d, z, zeta, u[torch.from_numpy(atoms.numbers == z)][:2], columns))
+            blocks.append(InducingBlock(d, z, Power(zeta), u[torch.from_numpy(atoms.numbers == z)][:2], columns))
 
     def labels():
         structure = Structure(descriptors, atoms)
@@ -118,4 +120,4 @@ def test_nan_is_not_lost(rng, compiled):
     g = tensor(rng, 4, 1, 3)
     g[2, 0, 1] = float("nan")
     with pytest.raises(NumericalError):
-        derivative_prior(u, g, 3)
+        derivative_prior(u, g, Power(3))

@@ -29,7 +29,9 @@ class Universe:
     def draw(self, seed: int, structures: list[Atoms]) -> list[Atoms]:
         gp, rng = self._prior, np.random.default_rng(seed)
         whitened = torch.from_numpy(rng.normal(size=gp.n_inducing_)) * AMPLITUDE
-        truth = MeanPotential(gp._features, gp._whitening.blocks, gp._whitening.weights(whitened), gp.isolated_atoms_)
+        truth = MeanPotential(
+            gp.fitted_.features, gp.fitted_.whitening.blocks, gp.fitted_.whitening.weights(whitened), gp.isolated_atoms_
+        )
         out = []
         for structure in structures:
             atoms = structure.copy()

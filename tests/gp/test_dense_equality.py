@@ -29,7 +29,7 @@ def both(
 ) -> tuple[SparseGPPotential, DenseGP]:
     gp = SparseGPPotential(descriptor, kernel=kernel, noise=NOISE, optimize=False, inducing=inducing)
     gp.fit(structures)
-    return gp, DenseGP(structures, gp._features, gp.kernels_, NOISE, gp.isolated_atoms_)
+    return gp, DenseGP(structures, gp.fitted_.features, gp.kernels_, NOISE, gp.isolated_atoms_)
 
 
 def both_quiet(
@@ -107,7 +107,7 @@ def test_noise_of_a_config_type_is_the_noise_of_its_structures() -> None:
     gp = SparseGPPotential(soap(n_max=2, l_max=1), noise={**NOISE, "config_type": odd}, **settings).fit(frames)
     assert set(gp.noise_) == {*NOISE, *(f"{kind}[odd]" for kind in NOISE)}
     frames[2].info["noise_scale"] = 3.0
-    dense = DenseGP(frames, gp._features, gp.kernels_, NOISE, gp.isolated_atoms_)
+    dense = DenseGP(frames, gp.fitted_.features, gp.kernels_, NOISE, gp.isolated_atoms_)
     new = crystals(1, seed=7)[0]
     require_equal(gp.predict_full([new])[0], dense(new))
 
@@ -124,7 +124,7 @@ def test_evidence_is_a_lower_bound() -> None:
 def test_usual_jitter_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     gp, dense = both([*crystals(3), cluster()], gases(30), soap(n_max=2, l_max=1), [SOAPKernel(2)])
-    assert gp._whitening.jitter == [1e-10]
+    assert gp.fitted_.whitening.jitter == [1e-10]
     require_equal(gp.predict_full(crystals(1, seed=7))[0], dense(crystals(1, seed=7)[0]), 1e-4)
 
 

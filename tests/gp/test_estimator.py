@@ -17,6 +17,7 @@ from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import InducingWarning, KernpotWarning
 from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import Structure
+from tests.helpers.changed import changed
 from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
 
 FIXED = {"noise": {"energy": 0.002, "forces": 0.02, "stress": 0.001}, "optimize": False, "random_state": 0}
@@ -59,7 +60,7 @@ def test_missing_labels_are_not_zeros() -> None:
     """Structures without forces or stress add nothing to those groups, and a fit without their energies is another."""
     whole, bare = crystals(3), crystals(3, seed=1, kinds=["energy"])
     gp = SparseGPPotential(soap(), n_inducing=12, **FIXED).fit(whole + bare)
-    rows = {group: factor.n_rows for group, factor in gp._factors.items()}
+    rows = {group: factor.n_rows for group, factor in gp.fitted_.factors.items()}
     assert rows == {"energy": 6, "forces": 36, "stress": 18}
     zero = [a.copy() for a in bare]
     for new, old in zip(zero, bare, strict=True):
@@ -78,8 +79,8 @@ def test_labels_given_by_hand_replace_the_calculators() -> None:
     )
     np.testing.assert_array_equal(read.predict(bare), given.predict(bare))
     part = SparseGPPotential(soap(), n_inducing=12, **FIXED).fit(frames, energies=[0.0, None, None, 1.0])
-    assert part._factors["energy"].n_rows == 2
-    assert part._factors["forces"].n_rows == 48
+    assert part.fitted_.factors["energy"].n_rows == 2
+    assert part.fitted_.factors["forces"].n_rows == 48
 
 
 def test_forces_alone_teach_energies_too() -> None:
@@ -135,8 +136,7 @@ def test_evidence_is_at_a_maximum() -> None:
         settings: dict[str, Any] = {"optimize": False, "kernel": kernel, "noise": noise, "n_inducing": 12}
         other = SparseGPPotential(soap(), inducing=gp.inducing, random_state=0, **settings)
         other.fit(frames)
-        other._whitening, other._factors = gp._whitening, gp._factors
-        other._condition()
+        other = changed(other, whitening=gp.fitted_.whitening, factors=gp.fitted_.factors)
         return other.log_evidence_
 
     amplitude = gp.kernels_[0].amplitude.item()
@@ -189,15 +189,15 @@ def test_collapsed_mean_is_rows_times_weights(zeta: int, n_inducing: int) -> Non
     gp = SparseGPPotential(soap(["Cu", "Au"], n_max=2), n_inducing=n_inducing, kernel=SOAPKernel(zeta), **FIXED)
     gp.fit(frames)
     new = crystals(1, seed=8, symbols="Cu2Au2")[0]
-    structure, blocks = Structure(gp._features, new), gp._whitening.blocks
-    weights = gp._posterior.whitened_weights * gp._posterior.scale
+    structure, blocks = Structure(gp.fitted_.features, new), gp.fitted_.whitening.blocks
+    weights = gp.fitted_.posterior.whitened_weights * gp.fitted_.posterior.scale
 
     def through_rows(rows: torch.Tensor) -> np.ndarray:
-        return (gp._whitening(rows) @ weights).numpy()
+        return (gp.fitted_.whitening(rows) @ weights).numpy()
 
     m = gp.mean(new)
     offset = sum(gp.isolated_atoms_[int(z)] for z in new.numbers)
-    scale = float(gp._whitening.weights(weights).abs().sum())  # rounding of the rows' products
+    scale = float(gp.fitted_.whitening.weights(weights).abs().sum())  # rounding of the rows' products
     assert m.energy - offset == pytest.approx(
         through_rows(energy_rows(structure, blocks)[0])[0], abs=1e-13 * scale + 1e-9
     )
@@ -247,8 +247,8 @@ def test_every_element_gets_inducing_environments() -> None:
     gp = SparseGPPotential(soap(["Cu", "Au"]), n_inducing=6, random_state=0).fit(
         [*crystals(8), *crystals(1, seed=3, symbols="Cu3Au")]
     )
-    assert [b.element for b in gp._whitening.blocks] == [29, 79]
-    assert len(gp._whitening.blocks[1].environments) >= 1
+    assert [b.element for b in gp.fitted_.whitening.blocks] == [29, 79]
+    assert len(gp.fitted_.whitening.blocks[1].environments) >= 1
 
 
 def test_descriptors_add() -> None:
@@ -268,7 +268,7 @@ def test_descriptors_add() -> None:
 def test_default_descriptor_and_an_unknown_element_later() -> None:
     gp = SparseGPPotential(n_inducing=10, random_state=0).fit(crystals(3, symbols="Cu3Au"))
     assert gp.elements_ == (29, 79)
-    assert gp._features[0].species == (29, 79)
+    assert gp.fitted_.features[0].species == (29, 79)
     assert gp.cutoff > 4
 
 

@@ -12,6 +12,7 @@ from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import KernpotWarning, StructureError
 from kernpot.gp.rows.compress import compress
 from kernpot.structures.labels import label_structures
+from tests.helpers.changed import changed
 from tests.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {
@@ -55,10 +56,8 @@ def test_equals_one_fit_with_learnt_hyperparameters() -> None:
     assert in_parts.noise_ == noise
     assert in_parts.misfit_ == misfit
     at_once = SparseGPPotential(n_inducing=15, **(SETTINGS | {"noise": noise, "kernel": kernel})).fit(FIRST)
-    at_once._whitening, at_once._maker = in_parts._whitening, in_parts._maker
-    at_once._factors = compress(label_structures(FIRST + SECOND), in_parts._maker).factors
-    at_once.misfit_ = misfit
-    at_once._condition()
+    factors = compress(label_structures(FIRST + SECOND), in_parts.fitted_.maker).factors
+    at_once = changed(at_once, whitening=in_parts.fitted_.whitening, factors=factors, misfit=misfit)
     require_same(at_once, in_parts)
 
 

@@ -9,13 +9,13 @@ import pytest
 from ase import Atoms
 
 from kernpot import NNPEnsemble, tails
-from kernpot.calibration.misfit import FLOOR, Misfit
+from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.predictions import Answers
-from kernpot.calibration.unseen import UNSEEN
 from kernpot.errors import KernpotError, KernpotWarning, StructureError
 from kernpot.nnp.calibration import held_out_forces, held_out_misfit
 from kernpot.nnp.predictor import Spread
 from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.structures.neighbours import Pairs
 from tests.nnp.small import ONE_OF, UNCERTAINTIES, estimator, relabelled
@@ -117,16 +117,20 @@ def test_without_any_structure_the_levels_are_taken() -> None:
 
 def test_kinds_that_were_never_seen_are_guessed() -> None:
     misfit = held_out_misfit(plain(), [], {"energy": 0.002})
-    assert misfit == {"energy": Misfit(0.002), "forces": Misfit(UNSEEN["forces"]), "stress": Misfit(UNSEEN["stress"])}
+    assert misfit == {
+        "energy": Misfit(0.002),
+        "forces": Misfit(KINDS["forces"].unseen),
+        "stress": Misfit(KINDS["stress"].unseen),
+    }
     molecules = with_errors(strewn(8, 1, periodic=False), 2, 2.0)
-    assert held_out_misfit(plain(), molecules, {"energy": 0.002})["stress"] == Misfit(UNSEEN["stress"])
+    assert held_out_misfit(plain(), molecules, {"energy": 0.002})["stress"] == Misfit(KINDS["stress"].unseen)
 
 
 @pytest.mark.parametrize("n", [2, 8])
 def test_energies_alone(n: int) -> None:
     labelled = label_structures([relabelled(a, energy=0.5 * k) for k, a in enumerate(strewn(n, 1), 1)])
     misfit = held_out_misfit(plain(), labelled, {"energy": 0.002})
-    assert misfit["forces"] == Misfit(UNSEEN["forces"])
+    assert misfit["forces"] == Misfit(KINDS["forces"].unseen)
     spread = Spread(Scattered(), Answers(misfit), CUTOFF)
     stds = [float(spread(s.atoms).energy.std) for s in labelled]
     errors = [s.energy for s in labelled]
@@ -136,7 +140,7 @@ def test_energies_alone(n: int) -> None:
 def test_errors_of_nothing_leave_the_floor() -> None:
     frames = [relabelled(a, energy=0.0, forces=np.zeros((5, 3)), stress=np.zeros(6)) for a in strewn(8, 1)]
     misfit = held_out_misfit(plain(), label_structures(frames), LEVELS)
-    for kind, floor in FLOOR.items():
+    for kind, floor in ((kind, KINDS[kind].floor) for kind in LABEL_KINDS):
         assert misfit[kind].constant >= floor
         assert misfit[kind].factor < 0.1
 
@@ -213,7 +217,7 @@ def test_structures_that_cannot_calibrate(nnp: NNPEnsemble) -> None:
         nnp.calibrate(crystals(4, 2))
     training = noisy(crystals(40, 1), 0.2, 1)
     with pytest.raises(StructureError, match="was in the fit"):
-        nnp.calibrate([*crystals(5, 2), training[int(nnp._trained.held[0])]])
+        nnp.calibrate([*crystals(5, 2), training[int(nnp.fitted_.trained.held[0])]])
     with pytest.raises(StructureError, match="Au"):
         nnp.calibrate([*crystals(5, 2), crystals(1, symbols="Cu3Au")[0]])
     assert nnp.misfit_ == misfit
@@ -222,8 +226,8 @@ def test_structures_that_cannot_calibrate(nnp: NNPEnsemble) -> None:
 def test_left_out_are_the_structures_that_no_member_saw(nnp: NNPEnsemble) -> None:
     frames = noisy(crystals(40, 1), 0.2, 1)
     found = nnp.left_out()
-    assert len(found) == len(nnp._trained.held) == nnp.summary_["held_out"] == 20
-    for left, k in zip(found, nnp._trained.held, strict=True):
+    assert len(found) == len(nnp.fitted_.trained.held) == nnp.summary_["held_out"] == 20
+    for left, k in zip(found, nnp.fitted_.trained.held, strict=True):
         (p,) = nnp.predict_full(frames[k])
         np.testing.assert_allclose(left.errors, p.forces.mean - frames[k].get_forces(), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(left.std, p.forces.std, rtol=1e-9)
@@ -256,7 +260,7 @@ def test_nothing_held_out(n: int, changes: dict[str, Any], uncertainty: str) -> 
 def test_tails_come_with_enough_residuals() -> None:
     nnp = estimator(descriptor=soap(), validation=0.5, max_epochs=30).fit(crystals(40, 1))
     forces = nnp.misfit_["forces"]
-    assert len(nnp._trained.held) * 12 >= 200
+    assert len(nnp.fitted_.trained.held) * 12 >= 200
     p = nnp.predict_full(crystals(1, 9))[0].forces
     assert p.degrees_of_freedom == forces.degrees_of_freedom >= tails.LEAST
 
@@ -264,6 +268,6 @@ def test_tails_come_with_enough_residuals() -> None:
 def test_clusters_and_crystals_calibrate_together() -> None:
     frames = [*crystals(14, 1), *(cluster(seed=k) for k in range(8))]
     nnp = estimator(validation=0.4).fit(frames)
-    held = nnp._trained.held_out
+    held = nnp.fitted_.trained.held_out
     assert {bool(s.atoms.pbc.all()) for s in held} == {True, False}
     assert nnp.misfit_["stress"].constant < 10 and np.isfinite(nnp.predict(frames, True)).all()

@@ -35,7 +35,7 @@ class Killed(BaseException):
 
 
 def tensors(nnp: NNPEnsemble) -> list[torch.Tensor]:
-    trained = nnp._trained
+    trained = nnp.fitted_.trained
     found = [t for n in trained.networks.values() for t in n.tensors]
     return found + [t for f in (trained.factors or {}).values() for t in f.as_tensors().values()]
 

@@ -246,7 +246,7 @@ def test_training_does_not_follow_later_changes_of_structures() -> None:
     frames = crystals(6, 1)
     nnp = estimator().fit(frames)
     frames[0].positions += 1.0
-    np.testing.assert_array_equal(nnp._trained.labelled[0].atoms.positions, crystals(6, 1)[0].positions)
+    np.testing.assert_array_equal(nnp.fitted_.trained.labelled[0].atoms.positions, crystals(6, 1)[0].positions)
 
 
 @pytest.mark.filterwarnings("ignore:no structure has", "ignore:the training has left", "ignore:none of the")
@@ -281,7 +281,7 @@ def test_isolated_atoms_are_references(uncertainty: str) -> None:
     alone = labelled(Atoms("Cu"), ("energy",))
     with_atom = estimator(uncertainty=uncertainty).fit([alone, *FRAMES])
     assert with_atom.isolated_atoms_ == {29: alone.get_potential_energy()}
-    assert 0 not in with_atom._trained.held
+    assert 0 not in with_atom.fitted_.trained.held
     finite(with_atom, [alone, FRAMES[0]])
 
 
@@ -405,7 +405,7 @@ def test_total_energies_of_all_electron_codes() -> None:
 
 def test_fewer_components_than_there_are() -> None:
     nnp = estimator(n_components=3).fit(FRAMES)
-    assert nnp._trained.inputs[29].projection.shape[1] == 3
+    assert nnp.fitted_.trained.inputs[29].projection.shape[1] == 3
     assert nnp.summary_["size"] == {"networks": 3, "weights of each": 3 * 6 + 6 + 6 + 1}
 
 
@@ -437,7 +437,7 @@ def test_progress_reports_every_stage() -> None:
 def test_members_train_on_with_old_and_new_labels(uncertainty: str) -> None:
     frames, more = crystals(10, 1), crystals(6, 2, strain=0.08)
     nnp = estimator(uncertainty=uncertainty, max_epochs=60).fit(frames)
-    held, misfit = nnp._trained.held.tolist(), dict(nnp.misfit_)
+    held, misfit = nnp.fitted_.trained.held.tolist(), dict(nnp.misfit_)
 
     def error(on: list[Atoms]) -> float:
         return float(np.std([p.forces.mean - a.get_forces() for a, p in zip(on, nnp.predict_full(on), strict=True)]))
@@ -446,9 +446,9 @@ def test_members_train_on_with_old_and_new_labels(uncertainty: str) -> None:
     assert nnp.partial_fit(more) is nnp
     assert error(more) < before and error(frames) < 1.5 * old
     # Of the sixteen four should be held out, and of the six new ones one may be.
-    now = nnp._trained.held.tolist()
+    now = nnp.fitted_.trained.held.tolist()
     assert now[: len(held)] == held and [k >= 10 for k in now[len(held) :]] == [True]
-    assert len(nnp._trained.labelled) == 16
+    assert len(nnp.fitted_.trained.labelled) == 16
     assert nnp.misfit_ != misfit
     assert [u["data"]["structures"] for u in nnp.summary_["updates"]] == [6]
     assert len(nnp.left_out()) == len(held) + 1
@@ -513,7 +513,7 @@ def test_updates_that_fail_on_the_way_change_nothing() -> None:
 
 def rows_of(nnp: NNPEnsemble, atoms: Atoms) -> np.ndarray:
     """Rows of all labels, divided by their noise, for the first member."""
-    trained = nnp._trained
+    trained = nnp.fitted_.trained
     found = HiddenRows(trained.features, trained.inputs, {z: first_member(n) for z, n in trained.networks.items()})(
         atoms
     )
@@ -527,7 +527,7 @@ def test_choice_is_the_greedy_one_of_largest_determinants(uncertainty: str) -> N
     nnp = estimator(uncertainty=uncertainty).fit(FRAMES[:6])
     pool = [*crystals(4, 8), *crystals(3, 9, strain=0.1), slab(), cluster()]
     found = nnp.select(pool, 4, random_part=0.0)
-    learnt = [FRAMES[k] for k in range(6) if nnp._trained.weights[:, k].any()]
+    learnt = [FRAMES[k] for k in range(6) if nnp.fitted_.trained.weights[:, k].any()]
     assert len(learnt) == 5
     precision = np.eye(7) + sum((r.T @ r for r in (rows_of(nnp, a) for a in learnt)), np.zeros((7, 7)))
     rows, chosen = [rows_of(nnp, a) for a in pool], []
@@ -607,5 +607,5 @@ def test_labels_that_only_isolated_atoms_have_are_no_obstacle() -> None:
 def test_structures_without_labels_neither_train_nor_calibrate() -> None:
     unlabelled = [a.copy() for a in crystals(8, 7)]
     nnp = estimator(max_epochs=8).fit([*crystals(8, 1), *unlabelled])
-    assert max(nnp._trained.held) < 8 and not nnp._trained.weights[:, 8:].any()
+    assert max(nnp.fitted_.trained.held) < 8 and not nnp.fitted_.trained.weights[:, 8:].any()
     assert max(nnp.summary_["training"]["best_epochs"]) > 1

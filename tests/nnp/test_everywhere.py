@@ -90,7 +90,7 @@ def test_learner_learns_labels_resumes_and_ends_with_an_ensemble(tmp_path: Path)
     outcome = learner(40).run()
     assert outcome.reason in ("finished", "labels")
     final = load(tmp_path / "run" / "model.kernpot")
-    assert isinstance(final, NNPEnsemble) and len(final._trained.labelled) >= 8
+    assert isinstance(final, NNPEnsemble) and len(final.fitted_.trained.labelled) >= 8
     asked = oracle.asked()
     assert len(asked) == len(set(asked))
     assert np.isfinite(final.predict([cluster()], return_std=True)).all()

@@ -17,6 +17,7 @@ from kernpot.nnp.last_layer import HiddenRows, LastLayer, compress, learn
 from kernpot.nnp.members import potentials_of
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import LabelledStructure, label_structures
+from tests.helpers.changed import changed
 from tests.nnp.small import acsf, estimator, relabelled
 from tests.soaps import central_difference, displaced
 from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
@@ -135,12 +136,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:no structure has stress labels")
 
 
 def learnt(nnp: NNPEnsemble) -> list[LabelledStructure]:
-    return [s for k, s in enumerate(nnp._trained.labelled) if k not in nnp._trained.held]
+    return [s for k, s in enumerate(nnp.fitted_.trained.labelled) if k not in nnp.fitted_.trained.held]
 
 
 def test_posterior_is_bayesian_linear_regression(case: tuple[NNPEnsemble, Atoms]) -> None:
     nnp, other = case
-    dense = Dense(nnp._trained, learnt(nnp))
+    dense = Dense(nnp.fitted_.trained, learnt(nnp))
     for atoms in (learnt(nnp)[0].atoms, other):
         dense.require_equal(nnp, atoms)
 
@@ -166,17 +167,15 @@ def test_draws_have_the_mean_and_the_covariance_of_the_posterior(case: tuple[NNP
 
 def test_draws_without_deviations_are_the_mean(case: tuple[NNPEnsemble, Atoms]) -> None:
     nnp, atoms = case
-    found = nnp._source.draws([torch.Generator().manual_seed(0)], 0.0)(atoms)[0]
+    found = nnp.fitted_.source.draws([torch.Generator().manual_seed(0)], 0.0)(atoms)[0]
     np.testing.assert_allclose(found.forces, nnp.mean(atoms).forces, rtol=1e-9, atol=1e-11)
 
 
 def test_more_labels_are_learnt_as_if_all_had_been_there(case: tuple[NNPEnsemble, Atoms]) -> None:
     """At fixed hyperparameters: the same as rows of all labels at once."""
     fitted, other = case
-    trained = fitted._trained
-    nnp = estimator(uncertainty="last_layer")
-    nnp._adopt(trained)
-    nnp.summary_ = {"updates": []}
+    trained = fitted.fitted_.trained
+    nnp = changed(fitted, summary={"updates": []})
     more = [labelled(other)]
     nnp.partial_fit(more)
     both = [*learnt(fitted), *label_structures(more)]
@@ -193,7 +192,7 @@ def test_more_labels_are_learnt_as_if_all_had_been_there(case: tuple[NNPEnsemble
         np.testing.assert_allclose(p.forces.mean, mean.forces, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(p.energy.epistemic_std**2, (d.energies**2).sum(), rtol=1e-8)
         np.testing.assert_allclose(p.forces.epistemic_std**2, (d.forces**2).sum(0), rtol=1e-6, atol=1e-14)
-    assert fitted._trained is trained and len(trained.labelled) == len(both) - 1 + len(trained.held)
+    assert fitted.fitted_.trained is trained and len(trained.labelled) == len(both) - 1 + len(trained.held)
     before, after = fitted.predict_full(other)[0], nnp.predict_full(other)[0]
     assert float(after.energy.epistemic_std) < float(before.energy.epistemic_std)
 
@@ -218,7 +217,7 @@ def test_forces_alone_and_new_kinds_of_labels_are_learnt_later() -> None:
         nnp = estimator(uncertainty="last_layer").fit(bare[:6])
     before = nnp.predict_full(frames[7])[0]
     nnp.partial_fit([relabelled(a, forces=a.get_forces()) for a in frames[6:]])
-    assert set(nnp._trained.factors) == {"energy", "forces"} and "forces" in nnp.noise_
+    assert set(nnp.fitted_.trained.factors) == {"energy", "forces"} and "forces" in nnp.noise_
     after = nnp.predict_full(frames[7])[0]
     truth = frames[7].get_forces()
     assert np.abs(after.forces.mean - truth).mean() < np.abs(before.forces.mean - truth).mean()
@@ -230,10 +229,10 @@ def test_isolated_atoms_are_not_rows_of_the_last_layer() -> None:
     frames, alone = crystals(6, 1), labelled(Atoms("Cu"), ("energy",))
     settings: dict[str, Any] = {"uncertainty": "last_layer", "isolated_atoms": {"Cu": alone.get_potential_energy()}}
     nnp = estimator(**settings).fit([*frames, alone])
-    rows = {group: f.n_rows for group, f in nnp._trained.factors.items()}
+    rows = {group: f.n_rows for group, f in nnp.fitted_.trained.factors.items()}
     before = nnp.predict(frames, True)
     nnp.partial_fit([alone])
-    assert {group: f.n_rows for group, f in nnp._trained.factors.items()} == rows
+    assert {group: f.n_rows for group, f in nnp.fitted_.trained.factors.items()} == rows
     np.testing.assert_array_equal(nnp.predict(frames, True), before)
 
 
@@ -261,7 +260,7 @@ def test_evidence_finds_the_noise_of_labels() -> None:
     """Labels made by a network with the same body, its head moved, and noise of known size."""
     frames = crystals(30, 1)
     nnp = estimator(uncertainty="last_layer", hidden=(4,), validation=0).fit(frames)
-    trained, rng = nnp._trained, np.random.default_rng(0)
+    trained, rng = nnp.fitted_.trained, np.random.default_rng(0)
     rows = HiddenRows(trained.features, trained.inputs, trained.networks)
     network = potentials_of(trained.features, trained.inputs, trained.networks, trained.zero)
     weights = 0.5 * rng.normal(size=rows.n)
@@ -284,7 +283,7 @@ def test_labels_that_tell_no_prior() -> None:
     with pytest.warns(match=r"nothing of the 8 labels that the last layer explains.*stays at 0\.0\d+ eV") as told:
         nnp = estimator(uncertainty="last_layer", max_epochs=40).fit(crystals(10, 1, kinds=("energy",)))
     assert not any("kernel" in str(w.message) for w in told)
-    assert nnp._trained.amplitude == pytest.approx(nnp._trained.scales.unit, rel=1e-9)
+    assert nnp.fitted_.trained.amplitude == pytest.approx(nnp.fitted_.trained.scales.unit, rel=1e-9)
     assert (nnp.predict_full(crystals(2, 5))[0].forces.std > 0).all()
 
 

@@ -14,6 +14,7 @@ from kernpot.calibration.surroundings import Surroundings
 from kernpot.errors import KernpotError
 from kernpot.prediction import DrawPredictions
 from kernpot.structures.neighbours import find_pairs
+from tests.helpers.changed import changed
 from tests.nnp.small import estimator
 from tests.soaps import central_difference, displaced
 from tests.systems import cluster, crystals, slab, soap
@@ -86,7 +87,8 @@ def test_joint_covariance_is_the_members_own(nnp: NNPEnsemble, atoms: Atoms) -> 
 
 
 def test_variances_that_misfit_is_made_of(nnp: NNPEnsemble, atoms: Atoms) -> None:
-    found, variances = members(nnp, atoms), nnp._predictor.label_variances(atoms)
+    labels = nnp.fitted_.predictor.labels(atoms, ["energy", "forces", "stress"])
+    found, variances = members(nnp, atoms), {kind: parts for kind, (_, parts) in labels.items()}
     n = len(atoms)
     assert float(variances["energy"].parameter[0]) == pytest.approx(found.energies.var(ddof=1) / n**2, rel=1e-8)
     own = found.forces.var(0, ddof=1)
@@ -148,11 +150,10 @@ def test_energy_std_of_the_last_layer_by_finite_differences() -> None:
 def test_energy_std_where_members_agree() -> None:
     """Copies of one member: a millielectronvolt, and no derivative that is not a number."""
     nnp = estimator().fit(crystals(6, 1))
-    for net in nnp._trained.networks.values():
+    for net in nnp.fitted_.trained.networks.values():
         for t in net.tensors:
             t[:] = t[:1]
-    nnp._adopt(nnp._trained)
-    nnp._condition()
+    nnp = changed(nnp)
     found = nnp.energy_std(crystals(1, 9)[0])
     assert found.std == pytest.approx(1e-3, rel=1e-9)
     np.testing.assert_allclose(found.gradient, 0.0, atol=1e-9)

@@ -38,7 +38,7 @@ def test_the_same_bits(gp: SparseGPPotential, monkeypatch: pytest.MonkeyPatch) -
     two = gp.mean(atoms)
     torch.set_num_threads(1)
     one = gp.mean(atoms)
-    assert len(gp._features[0].bounds(len(atoms), gp._features[0].pairs(atoms))) > 2
+    assert len(gp.fitted_.features[0].bounds(len(atoms), gp.fitted_.features[0].pairs(atoms))) > 2
     assert two.energy == one.energy
     np.testing.assert_array_equal(two.forces, one.forces)
     np.testing.assert_array_equal(two.stress, one.stress)
@@ -79,7 +79,7 @@ def test_sending_a_model_to_another_process_changes_neither(gp: SparseGPPotentia
 
 
 def test_no_array_shares_memory_with_a_tensor(gp: SparseGPPotential) -> None:
-    compiled = gp._features[0]._compiled
+    compiled = gp.fitted_.features[0]._compiled
     assert compiled is not None
     assert compiled.factor.base is None
     assert compiled.take.base is None

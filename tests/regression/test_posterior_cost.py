@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.descriptors.soap import SOAPFeatures
+from kernpot.functionals import state
 from kernpot.functionals.rows import energy_prior, force_rows, stress_rows
 from kernpot.functionals.state import Structure
-from kernpot.gp.predicting import predictor
 from tests.systems import crystals, soap
 
 FIXED: dict[str, Any] = {"noise": {"energy": 0.002, "forces": 0.03, "stress": 0.001}, "optimize": False}
@@ -55,10 +55,10 @@ class Work:
     """What the rows of a structure must cost."""
 
     def __init__(self, gp: SparseGPPotential, atoms: Atoms) -> None:
-        self.d = gp._features[0].n_features
+        self.d = gp.fitted_.features[0].n_features
         self.zeta = gp.kernels_[0].zeta
         self.n = len(atoms)
-        neighbours = np.bincount(gp._features[0].pairs(atoms).neighbours, minlength=self.n)
+        neighbours = np.bincount(gp.fitted_.features[0].pairs(atoms).neighbours, minlength=self.n)
         self.pairs = int(neighbours.sum())
         self.squares = int(((neighbours + 1) ** 2).sum())
 
@@ -79,14 +79,14 @@ class Work:
 
 
 def test_matrix_products_of_force_rows_are_those_of_the_formula(gp: SparseGPPotential) -> None:
-    structure, blocks = Structure(gp._features, cell()), gp._whitening.blocks
+    structure, blocks = Structure(gp.fitted_.features, cell()), gp.fitted_.whitening.blocks
     work = Work(gp, cell())
     projection = 2 * 3 * work.n * work.d
     assert operations(lambda: list(force_rows(structure, blocks))) == work.cosines + work.forces + projection
 
 
 def test_matrix_products_of_stress_rows_are_those_of_the_formula(gp: SparseGPPotential) -> None:
-    structure, blocks = Structure(gp._features, cell()), gp._whitening.blocks
+    structure, blocks = Structure(gp.fitted_.features, cell()), gp.fitted_.whitening.blocks
     structure.cosines(blocks[0])
     assert operations(lambda: stress_rows(structure, blocks)) == Work(gp, cell()).stress
 
@@ -96,12 +96,12 @@ def test_every_derivative_is_computed_once_and_neighbours_are_found_once(
 ) -> None:
     atoms = cell()
     expected = Work(gp, atoms).pairs
-    kind = type(Structure(gp._features, atoms).described[0].block.environments)
+    kind = type(Structure(gp.fitted_.features, atoms).described[0].block.environments)
     found: list[int] = []
     searches: list[int] = []
-    tangent, search = kind.pair_tangent, predictor.find_pairs
+    tangent, search = kind.pair_tangent, state.find_pairs
     monkeypatch.setattr(kind, "pair_tangent", lambda self, p, slot: (found.append(len(p)), tangent(self, p, slot))[1])
-    monkeypatch.setattr(predictor, "find_pairs", lambda *a: (searches.append(1), search(*a))[1])
+    monkeypatch.setattr(state, "find_pairs", lambda *a: (searches.append(1), search(*a))[1])
     monkeypatch.setattr(SOAPFeatures, "pairs", lambda *_: pytest.fail("neighbours were found a second time"))
     gp.predict_full(atoms)
     assert sum(found) == expected
@@ -110,9 +110,9 @@ def test_every_derivative_is_computed_once_and_neighbours_are_found_once(
 
 def test_a_prediction_costs_its_rows_and_little_else(gp: SparseGPPotential) -> None:
     atoms = cell()
-    work, blocks = Work(gp, atoms), gp._whitening.blocks
+    work, blocks = Work(gp, atoms), gp.fitted_.whitening.blocks
     rows = work.cosines + work.forces + work.stress + 2 * 3 * work.n * work.d
-    energy = operations(lambda: energy_prior(Structure(gp._features, atoms), blocks))
+    energy = operations(lambda: energy_prior(Structure(gp.fitted_.features, atoms), blocks))
     mean = operations(lambda: gp.mean(atoms))
     assert operations(lambda: gp.predict_full(atoms)) <= rows + energy + mean
 
@@ -123,8 +123,8 @@ def test_work_is_linear_in_the_number_of_atoms(gp: SparseGPPotential) -> None:
     if gp.kernels_[0].zeta == 2:
         assert operations(lambda: gp.predict_full(large)) == 2 * operations(lambda: gp.predict_full(small))
     else:
-        blocks = gp._whitening.blocks
+        blocks = gp.fitted_.whitening.blocks
         once, twice = (
-            operations(lambda a=a: list(force_rows(Structure(gp._features, a), blocks))) for a in (small, large)
+            operations(lambda a=a: list(force_rows(Structure(gp.fitted_.features, a), blocks))) for a in (small, large)
         )
         assert twice == 2 * once

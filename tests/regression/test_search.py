@@ -48,10 +48,10 @@ def test_a_start_that_collapses_is_left_for_one_that_does_not():
     gp = SparseGPPotential(n_inducing=5, random_state=0).fit(rattled_copper(12))
     noise = {"energy": 0.003, "forces": 0.05, "stress": 0.002}
     start, free = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.bool)
-    once = maximize_evidence(gp._factors, gp._whitening.block, noise, set(), start, free)
-    found, _ = search_hyperparameters(gp._factors, gp._whitening.block, noise, set(), start, free)
+    once = maximize_evidence(gp.fitted_.factors, gp.fitted_.whitening.block, noise, set(), start, free)
+    found, _ = search_hyperparameters(gp.fitted_.factors, gp.fitted_.whitening.block, noise, set(), start, free)
     assert found.log_evidence >= once.log_evidence
-    assert found.log_evidence > constant_log_evidence(gp._factors) + 100
+    assert found.log_evidence > constant_log_evidence(gp.fitted_.factors) + 100
     assert gp.score(rattled_copper(12)) > 0.9
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dscribe.descriptors import ACSF
 
-from kernpot.descriptors.serial import descriptor_to_dict
+from kernpot.descriptors import features_of
 from kernpot.files.container import read_model, write_model
 from kernpot.report import describe_model
 
@@ -71,7 +71,7 @@ def test_what_another_backend_tells(tmp_path: Path) -> None:
 
 def test_symmetry_functions_are_described(tmp_path: Path) -> None:
     acsf = ACSF(species=["Cu", "O"], r_cut=5.0, g2_params=[[1, 1], [1, 2]], g4_params=[[1, 1, 1]])
-    found = described(tmp_path / "m.kernpot", descriptors=[descriptor_to_dict(acsf)])
+    found = described(tmp_path / "m.kernpot", descriptors=[features_of(acsf).to_dict()])
     assert found["Descriptor"] == {
         "Features": "DScribe ACSF, species O, Cu",
         "Cutoff": "5 Å",

@@ -1,7 +1,7 @@
 """Fits models of both backends and writes their files and what they answer: what later versions are held to.
 
-Run by the version whose numbers are to be kept, `python tests/stored/make.py DIR`; ``before/`` was made by commit b35ffe3,
-the last one before estimators kept one fitted state. ``tests/test_stored.py`` compares.
+Run by the version whose numbers are to be kept, `python tests/stored/make.py DIR`; ``before/`` was made by commit
+b35ffe3, the last one before estimators kept one fitted state. ``tests/test_stored.py`` compares.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def matrix_operations(gp: SparseGPPotential, atoms: Atoms) -> int:
 
 def test_matrix_products_are_those_of_the_formula(gp: SparseGPPotential) -> None:
     """Features against inducing environments and back for a general power; against one square form for the second."""
-    n_features = gp._features[0].n_features
+    n_features = gp.fitted_.features[0].n_features
     form = n_features if gp.kernels_[0].zeta == 2 else 2 * INDUCING
     assert matrix_operations(gp, cell()) == ATOMS * 2 * n_features * form
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -10,6 +12,7 @@ from kernpot.properties import ElasticConstants, EnergyDifference, EquationOfSta
 from kernpot.uncertainty.linear import linearise
 from kernpot.uncertainty.propagation import propagate
 from tests.fakes import LennardJones
+from tests.helpers.changed import changed
 from tests.systems import crystals, soap
 
 N_DRAWS = 600
@@ -18,7 +21,9 @@ N_DRAWS = 600
 @pytest.fixture(scope="module")
 def gp():
     fitted = SparseGPPotential(soap(), n_inducing=25, random_state=0).fit(crystals(12, strain=0.04))
-    fitted.draw_scale_ = 3.0
+    wider = replace(fitted.misfit_["forces"], factor=np.sqrt(8.0))
+    fitted = changed(fitted, misfit=fitted.misfit_ | {"forces": wider})
+    assert fitted.draw_scale_ == pytest.approx(3.0)
     return fitted
 
 

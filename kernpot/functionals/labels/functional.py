@@ -45,8 +45,8 @@ class LabelFunctional:
     rows : callable
         ``rows(structure, blocks)`` yields the `Part` s of a label, in order.
     fixed : callable
-        ``fixed(numbers, isolated)``, the part of a label (a number, or its components in C order) that atomic numbers and
-        the energies of isolated atoms fix.
+        ``fixed(numbers, isolated)``, the part of a label (a number, or its components in C order) that atomic numbers
+        and the energies of isolated atoms fix.
     """
 
     kind: str

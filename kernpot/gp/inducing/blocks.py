@@ -139,8 +139,8 @@ def fill_up(
 ) -> list[InducingBlock]:
     """Inducing blocks with environments of displaced copies after their own, where these are fewer than asked for.
 
-    See :mod:`kernpot.gp.inducing.displaced`. Nothing is drawn when there are enough, or where descriptors do not describe
-    copies.
+    See :mod:`kernpot.gp.inducing.displaced`. Nothing is drawn when there are enough, or where descriptors do not
+    describe copies.
     """
     if not all(f.describes_anything for f in descriptors):
         return list(blocks)

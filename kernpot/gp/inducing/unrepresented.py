@@ -77,7 +77,8 @@ def choose(unrepresented: Sequence[Tensor], least: float, count: int) -> NDArray
     Parameters
     ----------
     unrepresented : sequence of Tensor of shape (n, n)
-        Covariances of atomic energies, one for each function of a kernel; an atom chosen is described under all of them.
+        Covariances of atomic energies, one for each function of a kernel; an atom chosen is described under all of
+        them.
     least : float
         Variance that asks for a choice.
     count : int
@@ -101,7 +102,7 @@ def choose(unrepresented: Sequence[Tensor], least: float, count: int) -> NDArray
 def unrepresented_covariance(
     structures: Sequence[Atoms], descriptors: Sequence[Features], whitening: Whitening, amplitudes: Tensor
 ) -> list[Tensor]:
-    """Covariances (n, n) of the atoms' energies that the inducing environments do not represent, by function of a kernel."""
+    """Covariances (n, n) of energies that inducing environments do not represent, for each function of a kernel."""
     numbers = torch.from_numpy(np.concatenate([a.numbers for a in structures]))
     described = [Structure(descriptors, a) for a in structures]
     places = {c: k for k, c in enumerate(dict.fromkeys((b.descriptor, b.term) for b in whitening.blocks))}

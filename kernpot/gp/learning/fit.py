@@ -85,4 +85,4 @@ def fit_gp(
         tuple(labelled),
         summary,
         learnt.posterior,
-    )
+    ).ready()

@@ -3,8 +3,8 @@
 The evidence takes the misfit of every label as independent. Force components of a structure are not, so a fit to tens
 of thousands of them and a few hundred energies gives the energies almost no weight. What a user cares about is the
 error on a structure the model has not seen, which the square-root factor gives without refitting (see
-:func:`kernpot.regression.posterior.leave_out`). So the evidence sets amplitudes and the noise of forces and stress, and the
-noise of energies minimises
+:func:`kernpot.regression.posterior.leave_out`). So the evidence sets amplitudes and the noise of forces and stress, and
+the noise of energies minimises
 
     sum over label kinds of log(mean absolute leave-one-out error),
 

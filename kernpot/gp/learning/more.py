@@ -1,4 +1,4 @@
-"""What comes after a fit: more labels, more inducing environments, sharper error bars. Each makes a new fitted model."""
+"""What comes after a fit: labels, inducing environments, sharper error bars. Each makes a new fitted model."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def with_labels(
         training=None if fitted.training is None else (*fitted.training, *labelled),
         summary=_updated(fitted, {"data": describe_data(labelled), "data_hash": data_hash(labelled)}),
         found_posterior=None,
-    )
+    ).ready()
 
 
 def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | None, report: Report | None) -> FittedGP:
@@ -85,7 +85,7 @@ def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | Non
         factors=factors,
         summary=_updated(fitted, {"inducing": added}),
         found_posterior=None,
-    )
+    ).ready()
 
 
 def with_new_environments(
@@ -116,7 +116,7 @@ def with_misfit_of(fitted: FittedGP, held_out: Sequence[LabelledStructure]) -> F
     """With the misfit of labels scaled by what structures say that the fit has not seen."""
     misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, fitted.training or ())
     summary = _updated(fitted, {"calibration": found, "data_hash": data_hash(held_out)})
-    return replace(fitted, misfit=misfit, summary=summary)
+    return replace(fitted, misfit=misfit, summary=summary).ready()
 
 
 def _updated(fitted: FittedGP, update: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ A draw is the sum of two independent parts about the posterior mean:
 ``parameter``
     ``scale R^-1 xi``, ``xi ~ N(0, I)``: what the labels leave undetermined of the whitened weights.
 ``unrepresented``
-    A draw from the prior less what the inducing environments represent of it (:mod:`kernpot.gp.predicting.prior_draws`).
+    A draw from the prior less what the inducing environments represent of it
+    (:mod:`kernpot.gp.predicting.prior_draws`).
 
 The misfit of labels has no part of its own: labels scatter about any one potential, so independent label noise would
 not be the derivative of an energy and would cancel from whatever is computed of many numbers. ``posterior`` says how a

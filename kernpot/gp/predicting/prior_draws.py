@@ -1,8 +1,9 @@
 """Draws from the prior over energies of environments less what inducing environments represent of them.
 
-With ``f`` a function drawn from the prior (:mod:`kernpot.kernels.functions`), ``f(u) - k_uM (K_MM + eps)^-1 (f(M) + sqrt(eps) xi)`` is one of what the inducing
-environments leave undetermined (pathwise conditioning; Wilson et al., ICML 2020, arXiv 2002.09309). Its covariance is
-``k(u, u') - k_uM (K_MM + eps)^-1 k_Mu'`` whatever the jitter ``eps``, hence the second noise ``xi``.
+With ``f`` a function drawn from the prior (:mod:`kernpot.kernels.functions`), ``f(u) - k_uM (K_MM + eps)^-1 (f(M) +
+sqrt(eps) xi)`` is one of what the inducing environments leave undetermined (pathwise conditioning; Wilson et al., ICML
+2020, arXiv 2002.09309). Its covariance is ``k(u, u') - k_uM (K_MM + eps)^-1 k_Mu'`` whatever the jitter ``eps``, hence
+the second noise ``xi``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ the sum of the others,
     a_i = sum_k (e_k . (u_i - <u>))^2 / (r l_k),        b_i = (|u_i - <u>|^2 - sum_k (e_k . (u_i - <u>))^2) / l_rest,
 
 one in the mean over inducing environments each. Averages of them over the surroundings, weighted as the misfit weighs
-them (:class:`kernpot.calibration.surroundings.Surroundings`), say what the neighbours are like. The rough variance of an atom,
+them (:class:`kernpot.calibration.surroundings.Surroundings`), say what the neighbours are like. The rough variance of
+an atom,
 
     p_i^2 = c_0 + c_1 a_i + c_2 b_i + c_3 <a>_i + c_4 <b>_i,      c >= 0,
 

@@ -19,6 +19,7 @@ from kernpot.files.container import read_model, write_model
 from kernpot.gp.inducing.directions import principal_directions
 from kernpot.prediction import Prediction
 from kernpot.testing import check_potential
+from tests.helpers.changed import changed
 from tests.systems import cluster, crystals, gases, labelled, slab, soap
 
 ALLOY = [*crystals(5, symbols="Cu3Au"), slab(), cluster("Cu3Au")]
@@ -50,8 +51,8 @@ def compression(mode: str) -> dict[str, Any]:
 def test_it_passes_the_conformance_suite(changes: dict[str, Any]) -> None:
     """Finite differences of energy and variance, invariances, save and load, clone."""
     gp = SparseGPPotential(n_inducing=16, random_state=0, **changes).fit(ALLOY)
-    assert gp.summary_["n_components"] == [changes["n_components"]] * len(gp._whitening.blocks)
-    assert [b.basis.shape[1] for b in gp._whitening.blocks] == gp.summary_["n_components"]
+    assert gp.summary_["n_components"] == [changes["n_components"]] * len(gp.fitted_.whitening.blocks)
+    assert [b.basis.shape[1] for b in gp.fitted_.whitening.blocks] == gp.summary_["n_components"]
     check_potential(gp, NEW)
 
 
@@ -60,10 +61,10 @@ def test_it_is_the_model_with_these_inducing_environments(zeta: int) -> None:
     """Unit features in the basis serve as inducing environments like any others, written out in all features."""
     gp = SparseGPPotential(soap(["Cu", "Au"]), n_inducing=16, n_components=5, kernel=SOAPKernel(zeta), **FIXED)
     gp.fit(ALLOY)
-    written_out = copy.deepcopy(gp)
-    blocks = [replace(b, environments=b.environments @ b.basis.T, basis=None) for b in gp._whitening.blocks]
-    written_out._whitening.blocks[:] = blocks
-    written_out._condition()
+    blocks = [replace(b, environments=b.environments @ b.basis.T, basis=None) for b in gp.fitted_.whitening.blocks]
+    whitening = copy.deepcopy(gp.fitted_.whitening)
+    whitening.blocks[:] = blocks
+    written_out = changed(gp, whitening=whitening)
     for p, q in zip(gp.predict_full(NEW, covariance=True), written_out.predict_full(NEW, covariance=True), strict=True):
         assert_same(p, q, 1e-9)
         np.testing.assert_allclose(
@@ -103,7 +104,7 @@ def test_no_projection(n_components: int | None) -> None:
     """As many components as features, or more: to the bit as without."""
     frames = crystals(4)
     gp = SparseGPPotential(soap(), n_inducing=8, n_components=n_components, **FIXED).fit(frames)
-    assert gp._whitening.blocks[0].basis is None
+    assert gp.fitted_.whitening.blocks[0].basis is None
     assert gp.summary_["n_components"] == [18]
     np.testing.assert_array_equal(
         gp.predict(frames), SparseGPPotential(soap(), n_inducing=8, **FIXED).fit(frames).predict(frames)
@@ -114,7 +115,7 @@ def test_a_descriptor_with_fewer_features_stays_whole() -> None:
     descriptors = [soap(["Cu", "Au"], n_max=2, l_max=0), soap(["Cu", "Au"])]
     gp = SparseGPPotential(descriptors, n_inducing=8, n_components=12, **FIXED).fit(ALLOY)
     assert gp.summary_["n_components"] == [10, 10, 12, 12]
-    assert [b.basis is None for b in gp._whitening.blocks] == [True, True, False, False]
+    assert [b.basis is None for b in gp.fitted_.whitening.blocks] == [True, True, False, False]
 
 
 def test_more_components_lose_less() -> None:
@@ -164,16 +165,16 @@ def test_new_inducing_environments_are_seen_whole(tmp_path: Path) -> None:
     """The basis grows by what they have outside it; the old ones stay what they are."""
     pure = [*crystals(6, symbols="Cu4"), *crystals(6, seed=3, symbols="Au4")]
     gp = SparseGPPotential(soap(["Cu", "Au"]), n_inducing=20, n_components=8, **FIXED).fit(pure)
-    before = [b.environments @ b.basis.T for b in gp._whitening.blocks]
+    before = [b.environments @ b.basis.T for b in gp.fitted_.whitening.blocks]
     alloy = crystals(2, seed=9, symbols="Cu2Au2")
     old = float(gp.predict_full(alloy)[0].energy.epistemic_std)
     gp.partial_fit(alloy).add_inducing(alloy)
-    for b, old_environments in zip(gp._whitening.blocks, before, strict=True):
+    for b, old_environments in zip(gp.fitted_.whitening.blocks, before, strict=True):
         r = b.basis.shape[1]
         assert r > 8
         torch.testing.assert_close(b.basis.T @ b.basis, torch.eye(r, dtype=torch.float64), rtol=0, atol=1e-12)
         torch.testing.assert_close((b.environments @ b.basis.T)[: len(old_environments)], old_environments)
-        u = torch.from_numpy(gp._features[0](alloy[0])[alloy[0].numbers == b.element])
+        u = torch.from_numpy(gp.fitted_.features[0](alloy[0])[alloy[0].numbers == b.element])
         u /= u.norm(dim=1, keepdim=True)
         seen = (u @ b.basis).norm(dim=1)
         assert (seen > 0.9999).all()

@@ -18,6 +18,7 @@ from kernpot.errors import InducingWarning
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
 from kernpot.gp.learning import training as described
+from kernpot.kernels import Power
 from tests.systems import cluster, crystals, labelled, soap
 
 DATA = Path(__file__).resolve().parents[3] / "examples" / "data" / "ethanol_gfn2.xyz.gz"
@@ -32,7 +33,7 @@ def rich(**other: Any) -> SparseGPPotential:
 
 
 def environments(gp: SparseGPPotential) -> list[torch.Tensor]:
-    return [b.environments for b in gp._whitening.blocks]
+    return [b.environments for b in gp.fitted_.whitening.blocks]
 
 
 def test_few_are_filled_up() -> None:
@@ -51,15 +52,15 @@ def test_no_more_than_say_something() -> None:
     """Copies that the others represent are left out, so that the covariance needs no more jitter than usual."""
     gp = rich(n_inducing=300).fit(FEW)
     assert 20 < gp.n_inducing_ < 300
-    assert gp._whitening.jitter == [1e-10, 1e-10]
+    assert gp.fitted_.whitening.jitter == [1e-10, 1e-10]
 
 
 def test_several_descriptors_are_filled_each() -> None:
     two = [soap(["Cu", "Au"], 4.0, 5, 4), soap(["Cu", "Au"], 4.5, 4, 3)]
     gp = SparseGPPotential(two, n_inducing=41, random_state=0, **FIXED).fit(FEW)
-    sizes = [len(b.environments) for b in gp._whitening.blocks]
+    sizes = [len(b.environments) for b in gp.fitted_.whitening.blocks]
     assert (sizes[0] + sizes[1], sizes[2] + sizes[3]) == (21, 20)
-    assert [b.columns.start for b in gp._whitening.blocks] == [0, *np.cumsum(sizes)[:-1]]
+    assert [b.columns.start for b in gp.fitted_.whitening.blocks] == [0, *np.cumsum(sizes)[:-1]]
 
 
 @pytest.mark.parametrize("n_inducing", [8, 12])
@@ -96,7 +97,7 @@ def test_copies_are_dealt_evenly_and_stay_close() -> None:
 def test_worst_represented_come_first_and_alike_ones_once() -> None:
     rng = torch.Generator().manual_seed(0)
     u = torch.nn.functional.normalize(torch.randn((6, 20), generator=rng, dtype=torch.float64), dim=1)
-    block = InducingBlock(0, 29, 2, u[:2], slice(0, 2))
+    block = InducingBlock(0, 29, Power(2), u[:2], slice(0, 2))
     near = torch.nn.functional.normalize(u[:1] + 0.05 * u[5:], dim=1)
     candidates = torch.cat([u[:1], near, u[2:4], u[3:4]])
     order = worst_represented(candidates, block)

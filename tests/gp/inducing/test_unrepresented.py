@@ -42,7 +42,7 @@ def _fitted() -> SparseGPPotential:
 
 def missing(gp: SparseGPPotential, structures: list[Atoms], room: int = 100, level: float = 0.002) -> list[Atoms]:
     """Structures with masks of the environments to add."""
-    return worth_describing(structures, gp._features, gp._whitening, gp._hyperparameters.amplitudes(), level, room)
+    return worth_describing(structures, gp.fitted_.features, gp.fitted_.whitening, gp.fitted_.amplitudes, level, room)
 
 
 def n_chosen(chosen: list[Atoms]) -> int:
@@ -94,7 +94,7 @@ def test_no_more_than_n_inducing(room: int) -> None:
 def test_the_newest_comes_first() -> None:
     """With room for one atom: the one whose energy is known least."""
     gp = fitted()
-    left = unrepresented_covariance(NEW, gp._features, gp._whitening, gp._hyperparameters.amplitudes())
+    left = unrepresented_covariance(NEW, gp.fitted_.features, gp.fitted_.whitening, gp.fitted_.amplitudes)
     variance = np.split(sum(m.diagonal().numpy() for m in left), [len(NEW[0])])
     (chosen,) = missing(gp, NEW, room=2)
     at = 0 if len(chosen) == len(NEW[0]) and variance[0].max() > variance[1].max() else 1

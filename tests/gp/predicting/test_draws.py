@@ -16,11 +16,13 @@ from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import KernpotError, StructureError
 from kernpot.functionals.rows import energy_rows
 from kernpot.functionals.state import Structure
-from kernpot.gp.predicting.prior_draws import draw_prior, with_priors
+from kernpot.kernels import Power
+from kernpot.kernels.forms import added
 from kernpot.prediction import DrawPredictions
 from kernpot.regression.factor import LabelFactor
 from kernpot.surfaces.draws import Draws
-from kernpot.surfaces.potentials import Potentials, Term
+from kernpot.surfaces.potentials import Potentials, Term, weighted
+from tests.helpers.changed import changed
 from tests.soaps import central_difference, displaced
 from tests.systems import cluster, crystals, slab, soap
 
@@ -100,9 +102,9 @@ def test_moments_are_those_of_the_prediction(gp: SparseGPPotential) -> None:
 
 def test_parts_add_up(quadratic: SparseGPPotential) -> None:
     gp, atoms = quadratic, crystal()
-    row, _ = energy_rows(Structure(gp._features, atoms), gp._whitening.blocks)
-    whitened = gp._whitening(row)
-    parameter = float(gp._posterior.variance(whitened * gp._posterior.scale)[0])
+    row, _ = energy_rows(Structure(gp.fitted_.features, atoms), gp.fitted_.whitening.blocks)
+    whitened = gp.fitted_.whitening(row)
+    parameter = float(gp.fitted_.posterior.variance(whitened * gp.fitted_.posterior.scale)[0])
     whole = float(gp.predict_full([atoms])[0].energy.epistemic_std) ** 2
     assert 0.1 < parameter / whole < 0.9
     for part, expected in (("parameter", parameter), ("unrepresented", whole - parameter)):
@@ -130,13 +132,15 @@ def test_calibrated_draws_are_scaled_ones(part: Any, scale: float, monkeypatch: 
 def test_draws_are_the_same_functions_for_every_structure(gp: SparseGPPotential) -> None:
     """Joint covariance of the energies of two structures, from rows and the kernel between their environments."""
     pair = [cluster("CuAu2Cu"), cluster("CuAu2Cu", seed=4)]
-    structures = [Structure(gp._features, a) for a in pair]
-    blocks, amplitudes = gp._whitening.blocks, gp._hyperparameters.amplitudes()
-    rows = gp._whitening(torch.cat([energy_rows(s, blocks)[0] for s in structures]))
-    covariance = gp._posterior.covariance(rows * gp._posterior.scale)
+    structures = [Structure(gp.fitted_.features, a) for a in pair]
+    blocks, amplitudes = gp.fitted_.whitening.blocks, gp.fitted_.amplitudes
+    rows = gp.fitted_.whitening(torch.cat([energy_rows(s, blocks)[0] for s in structures]))
+    covariance = gp.fitted_.posterior.covariance(rows * gp.fitted_.posterior.scale)
     for b, block in enumerate(blocks):
         u = [s.described[block.descriptor].unit[s.members(block)] for s in structures]
-        prior = torch.tensor([[float(((x @ y.T) ** block.zeta).sum()) for y in u] for x in u], dtype=torch.float64)
+        prior = torch.tensor(
+            [[float(((x @ y.T) ** block.function.power).sum()) for y in u] for x in u], dtype=torch.float64
+        )
         part = rows[:, block.columns]
         covariance += amplitudes[b] ** 2 * (prior - part @ part.T)
     correlation = float(covariance[0, 1] / (covariance[0, 0] * covariance[1, 1]).sqrt())
@@ -242,7 +246,7 @@ def test_calculator(quadratic: SparseGPPotential) -> None:
 
 def test_pairs_may_be_given(quadratic: SparseGPPotential) -> None:
     draws, atoms = quadratic.sample_potentials(2, 0), crystal()
-    pairs = max(quadratic._features, key=lambda f: f.cutoff).pairs(atoms)
+    pairs = max(quadratic.fitted_.features, key=lambda f: f.cutoff).pairs(atoms)
     np.testing.assert_allclose(draws.evaluate(atoms, pairs).forces, draws.evaluate(atoms).forces, atol=1e-9)
 
 
@@ -298,20 +302,22 @@ def simulated_ranks(zeta: int, repeats: int, n_draws: int) -> NDArray[np.int64]:
     }
     rng = np.random.default_rng(zeta)
     gp = SparseGPPotential(**settings).fit(frames)
-    block = gp._whitening.blocks[0]
-    made = [next(gp._maker(known, Structure(gp._features, known.atoms))) for known in gp._training]
+    block = gp.fitted_.whitening.blocks[0]
+    made = [next(gp.fitted_.maker(known, Structure(gp.fitted_.features, known.atoms))) for known in gp.fitted_.training]
     nothing = torch.zeros((1, len(block.environments)), dtype=torch.float64)
     ranks = []
     for repeat in range(repeats):
-        prior = draw_prior(zeta, gp._features[0].n_features, torch.Generator().manual_seed(repeat))
-        truth = Potentials(gp._features, [Term(0, 29, with_priors(block, nothing, [prior], 2.0))], {29: -1.0}, 1)
+        prior = Power(zeta).draw(gp.fitted_.features[0].n_features, torch.Generator().manual_seed(repeat))
+        truth = Potentials(
+            gp.fitted_.features, [Term(0, 29, added(weighted(block, nothing), prior, 2.0))], {29: -1.0}, 1
+        )
         # As a fit to new energies would do, which would make the rows anew.
-        gp._factors = {"energy": LabelFactor.empty(gp.n_inducing_, 1)}
+        factor = LabelFactor.empty(gp.n_inducing_, 1)
         for part, atoms in zip(made, frames, strict=True):
             energy = truth(atoms).energies.sum() / len(atoms) + 1.0 + 0.05 * rng.normal()
-            gp._factors["energy"].add(part.rows, torch.tensor([energy]), part.prior)
-        gp._condition()
-        drawn = joint(gp.sample_potentials(n_draws, rng.integers(2**31), posterior="bayes").evaluate(new))
+            factor.add(part.rows, torch.tensor([energy]), part.prior)
+        again = changed(gp, factors={"energy": factor})
+        drawn = joint(again.sample_potentials(n_draws, rng.integers(2**31), posterior="bayes").evaluate(new))
         ranks.append((drawn < joint(truth(new))).sum(0))
     return np.array(ranks)
 

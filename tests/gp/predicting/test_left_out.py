@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.calibration.misfit import Misfit
 from kernpot.errors import KernpotError
+from tests.helpers.changed import changed
 from tests.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {
@@ -32,9 +33,7 @@ DATA[1].info["noise_scale"] = {"forces": 3.0, "energy": 2.0}
 
 def fitted(data: list[Any]) -> SparseGPPotential:
     gp = SparseGPPotential(inducing=DATA[:3], **SETTINGS).fit(data)
-    gp.misfit_["forces"] = MISFIT
-    gp._condition()
-    return gp
+    return changed(gp, misfit=gp.misfit_ | {"forces": MISFIT})
 
 
 @pytest.mark.parametrize("out", range(len(DATA)))
@@ -68,7 +67,6 @@ def test_what_was_learnt_later_counts_and_files_keep_it(tmp_path: Path) -> None:
 def test_needs_a_fit_and_its_structures() -> None:
     with pytest.raises(NotFittedError):
         SparseGPPotential().left_out()
-    gp = fitted(DATA)
-    gp._training = None
+    gp = changed(fitted(DATA), training=None)
     with pytest.raises(KernpotError, match="leaving structures out needs the training structures"):
         gp.left_out()

@@ -17,6 +17,7 @@ from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import StructureError
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.predicting.novelty import Novelty, Spread, nearest_distance
+from kernpot.kernels import Power
 from kernpot.regression.gain import log_det
 from tests.systems import crystals, soap
 
@@ -86,10 +87,10 @@ def test_inducing_environments_are_at_distance_zero_and_others_are_not() -> None
 
 def test_distances_are_those_of_the_features(gp: SparseGPPotential) -> None:
     new = crystals(1, seed=7, symbols="Cu2Au2")[0]
-    u = gp._features[0](new)
+    u = gp.fitted_.features[0](new)
     u /= np.linalg.norm(u, axis=1)[:, None]
     found = gp.novelty(new)[0]
-    for block in gp._whitening.blocks:
+    for block in gp.fitted_.whitening.blocks:
         own = new.numbers == block.element
         environments = block.environments.numpy()
         apart = np.linalg.norm(u[own][:, None] - environments, axis=2).min(1)
@@ -104,7 +105,7 @@ def test_directions_left_out_of_the_basis_count(rng: np.random.Generator) -> Non
     """The part of an environment that the inducing directions cannot show is new, not invisible."""
     basis = torch.linalg.qr(torch.from_numpy(rng.normal(size=(9, 4))))[0]
     environments = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(6, 4))))
-    block = InducingBlock(0, 29, 2, environments, slice(0, 6), basis)
+    block = InducingBlock(0, 29, Power(2), environments, slice(0, 6), basis)
     inside = environments[:1] @ basis.T
     outside = torch.linalg.qr(torch.cat([basis, torch.from_numpy(rng.normal(size=(9, 1)))], 1))[0][:, 4]
     u = 0.8 * inside + 0.6 * outside
@@ -131,7 +132,7 @@ def test_leverages_of_energies_learnt_are_at_most_one_and_count_the_parameters()
     gp = SparseGPPotential(**(SETTINGS | {"descriptor": soap(), "isolated_atoms": {"Cu": 0.0}})).fit(frames)
     leverage = np.concatenate([n.leverage for n in gp.novelty(frames)])
     assert ((leverage > 0) & (leverage <= 1)).all()
-    root = gp._posterior.root
+    root = gp.fitted_.posterior.root
     parameters = len(root) - float(torch.linalg.inv(root).square().sum())  # M - tr (R^T R)^-1
     assert leverage.sum() == pytest.approx(parameters, rel=1e-6)
 
@@ -170,8 +171,8 @@ def test_of_several_descriptors_the_least_familiar_counts() -> None:
     new = crystals(1, seed=7, symbols="Cu2Au2")[0]
     found = both.novelty(new)[0]
     singles = []
-    for block in both._whitening.blocks:
-        u = both._features[block.descriptor](new)
+    for block in both.fitted_.whitening.blocks:
+        u = both.fitted_.features[block.descriptor](new)
         u /= np.linalg.norm(u, axis=1)[:, None]
         apart = np.linalg.norm(u[:, None] - block.environments.numpy(), axis=2).min(1)
         singles.append(np.where(new.numbers == block.element, apart, 0.0))

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.predicting.prior_draws import PriorDraw, draw_prior, represented_weights, with_priors
+from kernpot.gp.predicting.prior_draws import represented_weights
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.kernels.forms import LocalEnergies
+from kernpot.kernels import Power
+from kernpot.kernels.forms import LocalEnergies, added, together
 from kernpot.surfaces.potentials import weighted
 
 DIMENSION = 5
@@ -21,9 +22,9 @@ def units(n: int, seed: int, dimension: int = DIMENSION) -> Tensor:
     return x / x.norm(dim=1, keepdim=True)
 
 
-def draws(zeta: int, n: int) -> list[PriorDraw]:
+def draws(zeta: int, n: int) -> list[LocalEnergies]:
     generator = torch.Generator().manual_seed(zeta)
-    return [draw_prior(zeta, DIMENSION, generator) for _ in range(n)]
+    return [Power(zeta).draw(DIMENSION, generator) for _ in range(n)]
 
 
 def require_covariance(samples: Tensor, expected: Tensor, excess: float = 0.0) -> None:
@@ -54,16 +55,16 @@ def test_gradients_have_the_prior_covariance(zeta: int) -> None:
 
 def functions(zeta: int) -> dict[str, LocalEnergies]:
     """Every kind of function, two of each."""
-    block = InducingBlock(0, 29, zeta, units(4, 3), slice(0, 4))
+    block = InducingBlock(0, 29, Power(zeta), units(4, 3), slice(0, 4))
     basis = torch.linalg.qr(units(DIMENSION, 4)).Q[:, :2].contiguous()
-    projected = InducingBlock(0, 29, zeta, units(4, 5, 2), slice(0, 4), basis)
+    projected = InducingBlock(0, 29, Power(zeta), units(4, 5, 2), slice(0, 4), basis)
     weights = torch.tensor([[1.0, -2.0, 0.5, 0.3], [0.1, 0.2, -0.7, 2.0]], dtype=torch.float64)
     priors = draws(zeta, 2)
     return {
         "weighted": weighted(block, weights),
         "in a basis": weighted(projected, weights),
-        "with priors": with_priors(block, weights, priors, 1.5),
-        "in a basis with priors": with_priors(projected, weights, priors, 1.5),
+        "with priors": added(weighted(block, weights), together(priors), 1.5),
+        "in a basis with priors": added(weighted(projected, weights), together(priors), 1.5),
     }
 
 
@@ -92,10 +93,10 @@ def test_one_of_several_is_itself(zeta: int) -> None:
 
 @pytest.mark.parametrize("zeta", ZETAS)
 def test_sums_are_those_of_kernels_and_priors(zeta: int) -> None:
-    u, block = units(3, 6), InducingBlock(0, 29, zeta, units(4, 3), slice(0, 4))
+    u, block = units(3, 6), InducingBlock(0, 29, Power(zeta), units(4, 3), slice(0, 4))
     weights = torch.tensor([[1.0, -2.0, 0.5, 0.3]], dtype=torch.float64)
     prior = draws(zeta, 1)[0]
-    found, _ = with_priors(block, weights, [prior], 1.5)(u)
+    found, _ = added(weighted(block, weights), prior, 1.5)(u)
     expected = (u @ block.environments.T) ** zeta @ weights.T + 1.5 * prior(u)[0]
     torch.testing.assert_close(found, expected)
 
@@ -108,13 +109,13 @@ def test_conditioned_priors_have_the_unrepresented_covariance(
     """``k - k_uM (K + eps)^-1 k_Mu``, exactly, however large the jitter."""
     monkeypatch.setattr("kernpot.gp.rows.whitening._JITTER", jitter)
     monkeypatch.setattr("kernpot.gp.rows.whitening._LARGEST", jitter)
-    block = InducingBlock(0, 29, zeta, units(3, 3), slice(0, 3))
+    block = InducingBlock(0, 29, Power(zeta), units(3, 3), slice(0, 3))
     whitening = Whitening([block])
     generator = torch.Generator().manual_seed(7)
     u = units(5, 6)
     samples = []
     for prior in draws(zeta, 3000):
         weights = -represented_weights(block, whitening.factors[0], jitter, prior, generator)[None]
-        samples.append(with_priors(block, weights, [prior], 1.0)(u)[0][:, 0])
+        samples.append(added(weighted(block, weights), prior, 1.0)(u)[0][:, 0])
     rows = whitening((u @ block.environments.T) ** zeta)
     require_covariance(torch.stack(samples), (u @ u.T) ** zeta - rows @ rows.T, 3.0 ** (zeta + 1) / 512)

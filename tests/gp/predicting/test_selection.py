@@ -142,7 +142,7 @@ def gp() -> SparseGPPotential:
 
 
 def log_determinant(gp: SparseGPPotential) -> float:
-    return 2 * float(gp._posterior.root.diagonal().abs().log().sum())
+    return 2 * float(gp.fitted_.posterior.root.diagonal().abs().log().sum())
 
 
 def fitted() -> SparseGPPotential:
@@ -177,11 +177,11 @@ def test_labels_do_not_enter(gp: SparseGPPotential) -> None:
 
 
 def test_the_first_of_many_are_the_choice_of_few_and_the_model_stays(gp: SparseGPPotential) -> None:
-    before = gp._posterior.root.clone()
+    before = gp.fitted_.posterior.root.clone()
     many, few = gp.select(POOL, len(POOL), random_part=0), gp.select(POOL, 3, random_part=0)
     np.testing.assert_array_equal(many.indices[:3], few.indices)
     assert sorted(many.indices) == list(range(len(POOL)))
-    assert torch.equal(gp._posterior.root, before)
+    assert torch.equal(gp.fitted_.posterior.root, before)
 
 
 def test_what_a_copy_would_teach_is_taken_off() -> None:
@@ -203,7 +203,7 @@ def test_exact_copies_are_counted_out(gp: SparseGPPotential) -> None:
     """Of the pool as of the training structures: their labels are known."""
     found = gp.select([POOL[0], POOL[0].copy(), *POOL], len(POOL), random_part=0)
     assert sorted(found.indices) == [0, *range(3, len(POOL) + 2)]
-    training = [s.atoms for s in gp._training]
+    training = [s.atoms for s in gp.fitted_.training]
     assert list(gp.select([*training, POOL[3]], 1).indices) == [len(training)]
     with pytest.raises(KernpotError, match=r"1 to 8 .*copies of one another and of training structures counted out"):
         gp.select([*POOL, *POOL, *training], 9)

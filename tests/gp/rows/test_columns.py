@@ -111,7 +111,7 @@ def test_equals_a_fit_with_all(groups_done_by_products: list[str]) -> None:
     gp = deepcopy(small()).add_inducing(added())
     assert sorted(groups_done_by_products) == ["120 labels", "48 labels"]
     require_same(whole(), gp, 1e-9)
-    assert [len(b.environments) for b in gp._whitening.blocks] == [6, 5, 6, 5]
+    assert [len(b.environments) for b in gp.fitted_.whitening.blocks] == [6, 5, 6, 5]
     assert gp.summary_["updates"] == [{"inducing": 10}]
 
 
@@ -210,10 +210,10 @@ def test_progress() -> None:
 
 def test_what_is_there_already_adds_nothing() -> None:
     gp = deepcopy(small())
-    posterior = gp._posterior
+    posterior = gp.fitted_.posterior
     with pytest.warns(InducingWarning, match="12 of the environments"):
         gp.add_inducing(first())
-    assert gp._posterior is posterior
+    assert gp.fitted_.posterior is posterior
     assert gp.summary_["updates"] == []
     with pytest.warns(InducingWarning, match="8 of the environments"):
         gp.add_inducing([MORE[0], MORE[0]])

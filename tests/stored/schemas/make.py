@@ -1,7 +1,7 @@
 """Writes a small model with whatever kernpot is imported, and what it answers: run in checkouts of earlier commits.
 
-`PYTHONPATH=CHECKOUT python make.py NAME` writes ``NAME.kernpot`` and ``NAME.npz`` here. ``first`` was written by commit 1577a9a,
-``with_training`` by 9fe1541, ``with_tails`` by 8d016c5; commits of main from 2026-11-20 and 21.
+`PYTHONPATH=CHECKOUT python make.py NAME` writes ``NAME.kernpot`` and ``NAME.npz`` here. ``first`` was written by commit
+1577a9a, ``with_training`` by 9fe1541, ``with_tails`` by 8d016c5; commits of main from 2026-11-20 and 21.
 """
 
 import sys

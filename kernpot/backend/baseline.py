@@ -1,0 +1,531 @@
+"""A potential on top of a baseline: learnt is what the baseline leaves of the labels.
+
+The baseline is any surface, or any ASE calculator: physics written down, a cheap quantum-mechanical method, another
+potential. It is subtracted from the labels before anything else is, isolated atoms included, and added to every answer
+and to every draw. It has no error bar of its own: what it is wrong by is what is learnt, and the learner's error bars
+are those of the sum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, overload
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from kernpot.backend.answering import AnsweringMixin
+from kernpot.calculator import KernpotCalculator
+from kernpot.errors import KernpotError
+from kernpot.files.container import require_model, restored, write_model
+from kernpot.files.parts import reading, require
+from kernpot.potential import Chosen, Draw, Linear, Novel, Potential, PotentialDraws, Screen, Share, Surface
+from kernpot.prediction import (
+    DrawPredictions,
+    EnergyStd,
+    FloatArray,
+    LeftOut,
+    MeanPrediction,
+    PairPrediction,
+    Prediction,
+    Quantity,
+    Sensitivities,
+)
+from kernpot.structures.checks import require_elements
+from kernpot.structures.labels import LabelledStructure, label_structures
+from kernpot.structures.neighbours import Pairs
+from kernpot.surfaces.adapter import CalculatorSurface, surface_name
+
+_PREFIX = "baseline."
+# eV/atom by which the baseline given again at load may differ from the one of the fit.
+_SAME = 1e-6
+
+
+class OnTop(AnsweringMixin, BaseEstimator):
+    """A potential that learns what a baseline leaves of the labels, with all that any potential answers.
+
+    Parameters
+    ----------
+    baseline : Surface or ase.calculators.calculator.Calculator
+        What is subtracted from labels and added to answers: a fitted potential, a draw, a surface of one's own, or any
+        ASE calculator.
+    learner : Potential
+        Unfitted; a clone of it learns.
+    random_state : int, RandomState or None
+        Seed of the learner; None leaves its own.
+
+    Attributes
+    ----------
+    learner_ : Potential
+        Fitted to the remainders.
+
+    Examples
+    --------
+    >>> from ase.calculators.morse import MorsePotential
+    >>> from kernpot import OnTop, SparseGPPotential
+    >>> OnTop(MorsePotential(), SparseGPPotential(n_inducing=200)).learner.n_inducing
+    200
+    """
+
+    def __init__(
+        self,
+        baseline: Surface | Calculator,
+        learner: Potential,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.baseline = baseline
+        self.learner = learner
+        self.random_state = random_state
+
+    _fitted: _Fitted
+
+    # ------------------------------------------------------------------ learning
+
+    def fit(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        forces: Sequence[Any] | None = None,
+        stress: Sequence[Any] | None = None,
+    ) -> Self:
+        """Fit the learner to what the baseline leaves of the labels.
+
+        Parameters
+        ----------
+        structures, energies, forces, stress
+            As of the learner.
+
+        Raises
+        ------
+        StructureError
+            A structure or label cannot be used, or holds elements that the baseline does not know.
+        KernpotError
+            The baseline fails on a structure.
+        """
+        surface = _surface_of(self.baseline)
+        left = _left(label_structures(structures, energies, forces, stress), surface)
+        learner = clone(self.learner)
+        if self.random_state is not None:
+            learner.set_params(random_state=self.random_state)
+        isolated = learner.get_params(deep=False).get("isolated_atoms")
+        if isolated:
+            learner.set_params(isolated_atoms={z: e - _isolated(z, surface) for z, e in isolated.items()})
+        learner.fit(*left)
+        self._fitted = _Fitted(surface, learner)
+        return self
+
+    def partial_fit(
+        self,
+        structures: Sequence[Atoms],
+        energies: Sequence[float | None] | NDArray[np.float64] | None = None,
+        forces: Sequence[Any] | None = None,
+        stress: Sequence[Any] | None = None,
+    ) -> Self:
+        """Learn from more labelled structures, as the learner does; an unfitted one is fitted."""
+        if not self.__sklearn_is_fitted__():
+            return self.fit(structures, energies, forces, stress)
+        labelled = label_structures(structures, energies, forces, stress)
+        self._fitted.learner.partial_fit(*_left(labelled, self._fitted.surface))
+        return self
+
+    def update(self, structures: Sequence[Atoms]) -> Self:
+        """Learn from more labelled structures, and describe what is new in them, as the learner does."""
+        if not self.__sklearn_is_fitted__():
+            return self.fit(structures)
+        left = _left(label_structures(structures), self._fitted.surface)
+        self._fitted.learner.update(_labelled(*left))
+        return self
+
+    def calibrate(self, held_out: Sequence[Atoms]) -> Self:
+        """Make standard deviations those of errors on structures that the fit has not seen."""
+        fitted = self._known()
+        fitted.learner.calibrate(_labelled(*_left(label_structures(held_out), fitted.surface)))
+        return self
+
+    # ------------------------------------------------------------------ answering
+
+    def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
+        """Std of the energy over calibrated draws, with its exact derivatives: that of the learner."""
+        return self._known().learner.energy_std(atoms, pairs)
+
+    def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Chosen:
+        """``k`` structures whose labels would teach the learner most; a part of them drawn at random."""
+        learner = self._fitted.learner if self.__sklearn_is_fitted__() else self.learner
+        return learner.select(structures, k, random_part)
+
+    def left_out(self) -> list[LeftOut]:
+        """Errors on training structures had they been left out: what the baseline adds cancels."""
+        return self._known().learner.left_out()
+
+    def sample_potentials(
+        self, n: int, random_state: int | np.random.RandomState | None = None, **options: Any
+    ) -> DrawsOnTop:
+        """Draws of the learner, each on top of the baseline."""
+        fitted = self._known()
+        return DrawsOnTop(fitted.learner.sample_potentials(n, random_state, **options), fitted.surface)
+
+    def screen(self) -> Screen | None:
+        """The learner's bound on force stds, with the mean of the sum."""
+        fitted = self._known()
+        screen = fitted.learner.screen()
+        return None if screen is None else _ScreenOnTop(screen, fitted.surface)
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
+        self._known().learner.calculator(skin)  # refuses what the learner refuses
+        return KernpotCalculator(self, skin=skin)
+
+    def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Any]:
+        """How new environments are to the learner.
+
+        Raises
+        ------
+        KernpotError
+            It cannot tell.
+        """
+        learner = self._known().learner
+        if not isinstance(learner, Novel):
+            raise KernpotError(f"{type(learner).__name__} has no novelty.")
+        return learner.novelty(structures)
+
+    def sensitivities(self, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:
+        """How labels answer to the learner's weights, see :class:`kernpot.potential.Linear`.
+
+        Raises
+        ------
+        KernpotError
+            It is not linear in weights.
+        """
+        learner = self._known().learner
+        if not isinstance(learner, Linear):
+            raise KernpotError(
+                f"{type(learner).__name__} is not linear in Gaussian weights; use propagate, which draws."
+            )
+        return learner.sensitivities(atoms, kinds)
+
+    @property
+    def learner_(self) -> Potential:
+        """Fitted to what the baseline leaves."""
+        return self._known().learner
+
+    @property
+    def elements_(self) -> tuple[int, ...]:
+        """Atomic numbers seen in training."""
+        return self._known().learner.elements_
+
+    @property
+    def summary_(self) -> dict[str, Any]:
+        """What the learner saw and found, and the baseline's name."""
+        fitted = self._known()
+        return fitted.learner.summary_ | {"baseline": surface_name(fitted.surface)}
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which atoms interact directly; not of baselines that find neighbours themselves."""
+        fitted = self._known()
+        return max(fitted.learner.cutoff, fitted.surface.cutoff)
+
+    # ------------------------------------------------------------------ the model file
+
+    def file_contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and tensors of the model file: the learner's, and the baseline's name, or itself if it can be stored.
+
+        Raises
+        ------
+        KernpotError
+            The learner cannot be stored.
+        """
+        fitted = self._known()
+        header, tensors = _contents_of(fitted.learner)
+        told: dict[str, Any] = {"name": surface_name(fitted.surface), "probe": _probe(fitted)}
+        if hasattr(fitted.surface, "file_contents"):
+            told["model"], more = _contents_of(fitted.surface)
+            tensors = tensors | {_PREFIX + name: array for name, array in more.items()}
+        sections = {**header.get("sections", {}), "Baseline": [["Name", told["name"]]]}
+        mine = {"kind": "OnTop", "schema_version": 2, "learner": header["kind"], "baseline": told, "sections": sections}
+        return header | mine, tensors
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file. A baseline that is no model of kernpot's is named in it, and given again at load."""
+        write_model(path, *self.file_contents())
+
+    @classmethod
+    def from_file_contents(
+        cls,
+        header: dict[str, Any],
+        tensors: dict[str, NDArray[Any]],
+        baseline: Surface | Calculator | None = None,
+        **again: Any,
+    ) -> Self:
+        """Rebuild a fitted potential from a model file's header and tensors (see :func:`kernpot.load`).
+
+        Parameters
+        ----------
+        baseline : Surface or Calculator, optional
+            The one of the fit, given again, where the file could not hold it.
+        **again
+            What the learner wants to be given again.
+
+        Raises
+        ------
+        ModelFileError
+            The baseline is missing, or gives other energies than that of the fit.
+        """
+        own = {name: array for name, array in tensors.items() if name.startswith(_PREFIX)}
+        with reading("baseline"):
+            told = header["baseline"]
+            if baseline is None:
+                require(
+                    "model" in told,
+                    f"the model stands on the baseline {told['name']}, which no file holds; give it again: "
+                    "load(path, baseline=...)",
+                )
+                require_model("its baseline", told["model"])
+                baseline = restored(told["model"], {name[len(_PREFIX) :]: array for name, array in own.items()})
+            surface = _surface_of(baseline)
+        rest = {name: array for name, array in tensors.items() if name not in own}
+        inner = header | {"kind": header["learner"]}
+        require_model("the model", inner)
+        learner = restored(inner, rest, **again)
+        with reading("baseline"):
+            _require_same(surface, told["probe"], told["name"])
+        potential = cls(baseline, clone(learner))
+        potential._fitted = _Fitted(surface, learner)
+        return potential
+
+    # ------------------------------------------------------------------ parts
+
+    @property
+    def _predictor(self) -> _PredictorOnTop:
+        return _PredictorOnTop(self._fitted)
+
+    @property
+    def _descriptors(self) -> tuple[()]:
+        return ()
+
+    def _known(self) -> _Fitted:
+        check_is_fitted(self)
+        return self._fitted
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A surface, and the potential that has learnt what it leaves."""
+
+    surface: Surface
+    learner: Potential
+
+
+class DrawOnTop:
+    """A draw of the learner on top of the baseline, see :class:`kernpot.potential.Draw`."""
+
+    def __init__(self, draw: Draw, surface: Surface) -> None:
+        self._draw, self._surface = draw, surface
+        self.elements_, self.cutoff = draw.elements_, max(draw.cutoff, surface.cutoff)
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        """Energy, forces and stress of one structure under this potential."""
+        return _sum(self._draw.mean(atoms, pairs), self._surface.mean(atoms, pairs))
+
+    def along_pairs(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
+    ) -> PairPrediction:
+        """Energies of centres and their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
+        found = self._draw.along_pairs(numbers, pairs, n_centres, std)
+        return _along(found, self._surface.along_pairs(numbers, pairs, n_centres))
+
+    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
+        """ASE calculator."""
+        return KernpotCalculator(self, skin=skin)
+
+    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+        """Refused, as by the learner's draws: one potential has no error bars."""
+        return self._draw.predict_full(structures, covariance)
+
+
+class DrawsOnTop:
+    """Draws of the learner on top of the baseline, see :class:`kernpot.potential.PotentialDraws`."""
+
+    def __init__(self, draws: PotentialDraws, surface: Surface) -> None:
+        self._draws, self._surface = draws, surface
+        self.mean_potential = DrawOnTop(draws.mean_potential, surface)
+
+    def __len__(self) -> int:
+        return len(self._draws)
+
+    @overload
+    def __getitem__(self, index: int) -> DrawOnTop: ...
+    @overload
+    def __getitem__(self, index: slice) -> DrawsOnTop: ...
+    def __getitem__(self, index: int | slice) -> DrawOnTop | DrawsOnTop:
+        if isinstance(index, slice):
+            return DrawsOnTop(self._draws[index], self._surface)
+        return DrawOnTop(self._draws[index], self._surface)
+
+    def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """Answers of all draws for one structure; the baseline's are computed once."""
+        found, base = self._draws.evaluate(atoms, pairs), self._surface.mean(atoms, pairs)
+        stress = None if found.stress is None or base.stress is None else found.stress + base.stress
+        return DrawPredictions(
+            found.energies + base.energy, found.atomic_energies + base.energies, found.forces + base.forces, stress
+        )
+
+
+class _PredictorOnTop:
+    """Answers of the learner with those of the baseline added, see :class:`kernpot.backend.answering.Predicting`."""
+
+    def __init__(self, fitted: _Fitted) -> None:
+        self._surface, self._learner = fitted.surface, fitted.learner
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        return _sum(self._learner.mean(atoms, pairs), self._surface.mean(atoms, pairs))
+
+    def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
+        found, base = self._learner.predict_full([atoms], covariance)[0], self._surface.mean(atoms)
+        return replace(
+            found,
+            energy=_moved(found.energy, base.energy),
+            energies=_moved(found.energies, base.energies),
+            forces=_moved(found.forces, base.forces),
+            stress=None if found.stress is None or base.stress is None else _moved(found.stress, base.stress),
+        )
+
+    def energy_mean(self, atoms: Atoms) -> float:
+        return float(np.asarray(self._learner.predict([atoms]))[0]) + self._surface.mean(atoms).energy
+
+    def energy(self, atoms: Atoms) -> tuple[float, float]:
+        energy, std = self._learner.predict([atoms], return_std=True)
+        return float(energy[0]) + self._surface.mean(atoms).energy, float(std[0])
+
+    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+        return self._learner.force_std(atoms, share)
+
+    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
+        z = numbers.numpy() if isinstance(numbers, torch.Tensor) else numbers
+        return _along(
+            self._learner.along_pairs(z, pairs, n_centres, std), self._surface.along_pairs(z, pairs, n_centres)
+        )
+
+
+class _ScreenOnTop:
+    def __init__(self, screen: Screen, surface: Surface) -> None:
+        self._screen, self._surface = screen, surface
+
+    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, FloatArray]:
+        mean, bound = self._screen(atoms, pairs)
+        return _sum(mean, self._surface.mean(atoms, pairs)), bound
+
+
+def _surface_of(baseline: Any) -> Surface:
+    if isinstance(baseline, Calculator) and not hasattr(baseline, "elements_"):
+        return CalculatorSurface(baseline)
+    if not all(hasattr(baseline, name) for name in ("elements_", "cutoff", "mean", "along_pairs")):
+        raise KernpotError(
+            f"baseline: expected a fitted potential, a surface or an ASE calculator, got {type(baseline).__name__}."
+        )
+    surface: Surface = baseline
+    return surface
+
+
+def _left(
+    labelled: Sequence[LabelledStructure], surface: Surface
+) -> tuple[list[Atoms], list[float | None], list[FloatArray | None], list[FloatArray | None]]:
+    """Structures, and what the baseline leaves of their energies, forces and stress."""
+    others = sorted({kind for s in labelled for kind in s.others})
+    if others:
+        raise KernpotError(
+            f"a baseline says nothing of the labels {', '.join(others)}: leave them out, or fit without a baseline."
+        )
+    energies: list[float | None] = []
+    forces: list[FloatArray | None] = []
+    stress: list[FloatArray | None] = []
+    for s in labelled:
+        require_elements(s.atoms.numbers, surface.elements_, f"{s.source} (baseline)")
+        base = surface.mean(s.atoms)
+        energies.append(None if s.energy is None else s.energy - base.energy)
+        forces.append(None if s.forces is None else s.forces - base.forces)
+        stress.append(None if s.stress is None or base.stress is None else s.stress - base.stress)
+    return [s.atoms for s in labelled], energies, forces, stress
+
+
+def _labelled(
+    structures: Sequence[Atoms],
+    energies: Sequence[float | None],
+    forces: Sequence[FloatArray | None],
+    stress: Sequence[FloatArray | None],
+) -> list[Atoms]:
+    """Structures with these labels in their calculators."""
+    out = []
+    for atoms, energy, force, strain in zip(structures, energies, forces, stress, strict=True):
+        copy = atoms.copy()
+        results = {"energy": energy, "forces": force, "stress": strain}
+        copy.calc = Calculator()
+        copy.calc.atoms = copy.copy()
+        copy.calc.results = {name: value for name, value in results.items() if value is not None}
+        out.append(copy)
+    return out
+
+
+def _isolated(element: int | str, surface: Surface) -> float:
+    """Energy of an isolated atom of the baseline, eV."""
+    z = atomic_numbers[element] if isinstance(element, str) else int(element)
+    return surface.mean(Atoms([z], [[0.0, 0.0, 0.0]])).energy if z in surface.elements_ else 0.0
+
+
+def _sum(found: MeanPrediction, base: MeanPrediction) -> MeanPrediction:
+    stress = None if found.stress is None or base.stress is None else found.stress + base.stress
+    return MeanPrediction(
+        found.energy + base.energy, found.energies + base.energies, found.forces + base.forces, stress
+    )
+
+
+def _along(found: PairPrediction, base: PairPrediction) -> PairPrediction:
+    return PairPrediction(found.energies + base.energies, found.gradient + base.gradient, found.std)
+
+
+def _moved(quantity: Quantity, by: float | FloatArray) -> Quantity:
+    return replace(quantity, mean=quantity.mean + by)
+
+
+def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    if not hasattr(potential, "file_contents"):
+        raise KernpotError(
+            f"{type(potential).__name__} cannot be stored within another model: it has no file_contents."
+        )
+    contents: tuple[dict[str, Any], dict[str, NDArray[Any]]] = potential.file_contents()
+    return contents
+
+
+def _probe(fitted: _Fitted) -> dict[str, Any]:
+    """Energy of a small structure under the baseline: another one that is given again at load is noticed."""
+    symbols = list(fitted.learner.elements_)
+    atoms = Atoms(symbols, [[2.0 * k, 0.1 * k, 0.0] for k in range(len(symbols))])
+    try:
+        energy: float | None = fitted.surface.mean(atoms).energy
+    except KernpotError:  # calculators that want a cell
+        energy = None
+    return {"numbers": symbols, "positions": atoms.positions.tolist(), "energy": energy}
+
+
+def _require_same(surface: Surface, probe: Mapping[str, Any], name: str) -> None:
+    if probe["energy"] is None:
+        return
+    atoms = Atoms([int(z) for z in probe["numbers"]], probe["positions"])
+    found = surface.mean(atoms).energy
+    require(
+        abs(found - float(probe["energy"])) <= _SAME * len(atoms),
+        f"the baseline given again gives {found:.6f} eV for {atoms.symbols}, that of the fit ({name}) gave "
+        f"{float(probe['energy']):.6f} eV: give the same one",
+    )

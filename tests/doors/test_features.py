@@ -1,0 +1,202 @@
+"""Descriptors of one's own, and features that come with the structures, in both backends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from kernpot import NNPEnsemble, SparseGPPotential, load
+from kernpot.descriptors import GivenFeatures, features_from_dict
+from kernpot.errors import DescriptorError, KernpotError, ModelFileError
+from kernpot.testing import check_potential
+from tests.doors.distance_features import DistanceFeatures
+from tests.doors.real import copper, coverage, ethanol
+
+ETHANOL = (1, 6, 8)
+OWN = DistanceFeatures(ETHANOL)
+NETWORKS = {"hidden": (16, 16), "n_members": 3, "n_components": 16, "max_epochs": 60, "random_state": 0}
+
+
+def described(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+    """Features and Jacobians of the descriptor above, as somebody else's code would give them."""
+    n = len(atoms)
+    jacobian = np.zeros((n, OWN.n_features, n, 3))
+    for j in range(n):
+        for a in range(3):
+            move = np.zeros((n, 3))
+            move[j, a] = 1.0
+            jacobian[:, :, j, a] = OWN.jvp(atoms, move)
+    return OWN(atoms), jacobian
+
+
+def only_features(atoms: Atoms) -> np.ndarray:
+    return OWN(atoms)
+
+
+def with_arrays(frames: list[Atoms], jacobians: bool) -> list[Atoms]:
+    for atoms in frames:
+        features, jacobian = described(atoms)
+        atoms.arrays["fingerprint"] = features
+        if jacobians:
+            atoms.arrays["fingerprint_jacobian"] = jacobian
+    return frames
+
+
+def given(jacobians: bool = True, function: bool = False) -> GivenFeatures:
+    n = OWN.n_features
+    if function:
+        return GivenFeatures(described if jacobians else only_features, ["H", "C", "O"], n, jacobians)
+    return GivenFeatures("fingerprint", ["H", "C", "O"], n, "fingerprint_jacobian" if jacobians else None)
+
+
+def energies_alone(frames: list[Atoms]) -> dict[str, list[None]]:
+    return {"forces": [None] * len(frames), "stress": [None] * len(frames)}
+
+
+def backend(name: str, descriptor: object) -> SparseGPPotential | NNPEnsemble:
+    if name == "gp":
+        return SparseGPPotential(descriptor, n_inducing=60, random_state=0)
+    return NNPEnsemble(descriptor, **NETWORKS)
+
+
+# ------------------------------------------------------------------ a descriptor of one's own
+
+
+def test_its_derivatives_are_those_of_its_features(rng) -> None:
+    for atoms, own in ((ethanol(0, 1)[0], OWN), (copper(1, 0)[0], DistanceFeatures((29,)))):
+        move, weights, h = rng.normal(size=(len(atoms), 3)), rng.normal(size=(len(atoms), own.n_features)), 1e-5
+        ends = []
+        for step in (-h, h):
+            moved = atoms.copy()
+            moved.positions += step * move
+            ends.append((weights * own(moved)).sum())
+        gradient, _ = own.vjp(atoms, weights)
+        assert np.isclose((gradient * move).sum(), (ends[1] - ends[0]) / (2 * h), rtol=1e-6)
+        np.testing.assert_allclose((own.jvp(atoms, move) * weights).sum(), (gradient * move).sum(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["gp", "nnp"])
+def test_both_backends_learn_it_on_real_data(name: str, tmp_path: Path) -> None:
+    train, held_out, test = ethanol(0, 60), ethanol(60, 80), ethanol(80, 110)
+    potential = backend(name, OWN).fit(train).calibrate(held_out)
+    rmse, inside = coverage(potential, test, "forces")
+    spread = np.std(np.concatenate([a.get_forces().ravel() for a in test]))
+    assert rmse < 0.5 * spread
+    assert 0.8 < inside < 0.98
+    potential.save(tmp_path / "m.kernpot")
+    again = load(tmp_path / "m.kernpot")
+    np.testing.assert_allclose(again.mean(test[0]).forces, potential.mean(test[0]).forces, atol=1e-9)
+
+
+def test_with_it_a_potential_passes_the_conformance_suite() -> None:
+    gp = SparseGPPotential(DistanceFeatures((29,)), n_inducing=20, random_state=0).fit(copper(10, 0))
+    check_potential(gp, copper(1, 5))
+
+
+def test_what_the_file_does_not_know_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DescriptorError, match="kind 'unheard-of', known are acsf, distances, given, soap: import"):
+        features_from_dict({"kind": "unheard-of"})
+
+
+# ------------------------------------------------------------------ given features
+
+
+def test_given_with_jacobians_is_the_descriptor_itself() -> None:
+    """Mean, error bars and draws: the same model, whether kernpot evaluates the features or somebody else does."""
+    train, test = with_arrays(ethanol(0, 12), True), with_arrays(ethanol(20, 22), True)
+    settings = {"n_inducing": 30, "random_state": 0, "noise": {"energy": 0.002, "forces": 0.05}, "optimize": False}
+    own, arrays, function = (
+        SparseGPPotential(d, inducing=train[:3], **settings).fit(train) for d in (OWN, given(), given(function=True))
+    )
+    for atoms in test:
+        expected = own.predict_full([atoms], covariance=True)[0]
+        for other in (arrays, function):
+            found = other.predict_full([atoms], covariance=True)[0]
+            np.testing.assert_allclose(found.forces.mean, expected.forces.mean, atol=1e-7)
+            np.testing.assert_allclose(found.forces.epistemic_std, expected.forces.epistemic_std, rtol=1e-5, atol=1e-9)
+            assert float(found.energy.mean) == pytest.approx(float(expected.energy.mean), abs=1e-7)
+            np.testing.assert_allclose(found.covariance.epistemic, expected.covariance.epistemic, atol=1e-8)
+            draws = [p.sample_potentials(2, random_state=1).evaluate(atoms).forces for p in (own, other)]
+            np.testing.assert_allclose(draws[0], draws[1], atol=1e-6)
+
+
+def test_networks_learn_given_features_with_jacobians() -> None:
+    train, test = ethanol(0, 40), ethanol(40, 50)
+    own = NNPEnsemble(OWN, **NETWORKS).fit(train)
+    other = NNPEnsemble(given(function=True), **NETWORKS).fit(train)
+    a, b = (np.concatenate([p.mean(t).forces for t in test]) for p in (own, other))
+    assert np.sqrt(np.mean((a - b) ** 2)) < 0.02 * np.std(a)  # single precision on the way
+
+
+@pytest.mark.parametrize("name", ["gp", "nnp"])
+@pytest.mark.filterwarnings("ignore:no structure has forces labels")
+def test_without_jacobians_energies_only(name: str) -> None:
+    train, held_out, test = (with_arrays(ethanol(a, b), False) for a, b in ((0, 60), (60, 80), (80, 110)))
+    potential = backend(name, given(jacobians=False)).fit(train, **energies_alone(train))
+    for atoms in held_out:
+        atoms.calc.results.pop("forces")
+    potential.calibrate(held_out)
+    energies, std = potential.predict(test, return_std=True)
+    truth = np.array([a.get_potential_energy() for a in test])
+    assert np.std(energies - truth) < 0.5 * np.std(truth)
+    assert 0.7 < np.mean(np.abs(energies - truth) < 1.645 * std) <= 1.0
+    np.testing.assert_allclose(potential.predict(test), energies, atol=1e-9)
+    for ask in (potential.predict_full, potential.mean, potential.force_std, potential.energy_std):
+        with pytest.raises(KernpotError, match="without Jacobians, so the potential knows energies only"):
+            ask(test[0])
+
+
+def test_labels_that_features_cannot_learn_are_refused_before_any_work() -> None:
+    frames = with_arrays(ethanol(0, 3), False)
+    with pytest.raises(DescriptorError, match=r"structures\[0\]: has forces, which features without Jacobians"):
+        SparseGPPotential(given(jacobians=False), n_inducing=10).fit(frames)
+
+
+def test_wrong_arrays_are_named() -> None:
+    frames = ethanol(0, 3)
+    with pytest.raises(DescriptorError, match=r"structures\[0\]: expected the array 'fingerprint' on the atoms"):
+        SparseGPPotential(given(), n_inducing=10).fit(frames)
+    frames = with_arrays(frames, True)
+    frames[1].arrays["fingerprint"] = frames[1].arrays["fingerprint"][:, 1:]
+    with pytest.raises(DescriptorError, match=r"structures\[1\]: expected features of shape"):
+        SparseGPPotential(given(), n_inducing=10).fit(frames)
+    frames = with_arrays(ethanol(0, 3), True)
+    for atoms in frames:
+        atoms.arrays["fingerprint_jacobian"][:, :, 0] += 0.1
+    with pytest.raises(DescriptorError, match="do not change when all atoms move together"):
+        SparseGPPotential(given(), n_inducing=10).fit(frames)
+
+
+def test_arrays_do_not_follow_atoms_that_move() -> None:
+    gp = SparseGPPotential(given(), n_inducing=20, random_state=0).fit(with_arrays(ethanol(0, 8), True))
+    with pytest.raises(KernpotError, match="belong to one geometry"):
+        gp.calculator()
+    assert gp.screen() is None
+
+
+def test_a_function_is_given_again_at_load(tmp_path: Path) -> None:
+    train, test = ethanol(0, 10), ethanol(20, 21)[0]
+    gp = SparseGPPotential(given(function=True), n_inducing=20, random_state=0).fit(train)
+    gp.save(tmp_path / "m.kernpot")
+    with pytest.raises(ModelFileError, match=r"described, which no file holds; give it again: load\(path, descriptor"):
+        load(tmp_path / "m.kernpot")
+    with pytest.raises(ModelFileError, match="does not tell of the same features"):
+        load(tmp_path / "m.kernpot", descriptor=OWN)
+    again = load(tmp_path / "m.kernpot", descriptor=given(function=True))
+    np.testing.assert_allclose(again.mean(test).forces, gp.mean(test).forces, atol=1e-9)
+    assert again.calculator() is not None
+    torch.testing.assert_close(again.fitted_.posterior.root, gp.fitted_.posterior.root)
+
+
+def test_arrays_need_no_function_at_load_but_their_structures_stay_behind(tmp_path: Path) -> None:
+    train, test = with_arrays(ethanol(0, 8), True), with_arrays(ethanol(20, 21), True)[0]
+    gp = SparseGPPotential(given(), n_inducing=20, random_state=0).fit(train)
+    gp.save(tmp_path / "m.kernpot")
+    again = load(tmp_path / "m.kernpot")
+    np.testing.assert_allclose(again.mean(test).forces, gp.mean(test).forces, atol=1e-9)
+    with pytest.raises(KernpotError, match="its features came with the structures"):
+        again.left_out()
