@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from kernpot import load
 from kernpot.dynamics import Bootstrap, Schedule, Stage, UncertaintyGate
 from kernpot.dynamics.oracles import checked_labels, labelled
 from kernpot.dynamics.run_directory import RunDirectoryError
+from kernpot.dynamics.settings import LearnKeywords, LearnSettings
 from kernpot.errors import KernpotError, OraclePending, StructureError
 from tests.dynamics.runs import THRESHOLD, CountingOracle, cluster, learner, potential
 
@@ -204,7 +206,7 @@ def test_an_oracle_that_was_mended_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_says_when_labels_cannot_reach_the_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernpot.dynamics.learner._STUCK", 8)
+    monkeypatch.setattr("kernpot.dynamics.patience._STUCK", 8)
     gate = UncertaintyGate(potential(), force_std=1e-9)
     run = learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), gate=gate, steps=800, audit_every=None)
     outcome = run.run()
@@ -303,6 +305,12 @@ def test_refuses_what_makes_no_sense_before_anything_is_asked(tmp_path: Path, op
     with pytest.raises((KernpotError, StructureError), match=message):
         learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), **options)
     assert not (tmp_path / "run").exists() and not (tmp_path / "asked.log").exists()
+
+
+def test_a_setting_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_walker'"):
+        learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), n_walker=2)
+    assert set(LearnKeywords.__annotations__) == {field.name for field in fields(LearnSettings)}
 
 
 def test_resuming_with_other_walkers_is_refused(finished) -> None:
