@@ -22,7 +22,7 @@ from kernpot.errors import KernpotError
 from kernpot.prediction import MeanPrediction
 from kernpot.structures.neighbours import Pairs
 from tests.fakes import LennardJones, drawn_frames
-from tests.gp.test_screen import fitted
+from tests.gp.predicting.test_screen import fitted
 
 
 def collision(speed: float = 0.035) -> VelocityVerlet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ase.calculators.lj import LennardJones
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
-from kernpot import load
+from kernpot import SparseGPPotential, load
 from kernpot.dynamics import Bootstrap, Schedule, Stage, UncertaintyGate
 from kernpot.dynamics.oracles import checked_labels, labelled
 from kernpot.dynamics.run_directory import RunDirectoryError
@@ -187,6 +188,32 @@ def test_audit_meets_as_many_structures_as_it_says(tmp_path: Path) -> None:
         assert frame.arrays["forces_std"].shape == (5, 3) and frame.info["energy_std"] > 0
         error = frame.get_forces() - frame.arrays["forces_predicted"]
         assert 0 < np.abs(error).max() < 0.1
+
+
+def test_audited_structures_are_predicted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted: Counter[bytes] = Counter()
+    original = SparseGPPotential.predict_full
+
+    def counting(self, structures, covariance=False):
+        predicted.update(a.positions.tobytes() for a in ([structures] if isinstance(structures, Atoms) else structures))
+        return original(self, structures, covariance)
+
+    monkeypatch.setattr(SparseGPPotential, "predict_full", counting)
+    # No look of the gate and no frame of the trajectory is at a step that may be audited.
+    run = learner(
+        tmp_path / "run",
+        CountingOracle(tmp_path / "asked.log"),
+        gate=UncertaintyGate(potential(), force_std=1.0, every=1000),
+        steps=80,
+        audit_every=10,
+        record_every=1000,
+    )
+    outcome = run.run()
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    audited = [tmp_path / "run" / "labels" / f"{number:06d}.json" for number in state["audit"]]
+    positions = [np.array(json.loads(file.read_text())["atoms"]["arrays"]["positions"]) for file in audited]
+    assert len(positions) == outcome.audited > 3
+    assert [predicted[p.tobytes()] for p in positions] == [1] * outcome.audited
 
 
 @pytest.mark.parametrize("threshold", [{"novelty": 0.05}, {"energy_std": 1e-6}])
