@@ -130,6 +130,14 @@ class Chosen(Protocol):
 
 
 @runtime_checkable
+class Novel(Protocol):
+    """A potential that tells how far structures lie from what it knows."""
+
+    def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Any]:
+        """Per structure, numbers without unit: ``leverage`` (n_atoms,) and others."""
+
+
+@runtime_checkable
 class Potential(Protocol):
     """A fitted (or yet unfitted) potential-energy surface whose predictions are distributions.
 

@@ -12,12 +12,13 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from kernpot.dynamics.frames import annotated
-from kernpot.dynamics.gate import GateEvent, GateStopped, UncertaintyGate
+from kernpot.dynamics.gate import UncertaintyGate
 from kernpot.dynamics.journal import Journal
 from kernpot.dynamics.records import step_record
 from kernpot.dynamics.schedule import DynamicsFactory, Planned
 from kernpot.dynamics.settings import LearnSettings
 from kernpot.dynamics.walker import Leg, Visit, Walker
+from kernpot.dynamics.watch import Alarm
 from kernpot.errors import KernpotError
 from kernpot.structures.checks import check_atoms
 
@@ -83,8 +84,8 @@ class Explorer:
         audits: list[Visit] = []
         atoms = walker.atoms.copy()
         atoms.calc = (self.settings.calculator or _own_calculator)(potential)
-        strict = gate.bound_to(potential, screened)
-        lenient = gate.bound_to(potential, screened, walker.raised)
+        strict = gate.bound_to(potential, screened).watch
+        lenient = gate.bound_to(potential, screened, walker.raised).watch
         safe: Visit | None = None
         try:
             dynamics = self.dynamics(atoms, start, walker.rng)
@@ -97,9 +98,10 @@ class Explorer:
                 here = Visit(atoms, walker.index, start + done, walker.time_fs + done * dynamics.dt / units.fs)
                 if done % gate.every == 0:
                     looking = strict if done >= walker.lenient else lenient
-                    event = _ask(looking, here)
-                    if event is not None:
-                        return self._stopped(walker, gate, event, safe, audits, here.time_fs, dynamics.dt / units.fs)
+                    check_atoms(atoms, f"step {here.step}")
+                    alarm = looking.look(atoms, here.step)
+                    if alarm is not None:
+                        return self._stopped(walker, gate, alarm, safe, audits, here.time_fs, dynamics.dt / units.fs)
                     if looking is strict and not strict.doubtful:
                         safe = here.kept()
                 if done and here.step % self.settings.record_every == 0:
@@ -127,7 +129,7 @@ class Explorer:
         self,
         walker: Walker,
         gate: UncertaintyGate,
-        event: GateEvent,
+        alarm: Alarm,
         safe: Visit | None,
         audits: list[Visit],
         time_fs: float,
@@ -137,23 +139,23 @@ class Explorer:
             {
                 "event": "gate",
                 "walker": walker.index,
-                "step": event.step,
+                "step": alarm.checked.step,
                 "time_fs": time_fs,
-                "atom": event.atom,
-                "element": event.element,
-                "reason": event.reason,
-                "value": float(event.value),
-                "threshold": float(event.threshold),
+                "atom": alarm.atom,
+                "element": alarm.element,
+                "reason": alarm.reason,
+                "value": float(alarm.value),
+                "threshold": float(alarm.threshold),
             }
         )
         candidates = []
-        for frame in (event.atoms, *reversed(event.before)):
-            step = int(frame.info["step"])
-            candidates.append(Visit(frame, walker.index, step, time_fs - (event.step - step) * timestep))
+        for checked in (alarm.checked, *reversed(alarm.before)):
+            earlier = time_fs - (alarm.checked.step - checked.step) * timestep
+            candidates.append(Visit(checked.atoms, walker.index, checked.step, earlier))
         # Where the gate had no moment without doubt on this leg, go on from here, once it has been learnt.
         walker.move_to(candidates[0] if safe is None else safe)
         walker.memory, walker.lenient = {}, 0
-        walker.excess = event.value / gate.thresholds[event.reason]
+        walker.excess = alarm.value / gate.thresholds[alarm.reason]
         return Leg(candidates, audits)
 
     def _record(self, potential: Potential, gate: UncertaintyGate, visit: Visit) -> None:
@@ -174,14 +176,6 @@ class Explorer:
                 threshold=gate.force_std,
             )
         )
-
-
-def _ask(gate: UncertaintyGate, visit: Visit) -> GateEvent | None:
-    check_atoms(visit.atoms, f"step {visit.step}")
-    try:
-        return gate.check(visit.atoms, visit.step)
-    except GateStopped as stopped:
-        return stopped.event
 
 
 def _own_calculator(potential: Potential) -> Calculator:

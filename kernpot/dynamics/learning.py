@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from ase import Atoms
 
 from kernpot.dynamics.bootstrap import bare
-from kernpot.dynamics.gate import GateStopped, UncertaintyGate
+from kernpot.dynamics.gate import UncertaintyGate
 from kernpot.dynamics.journal import Journal
 from kernpot.dynamics.label_store import Entry, LabelStore
 from kernpot.dynamics.state import RunState
@@ -117,12 +116,10 @@ class Learning:
 
     def _left(self, learnt: Sequence[Atoms], gate: UncertaintyGate) -> list[float]:
         """What the gate still finds in structures that have been learnt, in units of its thresholds."""
-        looking = gate.bound_to(self.potential, screened=False)
+        watch = gate.bound_to(self.potential, screened=False).watch
         found = []
         for atoms in learnt:
-            with suppress(GateStopped):
-                looking.check(bare(atoms))
-            last = looking.last
-            levels = [getattr(last, name) / threshold for name, threshold in looking.thresholds.items()]
+            watch.look(bare(atoms), 0)
+            levels = [getattr(watch.last, name) / threshold for name, threshold in gate.thresholds.items()]
             found.append(float(max(levels)))
         return found
