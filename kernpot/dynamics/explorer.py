@@ -18,7 +18,7 @@ from kernpot.dynamics.records import step_record
 from kernpot.dynamics.schedule import DynamicsFactory, Planned
 from kernpot.dynamics.settings import LearnSettings
 from kernpot.dynamics.walker import Leg, Visit, Walker
-from kernpot.dynamics.watch import Alarm
+from kernpot.dynamics.watch import Alarm, Watch
 from kernpot.errors import KernpotError
 from kernpot.structures.checks import check_atoms
 
@@ -75,18 +75,16 @@ class Explorer:
             it may not live long enough to be worth a screen.
         """
         start = walker.step
-        end = min(
-            start + (self.settings.leg if screened else min(self.settings.leg, _UNSCREENED * gate.every)), self.n_steps
-        )
-        if isinstance(self.dynamics, Planned):
-            end = min(end, self.dynamics.stage_end(start))
+        end = self._end(start, gate, screened)
         audited = self._audited(walker, end - start)
         audits: list[Visit] = []
         atoms = walker.atoms.copy()
         atoms.calc = (self.settings.calculator or _own_calculator)(potential)
-        strict = gate.bound_to(potential, screened).watch
-        lenient = gate.bound_to(potential, screened, walker.raised).watch
-        safe: Visit | None = None
+        lookout = _Lookout(
+            gate.bound_to(potential, screened).watch,
+            gate.bound_to(potential, screened, walker.raised).watch,
+            walker.lenient,
+        )
         try:
             dynamics = self.dynamics(atoms, start, walker.rng)
             if isinstance(self.dynamics, Planned):
@@ -97,20 +95,21 @@ class Explorer:
                 done = dynamics.nsteps
                 here = Visit(atoms, walker.index, start + done, walker.time_fs + done * dynamics.dt / units.fs)
                 if done % gate.every == 0:
-                    looking = strict if done >= walker.lenient else lenient
-                    check_atoms(atoms, f"step {here.step}")
-                    alarm = looking.look(atoms, here.step)
+                    alarm = lookout.look(here, done)
                     if alarm is not None:
-                        return self._stopped(walker, gate, alarm, safe, audits, here.time_fs, dynamics.dt / units.fs)
-                    if looking is strict and not strict.doubtful:
-                        safe = here.kept()
+                        walker.excess = alarm.value / gate.thresholds[alarm.reason]
+                        candidates = self._stopped(walker, alarm, here.time_fs, dynamics.dt / units.fs)
+                        # Where the gate had no moment without doubt on this leg, go on from here, once it is learnt.
+                        walker.move_to(lookout.safe or candidates[0])
+                        walker.memory, walker.lenient = {}, 0
+                        return Leg(candidates, audits)
                 if done and here.step % self.settings.record_every == 0:
                     self._record(potential, gate, here)
                 if done and audited[done - 1]:
                     audits.append(here.kept())
         except (KernpotError, ArithmeticError, np.linalg.LinAlgError) as error:
-            if safe is not None:
-                walker.move_to(safe)
+            if lookout.safe is not None:
+                walker.move_to(lookout.safe)
             walker.lenient = 0
             self.restart(walker)
             return Leg([], audits, failure=f"the dynamics could not go on after step {walker.step}: {error}")
@@ -119,22 +118,20 @@ class Explorer:
         walker.move_to(here)
         return Leg([], audits)
 
+    def _end(self, start: int, gate: UncertaintyGate, screened: bool) -> int:
+        """The last step of a leg."""
+        length = self.settings.leg if screened else min(self.settings.leg, _UNSCREENED * gate.every)
+        end = min(start + length, self.n_steps)
+        return min(end, self.dynamics.stage_end(start)) if isinstance(self.dynamics, Planned) else end
+
     def _audited(self, walker: Walker, steps: int) -> NDArray[np.bool_]:
         """Which steps of this leg the audit keeps: each is as likely as any other, but those that stop the walker."""
         # Numbers are drawn for all steps in any case, so that what follows does not depend on where a leg ends.
         chance = walker.rng.random(steps)
         return chance < (0.0 if self.settings.audit_every is None else 1.0 / self.settings.audit_every)
 
-    def _stopped(
-        self,
-        walker: Walker,
-        gate: UncertaintyGate,
-        alarm: Alarm,
-        safe: Visit | None,
-        audits: list[Visit],
-        time_fs: float,
-        timestep: float,
-    ) -> Leg:
+    def _stopped(self, walker: Walker, alarm: Alarm, time_fs: float, timestep: float) -> list[Visit]:
+        """Tell why; the structure, then those checked before it."""
         self.journal.tell(
             {
                 "event": "gate",
@@ -148,15 +145,10 @@ class Explorer:
                 "threshold": float(alarm.threshold),
             }
         )
-        candidates = []
-        for checked in (alarm.checked, *reversed(alarm.before)):
-            earlier = time_fs - (alarm.checked.step - checked.step) * timestep
-            candidates.append(Visit(checked.atoms, walker.index, checked.step, earlier))
-        # Where the gate had no moment without doubt on this leg, go on from here, once it has been learnt.
-        walker.move_to(candidates[0] if safe is None else safe)
-        walker.memory, walker.lenient = {}, 0
-        walker.excess = alarm.value / gate.thresholds[alarm.reason]
-        return Leg(candidates, audits)
+        return [
+            Visit(c.atoms, walker.index, c.step, time_fs - (alarm.checked.step - c.step) * timestep)
+            for c in (alarm.checked, *reversed(alarm.before))
+        ]
 
     def _record(self, potential: Potential, gate: UncertaintyGate, visit: Visit) -> None:
         atoms = visit.atoms
@@ -176,6 +168,24 @@ class Explorer:
                 threshold=gate.force_std,
             )
         )
+
+
+@dataclass
+class _Lookout:
+    """The gate on one leg: lenient for some steps, strict from then on; and the last structure without doubt."""
+
+    strict: Watch
+    lenient: Watch
+    n_lenient: int
+    safe: Visit | None = None
+
+    def look(self, here: Visit, done: int) -> Alarm | None:
+        check_atoms(here.atoms, f"step {here.step}")
+        watch = self.strict if done >= self.n_lenient else self.lenient
+        alarm = watch.look(here.atoms, here.step)
+        if alarm is None and watch is self.strict and not watch.doubtful:
+            self.safe = here.kept()
+        return alarm
 
 
 def _own_calculator(potential: Potential) -> Calculator:

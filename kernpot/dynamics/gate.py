@@ -14,7 +14,7 @@ from kernpot.dynamics.gate_event import GateEvent, GateStopped
 from kernpot.dynamics.reasons import DEFAULT_FORCE_STD, checked_thresholds
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.dynamics.watch import Alarm, Watch
-from kernpot.potential import Novel, Potential
+from kernpot.potential import Potential
 
 Action = Literal["stop", "query", "record"]
 
@@ -68,6 +68,8 @@ class UncertaintyGate:
         What the last full check found.
     n_looks, n_checks : int
         Number of looks, and of full checks among them.
+    watch : Watch
+        What looks (:mod:`kernpot.dynamics.watch`); it tells more, and hands out no frames.
 
     Raises
     ------
@@ -113,8 +115,6 @@ class UncertaintyGate:
             raise ValueError(f"action must be 'stop', 'query' or 'record', got {action!r}")
         if callable(query) != (action == "query"):
             raise ValueError(f"action='query' and a callable query go together, got {action!r} and {query!r}")
-        if novelty is not None and not isinstance(potential, Novel):
-            raise ValueError("this potential has no novelty to put a threshold on: leave novelty=None")
         self.potential = potential
         self.force_std, self.patience, self.every = force_std, patience, every
         self.action, self.n_keep, self.query, self.recheck = action, n_keep, query, recheck

@@ -117,9 +117,8 @@ class Learning:
     def _left(self, learnt: Sequence[Atoms], gate: UncertaintyGate) -> list[float]:
         """What the gate still finds in structures that have been learnt, in units of its thresholds."""
         watch = gate.bound_to(self.potential, screened=False).watch
-        found = []
+        left = []
         for atoms in learnt:
             watch.look(bare(atoms), 0)
-            levels = [getattr(watch.last, name) / threshold for name, threshold in gate.thresholds.items()]
-            found.append(float(max(levels)))
-        return found
+            left.append(watch.excess)
+        return left

@@ -68,16 +68,26 @@ class Watch:
     ----------
     last : GateCheck or None
         What the last full check found.
+    excess : float
+        The largest of it in units of its threshold.
     n_looks, n_checks : int
         Number of looks, and of full checks among them.
+
+    Raises
+    ------
+    ValueError
+        If there is a threshold on the novelty of a potential that has none.
     """
 
     def __init__(
         self, potential: Potential, thresholds: Mapping[Reason, float], patience: int, n_keep: int, recheck: int
     ) -> None:
+        if "novelty" in thresholds and not isinstance(potential, Novel):
+            raise ValueError("this potential has no novelty to put a threshold on: leave novelty=None")
         self._potential, self._thresholds = potential, dict(thresholds)
         self._patience, self._recheck = patience, recheck
         self.last: GateCheck | None = None
+        self.excess = 0.0
         self.n_looks, self.n_checks = 0, 0
         self._before: deque[Checked] = deque(maxlen=n_keep)
         self._trusted: tuple[Atoms, int] | None = None
@@ -109,7 +119,8 @@ class Watch:
             screening.learn(atoms, rough, checked.force_std.max(axis=1))
         excess = {r: value / self._thresholds[r] for r, (value, _) in found.items()}
         reason = max(excess, key=lambda r: excess[r])
-        self._n_above = self._n_above + 1 if excess[reason] > 1 else 0
+        self.excess = excess[reason]
+        self._n_above = self._n_above + 1 if self.excess > 1 else 0
         if self._n_above == self._patience:
             trusted, trusted_step = (None, None) if self._trusted is None else self._trusted
             value, atom = found[reason]

@@ -335,6 +335,13 @@ def test_bound_to_has_the_settings_and_no_memory() -> None:
     assert gate.thresholds == {"energy_std": 0.1, "stress_std": 0.2} and gate.recheck == 5
 
 
+def test_bound_to_refuses_a_potential_that_has_no_novelty() -> None:
+    gate = UncertaintyGate(WithLeverage(), novelty=2.0)
+    assert gate.bound_to(WithLeverage()).thresholds == gate.thresholds
+    with pytest.raises(ValueError, match="this potential has no novelty"):
+        gate.bound_to(LennardJones())
+
+
 def test_looks_through_filters_of_optimisers() -> None:
     atoms = crystal()
     atoms.calc = KernpotCalculator(LennardJones())
