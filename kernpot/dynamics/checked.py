@@ -12,7 +12,7 @@ from kernpot.dynamics.frames import annotated
 from kernpot.potential import Potential
 from kernpot.prediction import Prediction
 
-# Largest difference of two computations of the same std, relative.
+# Largest difference of two computations of the same stds, relative to the largest of them: some vanish by symmetry.
 _SAME = 1e-6
 
 
@@ -75,7 +75,7 @@ class Checked:
         """
         if self._frame is None:
             prediction = potential.predict_full([self.atoms])[0]
-            if np.allclose(prediction.forces.std, self.force_std, rtol=_SAME, atol=0.0):
+            if np.allclose(prediction.forces.std, self.force_std, rtol=0.0, atol=_SAME * self.force_std.max()):
                 self._frame = self._annotated(prediction)
             else:
                 self._frame = self.atoms.copy()

@@ -17,6 +17,7 @@ from ase.optimize import BFGS
 
 from kernpot.calculator import KernpotCalculator
 from kernpot.dynamics import GateEvent, GateStopped, UncertaintyGate, annotated
+from kernpot.dynamics.checked import Checked
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.errors import KernpotError
 from kernpot.prediction import MeanPrediction, Prediction
@@ -268,6 +269,14 @@ def test_frames_from_before_the_potential_learnt_say_nothing_that_it_did_not_kno
     (earlier,) = event.before
     assert earlier.arrays["forces_std"].max() == known and earlier.info == {"step": 0} and earlier.calc is None
     assert event.atoms.arrays["forces_std"].max() == event.value and event.atoms.calc is not None
+
+
+@pytest.mark.parametrize(("change", "same"), [(1e-9, True), (1e-4, False)])
+def test_round_off_of_stds_is_not_taken_for_learning(change: float, same: bool) -> None:
+    potential = LennardJones()
+    stds = potential.force_std(pair(6.0)).copy()
+    stds[0, 0] += change * stds.max()
+    assert (Checked(pair(6.0), 3, stds).frame(potential).calc is not None) == same
 
 
 def test_what_an_event_hands_out_is_predicted_before_a_query_may_teach_the_potential() -> None:
