@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import write
-from tests.gp.test_backends import dask_cluster
 from typer.testing import CliRunner
 
 from kernpot import load
 from kernpot.cli import scheduler
 from kernpot.cli.app import app
+from tests.gp.test_backends import dask_cluster
 from tests.systems import cluster, crystals
 
 pytest.importorskip("distributed", reason="needs dask: pip install 'kernpot[cluster]'")
