@@ -22,7 +22,7 @@ TRIANGLE = [[0.0, 0.0, 0.0], [3.9, 0.0, 0.0], [1.9, 3.2, 0.1]]
 class LennardJones:
     """Lennard-Jones argon whose force std is `force_std` times (1 + the largest force on the atom).
 
-    Every structure learnt takes 5 % off `force_std`; the forces stay.
+    Every structure learnt takes 5 % off `force_std`; the forces stay. Questions are counted.
     """
 
     def __init__(
@@ -31,19 +31,19 @@ class LennardJones:
         self.epsilon = epsilon
         self.sigma = sigma
         self.cutoff = cutoff
-        self.force_std = force_std
+        self.spread = force_std
         self.elements_ = (18,)
         self.summary_: dict[str, Any] = {}
-        self.n_full_predictions = 0
+        self.n_full_predictions, self.n_force_stds = 0, 0
         self.learnt: list[Atoms] = []
         self._unlearnt_std = force_std
 
     def fit(self, structures: Sequence[Atoms]) -> Self:
-        self.learnt, self.force_std = [], self._unlearnt_std
+        self.learnt, self.spread = [], self._unlearnt_std
         return self.update(structures)
 
     def update(self, structures: Sequence[Atoms]) -> Self:
-        self.force_std *= 0.95 ** len(structures)
+        self.spread *= 0.95 ** len(structures)
         self.learnt += structures
         return self
 
@@ -56,6 +56,7 @@ class LennardJones:
         return None
 
     def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+        self.n_force_stds += 1
         return self._predict(atoms, False).forces.std
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
@@ -107,7 +108,7 @@ class LennardJones:
         mean = self.mean(atoms)
         n_atoms = len(atoms)
         scale = 1.0 + np.abs(mean.forces).max(axis=1, keepdims=True)
-        forces_std = self.force_std * scale * np.ones((n_atoms, 3))
+        forces_std = self.spread * scale * np.ones((n_atoms, 3))
         energy_std = 0.002 * np.sqrt(n_atoms)
         stress = None if mean.stress is None else Quantity(mean.stress, np.full(6, 5e-5), np.full(6, 1e-4), "eV/Å³")
         stds = np.concatenate([[energy_std], forces_std.ravel(), np.full(0 if stress is None else 6, 1e-4)])

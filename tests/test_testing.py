@@ -414,23 +414,30 @@ class SureDraws(FaultyDraws):
 # ---------------------------------------------------------------------------------------------------- under a gate
 
 
-class FalseAlarm(Faulty):
-    """Less certain of structures that are being simulated."""
+class UnderWatch(Faulty):
+    """Has other force stds for structures that are being simulated."""
 
-    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
-        return p if atoms.calc is None else replaced(p, forces=scaled(p.forces, std=1.01))
+    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+        std = super().force_std(atoms, share)
+        return std if atoms.calc is None else self.instead(std)
+
+    def instead(self, std: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
 
 
-class Sleeps(Faulty):
-    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
-        return p if atoms.calc is None else replaced(p, forces=scaled(p.forces, epistemic=0.9, std=0.9))
+class FalseAlarm(UnderWatch):
+    def instead(self, std: np.ndarray) -> np.ndarray:
+        return 1.01 * std
 
 
-class BlamesAnother(Faulty):
-    def spoil(self, atoms: Atoms, p: Prediction) -> Prediction:
-        if atoms.calc is None:
-            return p
-        return replaced(p, forces=Quantity(p.forces.mean, p.forces.epistemic_std, p.forces.std[::-1], p.forces.unit))
+class Sleeps(UnderWatch):
+    def instead(self, std: np.ndarray) -> np.ndarray:
+        return 0.9 * std
+
+
+class BlamesAnother(UnderWatch):
+    def instead(self, std: np.ndarray) -> np.ndarray:
+        return std[::-1].copy()
 
 
 class BentScreen(Faulty):

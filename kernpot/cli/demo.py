@@ -30,7 +30,6 @@ SEED = 0
 HEATING_STEPS = 6000
 TIMESTEP_FS = 0.5
 START_K, KELVIN_PER_STEP = 300.0, 0.5
-GATE_STD = 0.15
 GATE_EVERY = 10
 
 
@@ -118,7 +117,7 @@ def _heat_until_gate(potential: SparseGPPotential, output: Path) -> Path:
     dynamics = Langevin(
         atoms, TIMESTEP_FS * units.fs, temperature_K=START_K, friction=0.02 / units.fs, rng=rng, fixcm=False
     )
-    gate = UncertaintyGate(potential, force_std=GATE_STD, every=GATE_EVERY)
+    gate = UncertaintyGate(potential, every=GATE_EVERY)
     with progress_bars() as report:
         dynamics.attach(lambda: dynamics.set_temperature(temperature_K=START_K + KELVIN_PER_STEP * dynamics.nsteps))
         dynamics.attach(lambda: report("Dynamics", dynamics.nsteps, HEATING_STEPS), interval=GATE_EVERY)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from ase import Atoms
-from dscribe.descriptors import SOAP
 
 from kernpot.cli.console import console, errors, print_sections, progress_bars
+from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.cli.scheduler import on_cluster
-from kernpot.descriptors import default_descriptor
-from kernpot.descriptors.serial import soap_arguments
-from kernpot.errors import DescriptorError
 from kernpot.files.container import read_model
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
@@ -213,21 +209,3 @@ def _widths(text: str) -> tuple[int, ...]:
     if not widths or min(widths) < 1:
         raise typer.BadParameter(f"expected widths such as 32,32, got {text!r}", param_hint="--hidden")
     return widths
-
-
-def descriptor_for(
-    structures: Sequence[Atoms], cutoff: float | None, n_max: int | None, l_max: int | None
-) -> SOAP | None:
-    """The default descriptor of the elements present, with what the user wants different."""
-    if cutoff is None and n_max is None and l_max is None:
-        return None
-    arguments = soap_arguments(default_descriptor({int(z) for atoms in structures for z in atoms.numbers}))
-    arguments["n_max"] = arguments["n_max"] if n_max is None else n_max
-    arguments["l_max"] = arguments["l_max"] if l_max is None else l_max
-    if cutoff is not None:
-        arguments["r_cut"] = cutoff
-        arguments["weighting"] = {**arguments["weighting"], "r0": cutoff}
-    try:
-        return SOAP(**arguments)
-    except ValueError as error:
-        raise DescriptorError(f"DScribe refuses the descriptor: {error}; change --cutoff, --n-max or --l-max") from None

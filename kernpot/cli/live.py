@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kernpot.cli.live_state import LiveState, Record
+from kernpot.dynamics.reasons import REASONS
 
 _BAR = 24
 _REFRESH_PER_SECOND = 4
@@ -125,10 +126,9 @@ def labels_text(state: LiveState) -> str:
 
 def gate_text(record: Record) -> str:
     """Why the gate fired, in words."""
-    names = {"force_std": ("force std", " eV/Å"), "energy_std": ("energy std", " eV"), "novelty": ("novelty", "")}
-    name, unit = names.get(record["reason"], (record["reason"].replace("_", " "), ""))
-    value, threshold = record["value"], record["threshold"]
-    return f"{name} {value:.3f}{unit} above {threshold:.3f} (atom {record['atom']}, {record['element']})"
+    criterion = REASONS[record["reason"]]
+    value, threshold = criterion.shown(record["value"]), f"{record['threshold']:.3g}"
+    return f"{criterion.name} {value} above {threshold} (atom {record['atom']}, {record['element']})"
 
 
 def _left(state: LiveState) -> str:

@@ -17,6 +17,7 @@ from kernpot.cli.live import LiveView
 from kernpot.cli.options import Model, Seed, new_file
 from kernpot.cli.simulation import INTERRUPTED, Simulation
 from kernpot.dynamics import GateStopped, UncertaintyGate
+from kernpot.dynamics.reasons import DEFAULT_FORCE_STD
 from kernpot.dynamics.schedule import Schedule, Stage
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.errors import KernpotError
@@ -25,7 +26,6 @@ from kernpot.potential import Potential
 from kernpot.structures import read_structures
 
 GATE_STOPPED = 3
-FORCE_STD = 0.15
 MISSED = 0.01
 _GATE = "Gate"
 _DYNAMICS = "Dynamics"
@@ -69,7 +69,11 @@ def md(
     every: Annotated[int, typer.Option(min=1, help="Write a frame, with its stds, every that many steps.")] = 10,
     force_std: Annotated[
         float | None,
-        typer.Option(min=1e-6, help="Threshold, std of a force component, eV/Å. [dim]0.15[/]", rich_help_panel=_GATE),
+        typer.Option(
+            min=1e-6,
+            help=f"Threshold, std of a force component, eV/Å. [dim]{DEFAULT_FORCE_STD}[/]",
+            rich_help_panel=_GATE,
+        ),
     ] = None,
     energy_std: Annotated[
         float | None,
@@ -216,7 +220,7 @@ def _gate(
     if tolerance is not None:
         force_std = threshold_for(potential, tolerance, MISSED)
         console.print(f"threshold for a tolerance of {tolerance:g} eV/Å: force std {force_std:.3g} eV/Å")
-    threshold = FORCE_STD if force_std is None else force_std
+    threshold = DEFAULT_FORCE_STD if force_std is None else force_std
     return UncertaintyGate(potential, threshold, energy_std, patience=patience, every=every, action=action)
 
 

@@ -48,3 +48,28 @@ def annotated(atoms: Atoms, prediction: Prediction) -> Atoms:
         frame.info["stress_std"] = np.array(prediction.stress.std)
     frame.calc = SinglePointCalculator(frame, **results)
     return frame
+
+
+def beside_labels(frame: Atoms, prediction: Prediction | None) -> Atoms:
+    """A structure that keeps its labels, with a prediction beside them.
+
+    Parameters
+    ----------
+    frame : Atoms
+        Its calculator has the labels, if there are any.
+    prediction : Prediction or None
+        Of this structure; None gives the frame as it is.
+
+    Returns
+    -------
+    Atoms
+        Stds as of :func:`annotated`; means in ``arrays["forces_predicted"]`` (n_atoms, 3), eV/A, and
+        ``info["energy_predicted"]``, eV.
+    """
+    if prediction is None:
+        return frame
+    both = annotated(frame, prediction)
+    both.arrays["forces_predicted"] = both.get_forces(apply_constraint=False)
+    both.info["energy_predicted"] = both.get_potential_energy()
+    both.calc = frame.calc
+    return both

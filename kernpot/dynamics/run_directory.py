@@ -21,7 +21,7 @@ class RunDirectoryError(KernpotError):
     """A run's files cannot be used: another process has them, the disk refuses, or somebody changed them."""
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that appears complete or not at all, and is on the disk when this returns.
 
     Raises
@@ -32,8 +32,8 @@ def write_atomically(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path):
         try:
-            with scratch.open("w", encoding="utf-8") as stream:
-                stream.write(text)
+            with scratch.open("wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(scratch, path)

@@ -59,6 +59,14 @@ class RunState:
 
     _PLAIN = ("training", "audit", "asked", "model", "learnt_at_fit", "stuck", "quiet", "failures", "sizes")
 
+    def room(self, max_labels: int | None) -> int | None:
+        """How many labels may still be asked for; None for any number."""
+        return None if max_labels is None else max(max_labels - len(self.training) - len(self.audit), 0)
+
+    def active(self, n_steps: int) -> list[Walker]:
+        """Walkers that have steps to make and wait for no labels."""
+        return [walker for walker in self.walkers if not walker.paused and walker.step < n_steps]
+
     def as_dict(self) -> dict[str, Any]:
         """The state, as JSON."""
         return {name: getattr(self, name) for name in self._PLAIN} | {

@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 from sklearn.base import clone
 
-from kernpot.dynamics.run_directory import Record, RunDirectory, RunDirectoryError
+from kernpot.dynamics.run_directory import Record, RunDirectory, RunDirectoryError, write_atomically
 from kernpot.errors import InducingWarning, KernpotError
 from kernpot.files.container import load
 from kernpot.potential import Potential
@@ -80,8 +80,10 @@ class Study:
         return self._keep("update", number, start)
 
     def _keep(self, kind: str, number: int, start: float) -> Record:
-        self.potential.save(self._directory.model_file(number))
-        self.potential.save(self._directory.path / "model.kernpot")
+        numbered = self._directory.model_file(number)
+        self.potential.save(numbered)
+        # Its bytes rather than a link to them: whoever writes into one of the two files must not change the other.
+        write_atomically(self._directory.path / "model.kernpot", numbered.read_bytes())
         told: dict[str, Any] = {"event": "learn", "kind": kind, "seconds": time.perf_counter() - start}
         if size := self.potential.summary_.get("size"):
             told["size"] = size

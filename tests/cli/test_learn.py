@@ -21,6 +21,7 @@ from kernpot.cli.config import build
 from kernpot.cli.config.reading import read_config
 from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.dynamics.oracles import CalculatorOracle
+from kernpot.dynamics.reasons import DEFAULT_FORCE_STD
 from kernpot.files.container import load
 
 SETTINGS = """\
@@ -72,6 +73,7 @@ def test_init_writes_what_can_be_read_and_replaces_nothing(tmp_path: Path, monke
     assert "kernpot learn learn.yaml" in kernpot("learn", "--init")
     config = read_config(tmp_path / "learn.yaml")
     assert [a.get_chemical_formula() for a in read(tmp_path / config.structures[0], ":")] == ["C2H6O"]
+    assert config.gate.force_std == DEFAULT_FORCE_STD
     assert "exists, and is not replaced" in kernpot("learn", "learn.yaml", "--init", code=1)
     assert "ethanol.xyz exists" in kernpot("learn", "other.yaml", "--init", code=1)
     assert not (tmp_path / "other.yaml").exists()
@@ -201,6 +203,13 @@ def test_the_tolerance_sets_the_threshold(place: Path) -> None:
     kernpot("learn", "cu.yaml")
     last = events(place / "cu", "step")[-1]["threshold"]
     assert 0.01 < last < 0.5
+
+
+def test_without_a_threshold_the_gate_has_the_default_one(place: Path) -> None:
+    (place / "cu.yaml").write_text(SETTINGS.replace("{force_std: 0.2, every: 5}", "{every: 5}").replace("20", "5"))
+    kernpot("learn", "cu.yaml")
+    assert {record["threshold"] for record in events(place / "cu", "step")} == {DEFAULT_FORCE_STD}
+    assert f"eV/Å. {DEFAULT_FORCE_STD}" in " ".join(kernpot("md", "--help").replace("│", " ").split())
 
 
 def test_the_bias_drives_the_dynamics(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

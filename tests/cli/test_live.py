@@ -108,6 +108,21 @@ def test_elsewhere_it_is_a_line_for_each_event_of_note_and_none_for_steps() -> N
     assert lines[-1] == "end: all steps are made."
 
 
+@pytest.mark.parametrize(
+    ("reason", "value", "said"),
+    [
+        ("force_std", 0.1234, "gate: force std 0.123 eV/Å above 0.05 (atom 2, C)"),
+        ("energy_std", 4.2e-4, "gate: energy std 0.00042 eV/atom above 0.05 (atom 2, C)"),
+        ("stress_std", 1.5e-4, "gate: stress std 0.00015 eV/Å³ above 0.05 (atom 2, C)"),
+        ("novelty", 3.0, "gate: leverage 3 above 0.05 (atom 2, C)"),
+    ],
+)
+def test_tells_each_reason_of_the_gate_in_its_unit(reason: str, value: float, said: str) -> None:
+    record = {"event": "gate", "walker": 0, "step": 7, "time_fs": 3.5, "atom": 2, "element": "C"}
+    _, text = watched([record | {"reason": reason, "value": value, "threshold": 0.05}], terminal=False, width=200)
+    assert text.strip() == f"step 7: {said}"
+
+
 def test_on_a_terminal_it_stays_in_place() -> None:
     out = StringIO()
     view = LiveView(Console(file=out, width=80, force_terminal=True), "run")

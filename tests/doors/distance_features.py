@@ -66,7 +66,7 @@ class Environments(Distances):
             )
         return out
 
-    def pair_tangent(self, pairs: Tensor, slot: int) -> Tensor:  # noqa: ARG002  pairs are of one slot
+    def pair_tangent(self, pairs: Tensor, slot: int) -> Tensor:  # pairs are of one slot
         return self._unit[pairs][:, :, None] * self._slope[pairs][:, None, :]
 
 

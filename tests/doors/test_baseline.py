@@ -171,7 +171,7 @@ def test_the_model_file_names_it_and_wants_it_again(on_morse: OnTop, tmp_path: P
         ModelFileError, match=r"morse.MorsePotential, which no file holds; give it again: load\(path, baseline"
     ):
         load(tmp_path / "m.kernpot")
-    with pytest.raises(ModelFileError, match="the baseline given again gives .*: give the same one"):
+    with pytest.raises(ModelFileError, match=r"the baseline given again gives .*: give the same one"):
         load(tmp_path / "m.kernpot", baseline=MorsePotential(**(MORSE | {"epsilon": 0.5})))
     again, atoms = load(tmp_path / "m.kernpot", baseline=MorsePotential(**MORSE)), copper(1, 9)[0]
     np.testing.assert_allclose(again.mean(atoms).forces, on_morse.mean(atoms).forces, atol=1e-9)
@@ -200,7 +200,7 @@ def test_what_cannot_serve_is_refused() -> None:
         KernpotError, match="baseline: expected a fitted potential, a surface or an ASE calculator, got int"
     ):
         OnTop(3, gp()).fit(copper(6, 0))
-    with pytest.raises(KernpotError, match="the baseline .*Broken failed on a structure of 4 atoms .*no SCF"):
+    with pytest.raises(KernpotError, match=r"the baseline .*Broken failed on a structure of 4 atoms .*no SCF"):
         OnTop(Broken(), gp()).fit(copper(6, 0))
     fitted = OnTop(EMT(), gp()).fit(copper(6, 0))
     before = fitted.mean(copper(1, 9)[0]).forces

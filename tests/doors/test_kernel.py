@@ -115,7 +115,7 @@ def test_learning_on_is_a_fit_with_the_same_environments() -> None:
 
 
 def test_powers_with_amplitudes_of_their_own_on_real_data() -> None:
-    """GFN2-xTB ethanol: the evidence finds an amplitude for each power and element, and intervals hold after calibration."""
+    """GFN2-xTB ethanol: the evidence finds an amplitude for each power and element; calibrated intervals hold."""
     train, held_out, test = ethanol(0, 40), ethanol(40, 60), ethanol(60, 100)
     gp = SparseGPPotential(soap(["H", "C", "O"]), n_inducing=240, kernel=PolynomialKernel((1, 2)), random_state=0).fit(
         train

@@ -87,7 +87,7 @@ def test_learning_on_and_through_the_model_file(gp: SparseGPPotential, tmp_path:
         again.fitted_.training[0].others["energies"], gp.fitted_.training[0].others["energies"]
     )
     kinds.KINDS.pop("energies")
-    with pytest.raises(ModelFileError, match="unknown kind of label .*import the module that registers it"):
+    with pytest.raises(ModelFileError, match=r"unknown kind of label .*import the module that registers it"):
         load(tmp_path / "m.kernpot")
 
 

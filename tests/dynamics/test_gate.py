@@ -16,10 +16,11 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 from kernpot.calculator import KernpotCalculator
-from kernpot.dynamics import GateEvent, GateStopped, UncertaintyGate
+from kernpot.dynamics import GateEvent, GateStopped, UncertaintyGate, annotated
+from kernpot.dynamics.checked import Checked
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.errors import KernpotError
-from kernpot.prediction import MeanPrediction
+from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.structures.neighbours import Pairs
 from tests.fakes import LennardJones, drawn_frames
 from tests.gp.predicting.test_screen import fitted
@@ -187,10 +188,109 @@ def test_says_which_threshold_was_exceeded_most(
 
 
 def test_thresholds_that_are_not_given_do_not_count() -> None:
-    gate = UncertaintyGate(WithLeverage(), force_std=10.0)
+    gate = UncertaintyGate(WithLeverage(), force_std=10.0, energy_std=1.0)
     assert gate.check(crystal()) is None
     assert gate.last is not None and gate.last.novelty is None and gate.last.stress_std == pytest.approx(1e-4)
     assert gate.last.energy_std == pytest.approx(0.001)
+
+
+# ---------------------------------------------------------------- what a check asks of the potential
+
+
+class Counted(WithLeverage):
+    """Counts the means it is asked for, too, but for those in its own predictions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_means, self._inside = 0, False
+
+    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
+        self.n_means += not self._inside
+        return super().mean(atoms, pairs)
+
+    def _predict(self, atoms: Atoms, covariance: bool) -> Prediction:
+        self._inside = True
+        try:
+            return super()._predict(atoms, covariance)
+        finally:
+            self._inside = False
+
+    @property
+    def asked(self) -> tuple[int, int, int]:
+        """Full predictions, force stds and means."""
+        return self.n_full_predictions, self.n_force_stds, self.n_means
+
+
+@pytest.mark.parametrize(
+    ("others", "asked"),
+    [
+        ({}, (0, 5, 0)),
+        ({"novelty": 10.0}, (0, 5, 0)),
+        ({"energy_std": 1.0}, (5, 0, 0)),
+        ({"stress_std": 1.0}, (5, 0, 0)),
+    ],
+)
+def test_a_full_check_computes_what_its_thresholds_need(others: dict[str, float], asked: tuple[int, int, int]) -> None:
+    potential = Counted()
+    gate = UncertaintyGate(potential, force_std=10.0, **others)
+    for step in range(5):
+        assert gate.check(crystal(), step) is None
+    assert potential.asked == asked and gate.last is not None
+    assert (gate.last.energy_std is None) == (gate.last.stress_std is None) == (asked[0] == 0)
+
+
+def test_an_event_predicts_what_it_hands_out_and_each_structure_once() -> None:
+    potential = Counted()
+    gate = UncertaintyGate(potential, force_std=0.011, action="record", n_keep=2)
+    for step, distance in enumerate((6.0, 5.9, 5.8, 2.9, 5.7, 2.9)):
+        gate.check(pair(distance), step)
+    first, second = gate.events
+    # The first event hands out steps 1 to 3, the second one 3 to 5.
+    assert [f.info["step"] for f in (*first.before, first.atoms)] == [1, 2, 3]
+    assert [f.info["step"] for f in (*second.before, second.atoms)] == [3, 4, 5]
+    assert potential.asked == (5, 6, 0)
+    for frame in (*first.before, first.atoms, *second.before, second.atoms):
+        expected = annotated(frame, potential.predict_full([frame])[0])
+        assert frame.calc.results.keys() == expected.calc.results.keys()
+        assert frame.info["energy_std"] == expected.info["energy_std"]
+        for name in ("forces_std", "energies_std"):
+            np.testing.assert_array_equal(frame.arrays[name], expected.arrays[name])
+
+
+def test_frames_from_before_the_potential_learnt_say_nothing_that_it_did_not_know_then() -> None:
+    potential = LennardJones()
+    gate = UncertaintyGate(potential, force_std=0.011, action="record")
+    gate.check(pair(6.0), 0)
+    assert gate.last is not None
+    known = gate.last.force_std
+    potential.update([pair(6.0)])
+    event = gate.check(pair(2.9), 1)
+    assert event is not None
+    (earlier,) = event.before
+    assert earlier.arrays["forces_std"].max() == known and earlier.info == {"step": 0} and earlier.calc is None
+    assert event.atoms.arrays["forces_std"].max() == event.value and event.atoms.calc is not None
+
+
+@pytest.mark.parametrize(("change", "same"), [(1e-9, True), (1e-4, False)])
+def test_round_off_of_stds_is_not_taken_for_learning(change: float, same: bool) -> None:
+    potential = LennardJones()
+    stds = potential.force_std(pair(6.0)).copy()
+    stds[0, 0] += change * stds.max()
+    assert (Checked(pair(6.0), 3, stds).frame(potential).calc is not None) == same
+
+
+def test_what_an_event_hands_out_is_predicted_before_a_query_may_teach_the_potential() -> None:
+    potential = LennardJones()
+
+    def learn(event: GateEvent) -> None:
+        potential.update([event.atoms])
+
+    gate = UncertaintyGate(potential, force_std=0.011, action="query", query=learn)
+    for step, distance in enumerate((6.0, 2.9, 6.0, 2.8)):
+        gate.check(pair(distance), step)
+    assert len(gate.events) == 2
+    for frame in gate.events[0].before + gate.events[1].before[:2]:
+        assert frame.calc is not None and frame.info["energy_std"] > 0
 
 
 def test_a_stress_threshold_wants_a_stress() -> None:
@@ -238,6 +338,17 @@ def test_bound_to_has_the_settings_and_no_memory() -> None:
     for name in ("thresholds", "force_std", "patience", "every", "action", "n_keep", "query", "recheck"):
         assert getattr(fresh, name) == getattr(gate, name), name
     assert fresh.last is None and fresh.events == [] and fresh.n_looks == 0
+    assert gate.n_looks == 1 and len(gate.events) == 0
+    lenient = gate.bound_to(newer, screened=False, raised=2.0)
+    assert lenient.thresholds == {"energy_std": 0.2, "stress_std": 0.4} and lenient.recheck == 1
+    assert gate.thresholds == {"energy_std": 0.1, "stress_std": 0.2} and gate.recheck == 5
+
+
+def test_bound_to_refuses_a_potential_that_has_no_novelty() -> None:
+    gate = UncertaintyGate(WithLeverage(), novelty=2.0)
+    assert gate.bound_to(WithLeverage()).thresholds == gate.thresholds
+    with pytest.raises(ValueError, match="this potential has no novelty"):
+        gate.bound_to(LennardJones())
 
 
 def test_looks_through_filters_of_optimisers() -> None:
@@ -289,7 +400,8 @@ def test_screening_stops_where_checking_everything_does_with_few_full_checks() -
         dynamics.run(400)
     assert stopped.value.event.step == expected.value.event.step
     assert gate.n_checks < 0.3 * gate.n_looks and gate.n_looks == stopped.value.event.step + 1
-    assert potential.n_full_predictions == gate.n_checks
+    assert potential.n_force_stds == gate.n_checks
+    assert potential.n_full_predictions == 1 + len(stopped.value.event.before)
     # The screen comes with the forces of the calculator, but for the first look, whose forces were computed before.
     assert potential.n_screened == gate.n_looks
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ from ase.calculators.lj import LennardJones
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
-from kernpot import load
+from kernpot import SparseGPPotential, load
 from kernpot.dynamics import Bootstrap, Schedule, Stage, UncertaintyGate
 from kernpot.dynamics.oracles import checked_labels, labelled
 from kernpot.dynamics.run_directory import RunDirectoryError
+from kernpot.dynamics.settings import LearnKeywords, LearnSettings
 from kernpot.errors import KernpotError, OraclePending, StructureError
 from tests.dynamics.runs import THRESHOLD, CountingOracle, cluster, learner, potential
 
@@ -187,6 +190,32 @@ def test_audit_meets_as_many_structures_as_it_says(tmp_path: Path) -> None:
         assert 0 < np.abs(error).max() < 0.1
 
 
+def test_audited_structures_are_predicted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted: Counter[bytes] = Counter()
+    original = SparseGPPotential.predict_full
+
+    def counting(self, structures, covariance=False):
+        predicted.update(a.positions.tobytes() for a in ([structures] if isinstance(structures, Atoms) else structures))
+        return original(self, structures, covariance)
+
+    monkeypatch.setattr(SparseGPPotential, "predict_full", counting)
+    # No look of the gate and no frame of the trajectory is at a step that may be audited.
+    run = learner(
+        tmp_path / "run",
+        CountingOracle(tmp_path / "asked.log"),
+        gate=UncertaintyGate(potential(), force_std=1.0, every=1000),
+        steps=80,
+        audit_every=10,
+        record_every=1000,
+    )
+    outcome = run.run()
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    audited = [tmp_path / "run" / "labels" / f"{number:06d}.json" for number in state["audit"]]
+    positions = [np.array(json.loads(file.read_text())["atoms"]["arrays"]["positions"]) for file in audited]
+    assert len(positions) == outcome.audited > 3
+    assert [predicted[p.tobytes()] for p in positions] == [1] * outcome.audited
+
+
 @pytest.mark.parametrize("threshold", [{"novelty": 0.05}, {"energy_std": 1e-6}])
 def test_gates_on_other_things_than_forces(tmp_path: Path, threshold: dict) -> None:
     gate = UncertaintyGate(potential(), force_std=None, **threshold, every=5)
@@ -204,7 +233,7 @@ def test_an_oracle_that_was_mended_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_says_when_labels_cannot_reach_the_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernpot.dynamics.learner._STUCK", 8)
+    monkeypatch.setattr("kernpot.dynamics.patience._STUCK", 8)
     gate = UncertaintyGate(potential(), force_std=1e-9)
     run = learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), gate=gate, steps=800, audit_every=None)
     outcome = run.run()
@@ -303,6 +332,12 @@ def test_refuses_what_makes_no_sense_before_anything_is_asked(tmp_path: Path, op
     with pytest.raises((KernpotError, StructureError), match=message):
         learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), **options)
     assert not (tmp_path / "run").exists() and not (tmp_path / "asked.log").exists()
+
+
+def test_a_setting_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_walker'"):
+        learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), n_walker=2)
+    assert set(LearnKeywords.__annotations__) == {field.name for field in fields(LearnSettings)}
 
 
 def test_resuming_with_other_walkers_is_refused(finished) -> None:

@@ -233,7 +233,7 @@ def test_fewer_inducing_environments_than_elements() -> None:
 
 
 def test_more_inducing_environments_than_there_are(frames: list[Atoms]) -> None:
-    """Eighteen features leave nothing for displaced copies to add (tests/gp/inducing/test_displaced.py: where there is)."""
+    """Eighteen features leave nothing for displaced copies to add."""
     with pytest.warns(InducingWarning, match="20 inducing environments are used instead of 1000"):
         gp = estimator(n_inducing=1000).fit([*frames, *frames])
     assert gp.n_inducing_ == 20

@@ -11,12 +11,13 @@ from ase import Atoms
 from ase.io import write
 
 from kernpot.cli.config.schema import GateConfig, LearnConfig, OracleConfig, PotentialConfig
-from kernpot.cli.fit import descriptor_for
+from kernpot.cli.descriptor import descriptor_for
 from kernpot.dynamics import UncertaintyGate
 from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.dynamics.bootstrap import Bootstrap
 from kernpot.dynamics.learner import OnTheFlyLearner
 from kernpot.dynamics.oracles import CalculatorOracle, FileOracle, Oracle, calculator_factory
+from kernpot.dynamics.reasons import DEFAULT_FORCE_STD
 from kernpot.dynamics.run_directory import Record, write_atomically
 from kernpot.dynamics.schedule import Schedule, Stage
 from kernpot.errors import KernpotError
@@ -26,7 +27,6 @@ from kernpot.potential import Potential
 from kernpot.structures import read_structures
 
 CONFIG, STRUCTURES = "config.yaml", "structures.json"
-FORCE_STD = 0.15
 N_INDUCING = 500
 _HEADING = """\
 # The settings of this run as they are used, defaults included; paths are absolute or relative to this file.
@@ -143,7 +143,7 @@ def _potential(config: PotentialConfig, structures: list[Atoms], random_state: i
 
 def _gate(config: GateConfig) -> Callable[[Potential], UncertaintyGate]:
     """Makes the gate for what the potential has learnt so far."""
-    threshold, tolerance = config.force_std or FORCE_STD, config.tolerance
+    threshold, tolerance = config.force_std or DEFAULT_FORCE_STD, config.tolerance
     if tolerance is None:
         return lambda fitted: UncertaintyGate(fitted, threshold, patience=config.patience, every=config.every)
     return lambda fitted: UncertaintyGate.for_tolerance(

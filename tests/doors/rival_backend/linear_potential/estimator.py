@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from ase import Atoms
-from linear_potential.model import Fitted, potentials_of, rows_of
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -37,6 +36,7 @@ from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import is_isolated_atom, isolated_atom_energies
 from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.surfaces.variances import TermVariance
+from linear_potential.model import Fitted, potentials_of, rows_of
 
 
 class LinearPotential(AnsweringMixin, BaseEstimator):
