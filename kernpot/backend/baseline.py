@@ -10,34 +10,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self, overload
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.on_top import DrawsOnTop, PredictorOnTop, ScreenOnTop
 from kernpot.calculator import KernpotCalculator
 from kernpot.errors import KernpotError
 from kernpot.files.container import require_model, restored, write_model
 from kernpot.files.parts import reading, require
-from kernpot.potential import Chosen, Draw, Linear, Novel, Potential, PotentialDraws, Screen, Share, Surface
+from kernpot.potential import Chosen, Linear, Novel, Potential, Screen, Surface
 from kernpot.prediction import (
-    DrawPredictions,
     EnergyStd,
     FloatArray,
     LeftOut,
-    MeanPrediction,
-    PairPrediction,
-    Prediction,
-    Quantity,
     Sensitivities,
 )
 from kernpot.structures.checks import require_elements
@@ -177,7 +171,7 @@ class OnTop(AnsweringMixin, BaseEstimator):
         """The learner's bound on force stds, with the mean of the sum."""
         fitted = self._known()
         screen = fitted.learner.screen()
-        return None if screen is None else _ScreenOnTop(screen, fitted.surface)
+        return None if screen is None else ScreenOnTop(screen, fitted.surface)
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
         """ASE calculator; ``atoms.calc.prediction`` holds the full distribution."""
@@ -305,8 +299,8 @@ class OnTop(AnsweringMixin, BaseEstimator):
     # ------------------------------------------------------------------ parts
 
     @property
-    def _predictor(self) -> _PredictorOnTop:
-        return _PredictorOnTop(self._fitted)
+    def _predictor(self) -> PredictorOnTop:
+        return PredictorOnTop(self._fitted.learner, self._fitted.surface)
 
     @property
     def _descriptors(self) -> tuple[()]:
@@ -326,106 +320,6 @@ class _Fitted:
 
     surface: Surface
     learner: Potential
-
-
-class DrawOnTop:
-    """A draw of the learner on top of the baseline, see :class:`kernpot.potential.Draw`."""
-
-    def __init__(self, draw: Draw, surface: Surface) -> None:
-        self._draw, self._surface = draw, surface
-        self.elements_, self.cutoff = draw.elements_, max(draw.cutoff, surface.cutoff)
-
-    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
-        """Energy, forces and stress of one structure under this potential."""
-        return _sum(self._draw.mean(atoms, pairs), self._surface.mean(atoms, pairs))
-
-    def along_pairs(
-        self, numbers: NDArray[np.int64], pairs: Pairs, n_centres: int, std: bool = False
-    ) -> PairPrediction:
-        """Energies of centres and their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
-        found = self._draw.along_pairs(numbers, pairs, n_centres, std)
-        return _along(found, self._surface.along_pairs(numbers, pairs, n_centres))
-
-    def calculator(self, skin: float = 0.5) -> KernpotCalculator:
-        """ASE calculator."""
-        return KernpotCalculator(self, skin=skin)
-
-    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
-        """Refused, as by the learner's draws: one potential has no error bars."""
-        return self._draw.predict_full(structures, covariance)
-
-
-class DrawsOnTop:
-    """Draws of the learner on top of the baseline, see :class:`kernpot.potential.PotentialDraws`."""
-
-    def __init__(self, draws: PotentialDraws, surface: Surface) -> None:
-        self._draws, self._surface = draws, surface
-        self.mean_potential = DrawOnTop(draws.mean_potential, surface)
-
-    def __len__(self) -> int:
-        return len(self._draws)
-
-    @overload
-    def __getitem__(self, index: int) -> DrawOnTop: ...
-    @overload
-    def __getitem__(self, index: slice) -> DrawsOnTop: ...
-    def __getitem__(self, index: int | slice) -> DrawOnTop | DrawsOnTop:
-        if isinstance(index, slice):
-            return DrawsOnTop(self._draws[index], self._surface)
-        return DrawOnTop(self._draws[index], self._surface)
-
-    def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
-        """Answers of all draws for one structure; the baseline's are computed once."""
-        found, base = self._draws.evaluate(atoms, pairs), self._surface.mean(atoms, pairs)
-        stress = None if found.stress is None or base.stress is None else found.stress + base.stress
-        return DrawPredictions(
-            found.energies + base.energy, found.atomic_energies + base.energies, found.forces + base.forces, stress
-        )
-
-
-class _PredictorOnTop:
-    """Answers of the learner with those of the baseline added, see :class:`kernpot.backend.answering.Predicting`."""
-
-    def __init__(self, fitted: _Fitted) -> None:
-        self._surface, self._learner = fitted.surface, fitted.learner
-
-    def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
-        return _sum(self._learner.mean(atoms, pairs), self._surface.mean(atoms, pairs))
-
-    def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
-        found, base = self._learner.predict_full([atoms], covariance)[0], self._surface.mean(atoms)
-        return replace(
-            found,
-            energy=_moved(found.energy, base.energy),
-            energies=_moved(found.energies, base.energies),
-            forces=_moved(found.forces, base.forces),
-            stress=None if found.stress is None or base.stress is None else _moved(found.stress, base.stress),
-        )
-
-    def energy_mean(self, atoms: Atoms) -> float:
-        return float(np.asarray(self._learner.predict([atoms]))[0]) + self._surface.mean(atoms).energy
-
-    def energy(self, atoms: Atoms) -> tuple[float, float]:
-        energy, std = self._learner.predict([atoms], return_std=True)
-        return float(energy[0]) + self._surface.mean(atoms).energy, float(std[0])
-
-    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
-        return self._learner.force_std(atoms, share)
-
-    def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
-        z = numbers.numpy() if isinstance(numbers, torch.Tensor) else numbers
-        return _along(
-            self._learner.along_pairs(z, pairs, n_centres, std), self._surface.along_pairs(z, pairs, n_centres)
-        )
-
-
-class _ScreenOnTop:
-    def __init__(self, screen: Screen, surface: Surface) -> None:
-        self._screen, self._surface = screen, surface
-
-    def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, FloatArray]:
-        mean, bound = self._screen(atoms, pairs)
-        return _sum(mean, self._surface.mean(atoms, pairs)), bound
 
 
 def _surface_of(baseline: Any) -> Surface:
@@ -482,21 +376,6 @@ def _isolated(element: int | str, surface: Surface) -> float:
     """Energy of an isolated atom of the baseline, eV."""
     z = atomic_numbers[element] if isinstance(element, str) else int(element)
     return surface.mean(Atoms([z], [[0.0, 0.0, 0.0]])).energy if z in surface.elements_ else 0.0
-
-
-def _sum(found: MeanPrediction, base: MeanPrediction) -> MeanPrediction:
-    stress = None if found.stress is None or base.stress is None else found.stress + base.stress
-    return MeanPrediction(
-        found.energy + base.energy, found.energies + base.energies, found.forces + base.forces, stress
-    )
-
-
-def _along(found: PairPrediction, base: PairPrediction) -> PairPrediction:
-    return PairPrediction(found.energies + base.energies, found.gradient + base.gradient, found.std)
-
-
-def _moved(quantity: Quantity, by: float | FloatArray) -> Quantity:
-    return replace(quantity, mean=quantity.mean + by)
 
 
 def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

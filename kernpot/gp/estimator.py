@@ -15,9 +15,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.known import KnowingMixin
 from kernpot.backend.randomness import drawing
 from kernpot.backend.selection import Selection
-from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.unseen import warn_unseen
 from kernpot.descriptors import Features
 from kernpot.errors import KernpotError
@@ -25,7 +25,8 @@ from kernpot.files.container import write_model
 from kernpot.gp import model_file
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.fit import fit_gp
-from kernpot.gp.learning.more import with_inducing, with_labels, with_misfit_of, with_new_environments
+from kernpot.gp.learning.more import with_inducing, with_labels, with_new_environments
+from kernpot.gp.predicting.calibrated import with_misfit_of
 from kernpot.gp.predicting.draws import PosteriorName, sample_draws
 from kernpot.gp.predicting.energy_std import energy_std
 from kernpot.gp.predicting.left_out import left_out_forces
@@ -45,7 +46,7 @@ from kernpot.surfaces.draws import PARTS, Draws, Part
 from kernpot.surfaces.variances import KernelVariance
 
 
-class SparseGPPotential(AnsweringMixin, BaseEstimator):
+class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
     """Sparse Gaussian process potential on SOAP environments, trained on energies, forces and stress.
 
     Parameters
@@ -426,34 +427,9 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
         return self._fitted
 
     @property
-    def elements_(self) -> tuple[int, ...]:
-        """Atomic numbers seen in training."""
-        return self.fitted_.elements
-
-    @property
-    def isolated_atoms_(self) -> dict[int, float]:
-        """Isolated-atom energies used, eV; a copy."""
-        return dict(self.fitted_.isolated)
-
-    @property
     def kernels_(self) -> list[CosineKernel]:
         """Fitted kernels, one per descriptor; copies."""
         return [copy.deepcopy(kernel) for kernel in self.fitted_.kernels]
-
-    @property
-    def noise_(self) -> dict[str, float]:
-        """Noise per group; a copy."""
-        return dict(self.fitted_.noise)
-
-    @property
-    def misfit_(self) -> dict[str, Misfit]:
-        """Misfit per kind of label; a copy."""
-        return dict(self.fitted_.misfit)
-
-    @property
-    def draw_scale_(self) -> float:
-        """Factor on the parameter part of calibrated draws."""
-        return self.fitted_.draw_scale
 
     @property
     def log_evidence_(self) -> float:
@@ -464,11 +440,6 @@ class SparseGPPotential(AnsweringMixin, BaseEstimator):
     def n_inducing_(self) -> int:
         """Inducing environments in use."""
         return self.fitted_.n_inducing
-
-    @property
-    def summary_(self) -> dict[str, Any]:
-        """What the fit saw and found; a copy."""
-        return copy.deepcopy(self.fitted_.summary)
 
     @property
     def cutoff(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.known import KnowingMixin
 from kernpot.backend.randomness import drawing
 from kernpot.backend.requirements import require_described
 from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.held_out import calibrate as rescale
-from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.unseen import warn_unseen
 from kernpot.descriptors import Features
 from kernpot.errors import KernpotError, KernpotWarning
@@ -49,7 +48,7 @@ from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.surfaces.variances import TermVariance
 
 
-class NNPEnsemble(AnsweringMixin, BaseEstimator):
+class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
     """Ensemble of high-dimensional neural-network potentials (Behler and Parrinello 2007).
 
     The energy is a sum of atomic energies, each from a small network of the atom's element that sees the descriptor of
@@ -428,36 +427,6 @@ class NNPEnsemble(AnsweringMixin, BaseEstimator):
         """All that the fit knows; frozen."""
         check_is_fitted(self)
         return self._fitted
-
-    @property
-    def elements_(self) -> tuple[int, ...]:
-        """Atomic numbers seen in training."""
-        return self.fitted_.elements
-
-    @property
-    def isolated_atoms_(self) -> dict[int, float]:
-        """Isolated-atom energies used, eV; a copy."""
-        return dict(self.fitted_.trained.isolated)
-
-    @property
-    def noise_(self) -> dict[str, float]:
-        """Noise level per group; a copy."""
-        return dict(self.fitted_.trained.levels)
-
-    @property
-    def misfit_(self) -> dict[str, Misfit]:
-        """Misfit per kind of label; a copy."""
-        return dict(self.fitted_.misfit)
-
-    @property
-    def draw_scale_(self) -> float:
-        """Factor on deviations from the mean of calibrated draws."""
-        return self.fitted_.draw_scale
-
-    @property
-    def summary_(self) -> dict[str, Any]:
-        """What the fit saw and found; a copy."""
-        return copy.deepcopy(self.fitted_.summary)
 
     @property
     def cutoff(self) -> float:

@@ -129,6 +129,16 @@ class FittedNNP:
         return tuple(sorted(self.trained.networks))
 
     @property
+    def isolated(self) -> dict[int, float]:
+        """Isolated-atom energies used, eV."""
+        return self.trained.isolated
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """Noise level per group."""
+        return self.trained.levels
+
+    @property
     def draw_scale(self) -> float:
         """Factor on deviations from the mean of calibrated draws."""
         return draw_scale(self.misfit, {kind_of(group) for group in self.trained.levels})

@@ -1,4 +1,4 @@
-"""What comes after a fit: labels, inducing environments, sharper error bars. Each makes a new fitted model."""
+"""What comes after a fit: more labels, more inducing environments. Each makes a new fitted model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from ase import Atoms
 
 from kernpot.backend.requirements import require_described
 from kernpot.backend.summary import data_hash, describe_data
-from kernpot.calibration.held_out import calibrate
 from kernpot.calibration.misfit import Misfit
 from kernpot.files.training import require_training
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.inducing.blocks import enlarge
 from kernpot.gp.inducing.unrepresented import worth_describing
 from kernpot.gp.learning.start import starting_noise
-from kernpot.gp.predicting.predictor import predictor_of
 from kernpot.gp.rows.columns import extend
 from kernpot.gp.rows.compress import compress
 from kernpot.progress import Report
@@ -55,7 +53,7 @@ def with_labels(
         noise=noise,
         misfit=misfit,
         training=None if fitted.training is None else (*fitted.training, *labelled),
-        summary=_updated(fitted, {"data": describe_data(labelled), "data_hash": data_hash(labelled)}),
+        summary=updated(fitted, {"data": describe_data(labelled), "data_hash": data_hash(labelled)}),
         found_posterior=None,
     ).ready()
 
@@ -83,7 +81,7 @@ def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | Non
         fitted,
         whitening=maker.whitening,
         factors=factors,
-        summary=_updated(fitted, {"inducing": added}),
+        summary=updated(fitted, {"inducing": added}),
         found_posterior=None,
     ).ready()
 
@@ -112,12 +110,6 @@ def with_new_environments(
     return with_inducing(fitted, new, n_jobs, report) if new else fitted
 
 
-def with_misfit_of(fitted: FittedGP, held_out: Sequence[LabelledStructure]) -> FittedGP:
-    """With the misfit of labels scaled by what structures say that the fit has not seen."""
-    misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, fitted.training or ())
-    summary = _updated(fitted, {"calibration": found, "data_hash": data_hash(held_out)})
-    return replace(fitted, misfit=misfit, summary=summary).ready()
-
-
-def _updated(fitted: FittedGP, update: dict[str, Any]) -> dict[str, Any]:
+def updated(fitted: FittedGP, update: dict[str, Any]) -> dict[str, Any]:
+    """The summary with one more update."""
     return fitted.summary | {"updates": [*fitted.summary["updates"], update]}

@@ -1,0 +1,26 @@
+"""A fitted model with other error bars: its misfit scaled by what structures say that the fit has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kernpot.backend.summary import data_hash
+from kernpot.calibration.held_out import calibrate
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.learning.more import updated
+from kernpot.gp.predicting.predictor import predictor_of
+from kernpot.structures.labels import LabelledStructure
+
+
+def with_misfit_of(fitted: FittedGP, held_out: Sequence[LabelledStructure]) -> FittedGP:
+    """With the misfit of labels scaled by held-out structures (:mod:`kernpot.calibration.held_out`).
+
+    Raises
+    ------
+    StructureError
+        One of them was in the fit, or there are too few.
+    """
+    misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, fitted.training or ())
+    summary = updated(fitted, {"calibration": found, "data_hash": data_hash(held_out)})
+    return replace(fitted, misfit=misfit, summary=summary).ready()
