@@ -18,7 +18,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 # Stamps: an install is repeated only when what it reads has changed.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt kernpot/__init__.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11) and 'kernpot needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
 	$(PIP) --editable '.[test]'

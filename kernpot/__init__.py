@@ -1,16 +1,12 @@
 """kernpot: potential-energy surfaces of atoms with error bars on every number."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
 from kernpot.nnp import NNPEnsemble
 from kernpot.storage import load
 from kernpot.structures import read_structures
 
-try:
-    __version__ = version("kernpot")
-except PackageNotFoundError:  # imported from a source tree that was never installed
-    __version__ = "0+unknown"
+# pyproject.toml reads it here.
+__version__ = "0.1.0"
 
 __all__ = ["NNPEnsemble", "SOAPKernel", "SparseGPPotential", "load", "read_structures"]
