@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 
-.PHONY: help demo test test-slow test-all lint format docs paper data clean
+.PHONY: help demo test test-slow test-all coverage lint format docs paper data release oldest clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,10 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(PIP) --editable '.[docs]'
 	touch $@
 
+$(VENV)/installed-release: $(VENV)/installed
+	$(PIP) --editable '.[release]'
+	touch $@
+
 $(VENV)/installed-data: $(VENV)/installed
 	$(PIP) --editable '.[data]'
 	touch $@
@@ -47,6 +51,9 @@ test-slow: $(VENV)/installed ## the slow tests
 
 test-all: $(VENV)/installed ## both
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+coverage: $(VENV)/installed ## all tests but the slow ones, and how many lines and branches of kernpot/ they reach
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/installed-lint ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
@@ -67,5 +74,11 @@ data: $(VENV)/installed-data ## compute examples/data anew (a few minutes) and c
 	$(BIN)/python examples/data/generate.py --force
 	$(BIN)/python examples/data/check.py
 
+release: $(VENV)/installed-release ## wheel and sdist in dist/, checked; the demo runs from the wheel alone
+	PYTHON=$(BIN)/python .ci/release
+
+oldest: ## one fit and the demo with the oldest versions that pyproject.toml promises
+	PYTHON=$(PYTHON) .ci/oldest
+
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
