@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+PYTEST_OPTIONS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
@@ -50,7 +51,7 @@ test-slow: $(VENV)/installed ## the slow tests
 	$(BIN)/python -m pytest -m slow -n $(WORKERS)
 
 test-all: $(VENV)/installed ## both
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_OPTIONS)
 
 coverage: $(VENV)/installed ## all tests but the slow ones, and how many lines and branches of kernpot/ they reach
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --cov --cov-report=term:skip-covered
