@@ -16,10 +16,10 @@ import cloudpickle
 import joblib
 import numpy as np
 from common import DATASETS, write_result
+from kernpot.gp.compress import _share, deal
 from machine import describe
 
 from kernpot import SparseGPPotential
-from kernpot.gp.compress import _share, deal
 from kernpot.structures.labels import label_structures
 
 _NOISE = {"energy": 0.003, "forces": 0.1, "stress": 0.003}

@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 from common import DATASETS, Clock, species_of, write_result
-from systems import SYSTEMS
-
 from kernpot.gp.draws import PARTS
+from systems import SYSTEMS
 
 CELLS = {"Si": ("64", "512"), "3bpa": ("27",), "nbmotaw": ("128",)}
 STRUCTURES = 60

@@ -15,10 +15,10 @@ from statistics import median
 import numpy as np
 import torch
 from common import DATASETS, write_result
+from kernpot.gp.hyperparameters import kind_of
 
 from kernpot import NNPEnsemble
 from kernpot.descriptors import default_descriptor, features_of
-from kernpot.gp.hyperparameters import kind_of
 from kernpot.nnp.derivatives import describe
 from kernpot.nnp.inputs import fit_inputs
 from kernpot.nnp.members import in_ev, potentials_of

@@ -16,9 +16,9 @@ from dataclasses import asdict, replace
 import numpy as np
 from ase import Atoms
 from common import DATASETS, RESULTS, Clock, Setting, species_of, write_result
+from kernpot.gp.environments import choose, unit_features
 
 from kernpot.descriptors import SOAPFeatures
-from kernpot.gp.environments import choose, unit_features
 
 _SI = ((5.0, 10, 6, 0.5, 1),)
 _ALLOY = ((5.0, 6, 4, 0.5, 1),)

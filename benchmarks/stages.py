@@ -12,6 +12,11 @@ import numpy as np
 from ase import Atoms
 from common import DATASETS
 from counts import Cost, Sizes, fit_costs, mean_costs, std_costs
+from kernpot.gp.compress import compress
+from kernpot.gp.factor import LabelFactor
+from kernpot.gp.local_energy import PowerSums, QuadraticForms
+from kernpot.gp.posterior import Posterior
+from kernpot.gp.whitening import Whitening
 from machine import rates
 from models import Models
 from systems import SYSTEMS, silicon
@@ -20,11 +25,6 @@ from kernpot import SparseGPPotential
 from kernpot.descriptors.compiled.environments import CompiledEnvironments
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals import moved, rows
-from kernpot.gp.compress import compress
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.local_energy import PowerSums, QuadraticForms
-from kernpot.gp.posterior import Posterior
-from kernpot.gp.whitening import Whitening
 from kernpot.structures.labels import label_structures
 
 Hooks = dict[str, list[tuple[Any, str]]]

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from ase import Atoms
 from common import DATASETS, Clock, write_result
+from kernpot.gp.compress import compress
 from systems import SYSTEMS
 
 from kernpot import SparseGPPotential
-from kernpot.gp.compress import compress
 
 COUNTS = (1, 20, 100)
 

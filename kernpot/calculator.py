@@ -38,9 +38,11 @@ class KernpotCalculator(Calculator):
 
     Examples
     --------
-    >>> atoms.calc = potential.calculator()  # doctest: +SKIP
-    >>> atoms.get_forces()  # doctest: +SKIP
-    >>> atoms.calc.prediction.forces.std.max()  # doctest: +SKIP
+    >>> atoms.calc = potential.calculator()
+    >>> atoms.get_forces().shape
+    (4, 3)
+    >>> bool((atoms.calc.prediction.forces.std > 0).all())
+    True
     """
 
     name = "kernpot"

@@ -8,6 +8,14 @@ import numpy as np
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make every warning of ours a fault unless a test expects it.
+
+    pyproject.toml would import kernpot before the measurement of coverage begins.
+    """
+    config.addinivalue_line("filterwarnings", "error::kernpot.errors.KernpotWarning")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the published data sets; tests that use it are skipped where it is absent."""

@@ -78,9 +78,18 @@ class UncertaintyGate:
 
     Examples
     --------
-    >>> gate = UncertaintyGate(potential, force_std=0.2)  # doctest: +SKIP
-    >>> gate.attach_to(dynamics)  # doctest: +SKIP
-    >>> dynamics.run(100_000)  # doctest: +SKIP
+    >>> from ase.md.verlet import VelocityVerlet
+    >>> from kernpot.dynamics import UncertaintyGate
+    >>> atoms.calc = potential.calculator()
+    >>> dynamics = VelocityVerlet(atoms, timestep=1.0)
+    >>> gate = UncertaintyGate(potential, force_std=1e-4)  # eV/A; so low that any structure stops the run
+    >>> gate.attach_to(dynamics)
+    >>> dynamics.run(1000)
+    Traceback (most recent call last):
+        ...
+    GateStopped: ...
+    >>> len(gate.events)
+    1
     """
 
     def __init__(

@@ -72,15 +72,21 @@ class OnTheFlyLearner:
 
     Examples
     --------
-    >>> learner = OnTheFlyLearner(  # doctest: +SKIP
-    ...     SparseGPPotential(n_inducing=300),
-    ...     CalculatorOracle(partial(TBLite, method="GFN2-xTB", verbosity=0)),
-    ...     Schedule([Stage("langevin", 20_000, 500.0, timestep=0.5)]),
-    ...     UncertaintyGate(potential, force_std=0.15),
-    ...     initial=molecule("CH3CH2OH"),
-    ...     directory="ethanol",
+    >>> from ase.calculators.emt import EMT
+    >>> from kernpot import SparseGPPotential
+    >>> from kernpot.dynamics import OnTheFlyLearner, Schedule, Stage, UncertaintyGate
+    >>> from kernpot.dynamics.oracles import CalculatorOracle
+    >>> learner = OnTheFlyLearner(
+    ...     SparseGPPotential(n_inducing=40),
+    ...     CalculatorOracle(EMT),
+    ...     Schedule([Stage("langevin", 10, 300.0)]),
+    ...     UncertaintyGate(potential, force_std=0.5),
+    ...     initial=atoms,
+    ...     directory="copper",
+    ...     max_labels=12,
     ... )
-    >>> learner.run().labels  # doctest: +SKIP
+    >>> learner.run().labels <= 12
+    True
     """
 
     def __init__(

