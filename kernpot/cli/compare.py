@@ -11,6 +11,7 @@ import typer
 from ase import Atoms
 from rich.table import Table
 
+from kernpot.cli.backends import GP, NNP, unfitted
 from kernpot.cli.console import console, errors, print_finding, progress_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_folder
 from kernpot.comparison import ComparisonResult, Shift, Split, default_shift, hold_out, run, summarise, without_group
@@ -45,6 +46,10 @@ def compare(
         float | None,
         typer.Option(min=1e-6, help="Force error above which a force is bad, eV/Å. [dim]By test errors[/]"),
     ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="A backend to compare, of an installed package too; repeat. [dim]gp and nnp[/]"),
+    ] = None,
     learning_curve: Annotated[bool, typer.Option(help="Also learn from 10, 20, 40, ... of the structures.")] = True,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -53,7 +58,7 @@ def compare(
 ) -> None:
     """Compare the Gaussian process and the neural-network ensemble on your data.
 
-    Both learn from the same structures and are asked about the same others:
+    All (--backend names others) learn from the same structures and are asked about the same others:
     errors, learning curve, coverage of intervals by config_type, finding bad
     forces on structures unlike those learnt, intervals of derived quantities,
     time. A page of tables and plots says in words which to use when, and
@@ -73,6 +78,7 @@ def compare(
       kernpot compare train.xyz --test test.xyz --shifted hot.xyz -o comparison
     """
     new_folder(output)
+    backends(seed, None, backend or (GP, NNP))  # what is not installed is refused before anything is read
     keys = (energy_key, forces_key, stress_key)
     structures = read_structures(train, *keys)
     learnt, asked = (structures, read_structures(test, *keys)) if test else hold_out(structures, SHARE, seed)
@@ -83,7 +89,9 @@ def compare(
     console.print(f"{len(learnt)} structures to learn, {len(asked)} to be asked about; unlike those learnt: {told}")
     try:
         with progress_bars() as report:
-            answers = run(backends(seed, report), split, output / "fits", learning_curve, seed, report)
+            answers = run(
+                backends(seed, report, backend or (GP, NNP)), split, output / "fits", learning_curve, seed, report
+            )
     except KeyboardInterrupt:
         errors.print(f"finished fits are kept in {output / 'fits'}: the same command goes on from there")
         raise
@@ -98,14 +106,10 @@ def compare(
     console.print(f"wrote [bold]{page}[/]", soft_wrap=True)
 
 
-def backends(seed: int, report: Report | None) -> dict[str, Any]:
-    """What is compared, by name: unfitted potentials as they come."""
-    from kernpot import NNPEnsemble, SparseGPPotential
-
-    return {
-        "SparseGPPotential": SparseGPPotential(random_state=seed, progress=report),
-        "NNPEnsemble": NNPEnsemble(random_state=seed, progress=report),
-    }
+def backends(seed: int, report: Report | None, names: Sequence[str] = (GP, NNP)) -> dict[str, Any]:
+    """What is compared, by the names of the classes: unfitted potentials as they come."""
+    found = [unfitted(name, {"random_state": seed, "progress": report}, {}) for name in names]
+    return {type(potential).__name__: potential for potential in found}
 
 
 def _shifts(

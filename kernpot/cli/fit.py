@@ -10,25 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from kernpot.cli.backends import GP, NNP, parsed_settings, unfitted
 from kernpot.cli.console import console, errors, print_sections, progress_bars
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.cli.scheduler import on_cluster
 from kernpot.files.container import read_model
-from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
-from kernpot.nnp import NNPEnsemble
 from kernpot.report.provenance import describe_model
 from kernpot.structures import read_structures
 
 _PANEL, _GP, _NNP = "Model", "Gaussian process", "Networks"
-
-
-class Backend(StrEnum):
-    """What learns."""
-
-    gp = "gp"
-    nnp = "nnp"
 
 
 class Uncertainty(StrEnum):
@@ -48,16 +40,26 @@ class Inducing(StrEnum):
     random = "random"
 
 
-BACKENDS: Mapping[Backend, Any] = {Backend.gp: SparseGPPotential, Backend.nnp: NNPEnsemble}
-
-
 def fit(
     train: Annotated[list[Path], typer.Argument(help="Files with labelled structures.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path("model.kernpot"),
     backend: Annotated[
-        Backend,
-        typer.Option(help="A sparse Gaussian process, or an ensemble of neural networks.", rich_help_panel=_PANEL),
-    ] = Backend.gp,
+        str,
+        typer.Option(
+            help="gp, a sparse Gaussian process; nnp, an ensemble of neural networks; or that of an installed package.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = GP,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A parameter of a backend of another package; repeat for more.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
     cutoff: Annotated[
         float | None,
         typer.Option(min=1.1, max=20, help="Radius of an environment, Å. [dim]By element[/]", rich_help_panel=_PANEL),
@@ -145,7 +147,31 @@ def fit(
     started = time.perf_counter()
     if n_jobs == 0:
         raise typer.BadParameter("0 processes cannot work; give 1 or more, or -1 for all cores", param_hint="--n-jobs")
-    if scheduler is not None and (backend != Backend.gp or n_jobs is not None):
+    chosen = _given(backend, {
+        GP: {
+            "n_inducing": n_inducing,
+            "kernel": None if zeta is None else SOAPKernel(zeta=zeta),
+            "inducing": None if inducing is None else inducing.value,
+            "n_jobs": n_jobs,
+        },
+        NNP: {
+            "n_members": n_members,
+            "hidden": None if hidden is None else _widths(hidden),
+            "uncertainty": None if uncertainty is None else uncertainty.value,
+            "max_epochs": max_epochs,
+            "checkpoint": checkpoint,
+        },
+    })  # fmt: skip
+    chosen |= {} if n_components is None else {"n_components": n_components}
+    if settings:
+        if backend in (GP, NNP):
+            raise typer.BadParameter(
+                f"is for backends of other packages, got --backend {backend}, which has options of its own",
+                param_hint="--set",
+            )
+        chosen |= parsed_settings(settings)
+    unfitted(backend, {}, chosen)  # what cannot be is refused before anything is read
+    if scheduler is not None and (backend != GP or n_jobs is not None):
         raise typer.BadParameter(
             "a cluster makes the training rows of --backend gp, on all processes it has; leave --backend nnp "
             "and --n-jobs out",
@@ -157,25 +183,9 @@ def fit(
     descriptor = descriptor_for(structures, cutoff, n_max, l_max)
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
         shared = {"descriptor": descriptor, "random_state": seed, "progress": report}
-        chosen = _given(backend, {
-            Backend.gp: {
-                "n_inducing": n_inducing,
-                "kernel": None if zeta is None else SOAPKernel(zeta=zeta),
-                "inducing": None if inducing is None else inducing.value,
-                "n_jobs": n_jobs,
-            },
-            Backend.nnp: {
-                "n_members": n_members,
-                "hidden": None if hidden is None else _widths(hidden),
-                "uncertainty": None if uncertainty is None else uncertainty.value,
-                "max_epochs": max_epochs,
-                "checkpoint": checkpoint,
-            },
-        })  # fmt: skip
-        chosen |= {} if n_components is None else {"n_components": n_components}
         try:
             with on_cluster(scheduler):
-                potential = BACKENDS[backend](**shared, **chosen).fit(structures)
+                potential = unfitted(backend, shared, chosen).fit(structures)
         except KeyboardInterrupt:
             if checkpoint is not None and checkpoint.exists():
                 errors.print(f"the training is kept in {checkpoint}: the same command goes on from there", markup=False)
@@ -188,16 +198,16 @@ def fit(
     console.print(f"[dim]next: kernpot evaluate {output} TEST.xyz --report report/[/]")
 
 
-def _given(backend: Backend, options: Mapping[Backend, Mapping[str, Any]]) -> dict[str, Any]:
+def _given(backend: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Options of a backend that were given; those of another are refused, as they would do nothing."""
     for other, values in options.items():
         foreign = [name for name, value in values.items() if value is not None]
         if other != backend and foreign:
             names = ", ".join("--" + {"kernel": "zeta"}.get(name, name).replace("_", "-") for name in foreign)
             raise typer.BadParameter(
-                f"belongs to --backend {other.value}, got --backend {backend.value}; leave it out", param_hint=names
+                f"belongs to --backend {other}, got --backend {backend}; leave it out", param_hint=names
             )
-    return {name: value for name, value in options[backend].items() if value is not None}
+    return {name: value for name, value in options.get(backend, {}).items() if value is not None}
 
 
 def _widths(text: str) -> tuple[int, ...]:

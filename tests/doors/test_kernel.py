@@ -19,12 +19,16 @@ FUNCTIONS = [Power(1), Power(2), Power(5), Exponential(0.4)]
 KERNELS = {"polynomial": PolynomialKernel((1, 2, 3)), "exponential": ExponentialKernel(0.2)}
 
 
+def named(function: CosineFunction) -> str:
+    return f"{type(function).__name__}-{function.power}"
+
+
 def units(n: int, d: int, seed: int) -> torch.Tensor:
     x = torch.from_numpy(np.random.default_rng(seed).normal(size=(n, d)))
     return x / torch.linalg.vector_norm(x, dim=1, keepdim=True)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=named)
 def test_derivatives_and_normalisation(function: CosineFunction) -> None:
     s = torch.linspace(-0.9, 1.0, 40, dtype=torch.float64)
     h = 1e-5
@@ -36,7 +40,7 @@ def test_derivatives_and_normalisation(function: CosineFunction) -> None:
     assert float(function.value(torch.ones(1).double())) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=named)
 def test_the_power_series_is_the_function(function: CosineFunction) -> None:
     s = torch.linspace(-1, 1, 20, dtype=torch.float64)
     series = sum(c * s**p for p, c in enumerate(function.coefficients))
@@ -44,7 +48,7 @@ def test_the_power_series_is_the_function(function: CosineFunction) -> None:
     assert min(function.coefficients) >= 0
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=named)
 def test_functions_of_weights_are_sums_of_kernels(function: CosineFunction) -> None:
     u, environments, weights = (
         units(7, 9, 0),
@@ -57,7 +61,7 @@ def test_functions_of_weights_are_sums_of_kernels(function: CosineFunction) -> N
     np.testing.assert_allclose(slopes, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("function", [Power(2), Exponential(0.7)], ids=repr)
+@pytest.mark.parametrize("function", [Power(2), Exponential(0.7)], ids=named)
 def test_draws_from_the_prior_have_its_covariance(function: CosineFunction) -> None:
     u, n = units(4, 5, 0), 800
     drawn = torch.stack([function.draw(5, torch.Generator().manual_seed(k))(u)[0][:, 0] for k in range(n)])

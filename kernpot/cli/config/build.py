@@ -10,6 +10,7 @@ import yaml
 from ase import Atoms
 from ase.io import write
 
+from kernpot.cli.backends import GP, unfitted
 from kernpot.cli.config.schema import GateConfig, LearnConfig, OracleConfig, PotentialConfig
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.dynamics import UncertaintyGate
@@ -21,8 +22,6 @@ from kernpot.dynamics.reasons import DEFAULT_FORCE_STD
 from kernpot.dynamics.run_directory import Record, write_atomically
 from kernpot.dynamics.schedule import Schedule, Stage
 from kernpot.errors import KernpotError
-from kernpot.gp.estimator import SparseGPPotential
-from kernpot.nnp import NNPEnsemble
 from kernpot.potential import Potential
 from kernpot.structures import read_structures
 
@@ -136,9 +135,9 @@ def _potential(config: PotentialConfig, structures: list[Atoms], random_state: i
         "noise": config.noise.model_dump(exclude_none=True) or None,
         "random_state": random_state,
     }
-    if config.backend == "nnp":
-        return NNPEnsemble(**shared)
-    return SparseGPPotential(**shared, n_inducing=config.n_inducing or N_INDUCING)
+    settings = {"n_inducing": config.n_inducing or N_INDUCING} if config.backend == GP else config.settings
+    potential: Potential = unfitted(config.backend, shared, settings)
+    return potential
 
 
 def _gate(config: GateConfig) -> Callable[[Potential], UncertaintyGate]:

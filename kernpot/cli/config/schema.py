@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from kernpot.cli.backends import GP, NNP, names
 from kernpot.dynamics.tolerance import FEWEST_FRAMES
 
 
@@ -81,6 +82,12 @@ class OracleConfig(Section):
     retries: Whole = Field(default=1, ge=0, description="how often a failed calculation is tried again, 0 or more")
 
 
+def _installed(name: str) -> str:
+    if name not in names():
+        raise ValueError("not installed")
+    return name
+
+
 class NoiseConfig(Section):
     """Known misfit levels of labels; those not given are found from the data."""
 
@@ -92,7 +99,9 @@ class NoiseConfig(Section):
 class PotentialConfig(Section):
     """The potential that learns."""
 
-    backend: Literal["gp", "nnp"] = Field(default="gp", description="gp (Gaussian process) or nnp (neural networks)")
+    backend: Annotated[str, AfterValidator(_installed)] = Field(
+        default=GP, description="gp (Gaussian process), nnp (neural networks), or the name of an installed backend"
+    )
     cutoff: Number | None = Field(default=None, gt=1, le=20, description="a radius in Å, above 1 and at most 20")
     n_max: Whole | None = Field(default=None, ge=1, le=20, description="a whole number of radial functions, 1 to 20")
     l_max: Whole | None = Field(
@@ -100,11 +109,14 @@ class PotentialConfig(Section):
     )
     n_inducing: Whole | None = Field(default=None, ge=1, description="a whole number of environments, 1 or more")
     noise: NoiseConfig = Field(default=NoiseConfig(), description="a section with the keys energy, forces, stress")
+    settings: dict[str, Any] = Field(default={}, description="names and values for a backend of another package")
 
     @model_validator(mode="after")
     def _of_one_backend(self) -> Self:
-        if self.backend == "nnp" and self.n_inducing is not None:
-            raise _refuse("n_inducing belongs to backend: gp, got backend: nnp; leave it out")
+        if self.backend != GP and self.n_inducing is not None:
+            raise _refuse(f"n_inducing belongs to backend: gp, got backend: {self.backend}; leave it out")
+        if self.backend in (GP, NNP) and self.settings:
+            raise _refuse(f"settings are for backends of other packages, got backend: {self.backend}; leave them out")
         return self
 
 
@@ -191,7 +203,7 @@ class LearnConfig(Section):
         """The threshold follows from the errors on the first structures, so there must be enough of them."""
         if self.gate.tolerance is None:
             return self
-        enough = ENOUGH_FOR_TOLERANCE * (HELD_OUT if self.potential.backend == "nnp" else 1)
+        enough = ENOUGH_FOR_TOLERANCE * (HELD_OUT if self.potential.backend == NNP else 1)
         given = "number" in self.bootstrap.model_fields_set
         numbers = {("bootstrap", "number"): self.bootstrap.number if given else None}
         for place, number in (numbers | {("limits", "max_labels"): self.limits.max_labels}).items():

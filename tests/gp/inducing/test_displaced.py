@@ -17,7 +17,7 @@ from kernpot import SparseGPPotential, read_structures
 from kernpot.errors import InducingWarning
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
-from kernpot.gp.learning import training as described
+from kernpot.gp.learning import ingredients
 from kernpot.kernels import Power
 from tests.systems import cluster, crystals, labelled, soap
 
@@ -68,7 +68,7 @@ def test_enough_keep_their_bits(n_inducing: int, monkeypatch: pytest.MonkeyPatch
     """Nothing is drawn, and nothing changes, where structures hold as many environments as are asked for."""
     state = np.random.RandomState(4)
     gp = rich(n_inducing=n_inducing, random_state=state).fit(FEW)
-    monkeypatch.setattr(described, "fill_up", lambda blocks, *_: blocks)
+    monkeypatch.setattr(ingredients, "fill_up", lambda blocks, *_: blocks)
     before = np.random.RandomState(4)
     same = rich(n_inducing=n_inducing, random_state=before).fit(FEW)
     assert state.randint(2**31) == before.randint(2**31)

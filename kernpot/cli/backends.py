@@ -1,0 +1,77 @@
+"""Backends by the names that commands and files of settings give them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from kernpot.errors import KernpotError
+from kernpot.files.container import backends
+
+GP, NNP = "gp", "nnp"
+_OURS = {GP: "SparseGPPotential", NNP: "NNPEnsemble"}
+# Made of other potentials, in Python.
+_COMPOSED = {"OnTop"}
+
+
+def names() -> list[str]:
+    """What `potential_class` knows: short names of ours, and those of installed packages."""
+    return [*_OURS, *(name for name in backends() if name not in _OURS.values() and name not in _COMPOSED)]
+
+
+def potential_class(name: str) -> Any:
+    """The class of a backend.
+
+    Raises
+    ------
+    KernpotError
+        None that is installed has that name.
+    """
+    if name not in names():
+        raise KernpotError(
+            f"backend: expected one of {', '.join(names())}, got {name!r}; a backend of another package is there once "
+            "that package is installed"
+        )
+    return backends()[_OURS.get(name, name)].load()
+
+
+def unfitted(name: str, shared: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """A potential with these parameters: of those that backends share, the ones that it has.
+
+    Raises
+    ------
+    KernpotError
+        It has no such parameter, or wants others.
+    """
+    backend = potential_class(name)
+    known = inspect.signature(backend).parameters
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise KernpotError(f"the backend {name} has no parameters {unknown}, expected some of {', '.join(known)}")
+    try:
+        return backend(**{key: value for key, value in shared.items() if key in known}, **settings)
+    except TypeError as error:
+        raise KernpotError(f"the backend {name} cannot be made of {dict(settings)}: {error}") from error
+
+
+def parsed_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Parameters from ``name=value``, values read as YAML reads them.
+
+    Raises
+    ------
+    KernpotError
+        A text is of another form.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals or not name.strip().isidentifier():
+            raise KernpotError(f"expected a parameter such as alpha=0.1, got {text!r}")
+    return found
