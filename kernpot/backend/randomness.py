@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from sklearn.utils import check_random_state
 
 
-@contextmanager
-def drawing(random_state: int | np.random.RandomState | None) -> Iterator[np.random.RandomState]:
-    """The generator that a ``random_state`` stands for; what is interrupted or refused leaves it as it was."""
-    given = check_random_state(random_state)
-    copy = np.random.RandomState()
-    copy.set_state(given.get_state())
-    yield copy
-    given.set_state(copy.get_state())
+class Drawing:
+    """A copy of the generator that a parameter ``random_state`` stands for; that one stays as it is until told.
+
+    Parameters
+    ----------
+    random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    rng : RandomState
+        To draw from.
+    """
+
+    def __init__(self, random_state: int | np.random.RandomState | None) -> None:
+        self._given = check_random_state(random_state)
+        self.rng = np.random.RandomState()
+        self.rng.set_state(self._given.get_state())
+
+    def keep(self) -> None:
+        """Let the generator go on from here: what was drawn is used up."""
+        self._given.set_state(self.rng.get_state())

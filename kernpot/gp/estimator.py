@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
-from kernpot.backend.randomness import drawing
+from kernpot.backend.randomness import Drawing
 from kernpot.backend.selection import Selection
 from kernpot.calibration.unseen import warn_unseen
 from kernpot.descriptors import Features
@@ -181,8 +181,10 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         labelled = label_structures(structures, energies, forces, stress)
         require_any_energy(labelled)
         warn_unseen(labelled)
-        with reporting(self.progress) as report, drawing(self.random_state) as rng:
-            fitted = fit_gp(labelled, self.get_params(deep=False), rng, report)
+        drawing = Drawing(self.random_state)
+        with reporting(self.progress) as report:
+            fitted = fit_gp(labelled, self.get_params(deep=False), drawing.rng, report)
+        drawing.keep()
         self._fitted = fitted
         return self
 

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
-from kernpot.backend.randomness import drawing
+from kernpot.backend.randomness import Drawing
 from kernpot.backend.requirements import require_described
 from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash, describe_data
@@ -217,12 +217,9 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         elements = sorted({int(z) for s in labelled for z in s.atoms.numbers})
         features = descriptor_for(self.descriptor, elements)
         require_described(labelled, [features])
-        with (
-            reporting(self.progress) as report,
-            one_thread() as n_threads,
-            drawing(self.random_state) as rng,
-        ):
-            trained, told = train(labelled, features, noise, parameters, rng, report, n_threads)
+        drawing = Drawing(self.random_state)
+        with reporting(self.progress) as report, one_thread() as n_threads:
+            trained, told = train(labelled, features, noise, parameters, drawing.rng, report, n_threads)
         networks = next(iter(trained.networks.values()))
         summary = {
             "data": describe_data(labelled),
@@ -236,7 +233,9 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
             "training": told,
             "updates": [],
         }
-        self._fitted = FittedNNP.calibrated(trained, summary)
+        fitted = FittedNNP.calibrated(trained, summary)
+        drawing.keep()
+        self._fitted = fitted
         return self
 
     def partial_fit(

@@ -14,7 +14,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.backend.randomness import drawing
+from kernpot.backend.randomness import Drawing
 from kernpot.backend.requirements import require_described
 from kernpot.backend.selection import Selection, choose, distinct_candidates, expected_noise
 from kernpot.descriptors import Features
@@ -38,11 +38,12 @@ def select(
     """Structures that would teach most; see :meth:`kernpot.NNPEnsemble.select`."""
     candidates = distinct_candidates(structures, () if trained is None else trained.labelled, k, random_part)
     pool = list(candidates.values())
-    with drawing(parameters["random_state"]) as rng, reporting(parameters["progress"]) as report:
+    drawing = Drawing(parameters["random_state"])
+    with reporting(parameters["progress"]) as report:
         known: list[LabelledStructure] = []
         if trained is None:
             check_settings(parameters)
-            features, inputs, networks = _untrained(pool, parameters, rng)
+            features, inputs, networks = _untrained(pool, parameters, drawing.rng)
             levels, amplitude, noise = expected_noise(), 1.0, NoiseModel.from_user(parameters["noise"])
         else:
             for s in pool:
@@ -61,7 +62,9 @@ def select(
             root = triangle_of(torch.cat([root, rows(s, set(s.kinds))]))
             if report is not None:
                 report("known structures", done, len(known))
-        return choose(candidates, root, rows, k, random_part, rng, report)
+        selection = choose(candidates, root, rows, k, random_part, drawing.rng, report)
+    drawing.keep()
+    return selection
 
 
 class _Rows:

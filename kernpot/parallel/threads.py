@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
@@ -44,9 +44,10 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], n_thre
                     pass
             raise
 
-    torch.set_num_threads(1)
-    others = [_pool(n - 1, os.getpid()).submit(work) for _ in range(n - 1)]
+    others: list[Future[None]] = []
     try:
+        torch.set_num_threads(1)
+        others += [_pool(n - 1, os.getpid()).submit(work) for _ in range(n - 1)]
         work()
     finally:
         wait(others)
@@ -64,8 +65,8 @@ def one_thread() -> Iterator[int]:
     the same whatever that number is. What is worth it is shared out by :func:`in_threads`.
     """
     n = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
+        torch.set_num_threads(1)
         yield n
     finally:
         torch.set_num_threads(n)

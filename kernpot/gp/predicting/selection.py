@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.backend.randomness import drawing
+from kernpot.backend.randomness import Drawing
 from kernpot.backend.requirements import require_described
 from kernpot.backend.selection import Selection, choose, distinct_candidates, expected_noise
 from kernpot.functionals.descriptions import Descriptions
@@ -64,8 +64,9 @@ class CandidateRows:
         """
         made = ingredients(pool, parameters)
         described = Descriptions(made.features, [s.atoms for s in pool])
-        with drawing(parameters["random_state"]) as rng:
-            blocks, _ = made.inducing_blocks(described, parameters, rng)
+        drawing = Drawing(parameters["random_state"])
+        blocks, _ = made.inducing_blocks(described, parameters, drawing.rng)
+        drawing.keep()
         # Energies of isolated atoms shift labels, which play no part.
         maker = RowMaker(made.features, Whitening(blocks), made.noise, dict.fromkeys(made.elements, 0.0))
         return cls(maker, Amplitudes(blocks, made.kernels).values(), made.noise.fixed, LABEL_KINDS)
@@ -109,5 +110,8 @@ def select(
     else:
         rows = CandidateRows.of_pool(pool, parameters)
         root = torch.eye(rows.n_inducing, dtype=torch.float64)
-    with reporting(parameters["progress"]) as report, drawing(parameters["random_state"]) as rng:
-        return choose(candidates, root, rows, k, random_part, rng, report)
+    drawing = Drawing(parameters["random_state"])
+    with reporting(parameters["progress"]) as report:
+        selection = choose(candidates, root, rows, k, random_part, drawing.rng, report)
+    drawing.keep()
+    return selection
