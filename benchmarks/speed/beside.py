@@ -42,7 +42,7 @@ PARTS: dict[str, Callable[[Models, int], dict[str, Any]]] = {
     "stages": roofline,
     "device": device,
 }
-SMOKE = Smoke(arguments=("--repetitions", "2"))
+SMOKE = Smoke(arguments=("--models", "{folder}/models", "--repetitions", "2"))
 
 
 def measure(part: str, folder: Path, repetitions: int) -> None:
