@@ -23,7 +23,7 @@ from benchmarks.shared.machine import describe
 from benchmarks.shared.results import write_result
 from benchmarks.shared.smoke import Smoke
 from kernpot import SparseGPPotential
-from kernpot.gp.compress import _share, deal
+from kernpot.gp.rows.compress import _share, deal
 from kernpot.structures.labels import label_structures
 
 _NOISE = {"energy": 0.003, "forces": 0.1, "stress": 0.003}

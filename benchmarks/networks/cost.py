@@ -21,7 +21,7 @@ from benchmarks.shared.results import write_result
 from benchmarks.shared.smoke import Smoke
 from kernpot import NNPEnsemble
 from kernpot.descriptors import default_descriptor, features_of
-from kernpot.gp.hyperparameters import kind_of
+from kernpot.structures.noise import kind_of
 from kernpot.nnp.derivatives import describe
 from kernpot.nnp.inputs import fit_inputs
 from kernpot.nnp.members import in_ev, potentials_of

@@ -19,7 +19,7 @@ from benchmarks.shared.results import write_result
 from benchmarks.shared.smoke import Smoke
 from benchmarks.shared.systems import SYSTEMS
 from benchmarks.shared.timing import Clock
-from kernpot.gp.draws import PARTS
+from kernpot.surfaces.draws import PARTS
 
 CELLS = {"Si": ("64", "512"), "3bpa": ("27",), "nbmotaw": ("128",)}
 STRUCTURES = 60

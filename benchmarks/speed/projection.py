@@ -19,7 +19,7 @@ from benchmarks.shared.datasets import DATASETS, Setting, species_of
 from benchmarks.shared.results import write_result, written
 from benchmarks.shared.timing import Clock
 from kernpot.descriptors import SOAPFeatures
-from kernpot.gp.environments import choose, unit_features
+from kernpot.gp.inducing.blocks import choose, unit_features
 
 _SI = ((5.0, 10, 6, 0.5, 1),)
 _ALLOY = ((5.0, 6, 4, 0.5, 1),)

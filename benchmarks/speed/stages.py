@@ -20,11 +20,11 @@ from kernpot import SparseGPPotential
 from kernpot.descriptors.compiled.environments import CompiledEnvironments
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals import moved, rows
-from kernpot.gp.compress import compress
-from kernpot.gp.factor import LabelFactor
-from kernpot.gp.local_energy import PowerSums, QuadraticForms
-from kernpot.gp.posterior import Posterior
-from kernpot.gp.whitening import Whitening
+from kernpot.gp.rows.compress import compress
+from kernpot.regression.factor import LabelFactor
+from kernpot.surfaces.forms import PowerSums, QuadraticForms
+from kernpot.regression.posterior import Posterior
+from kernpot.gp.rows.whitening import Whitening
 from kernpot.structures.labels import label_structures
 
 Hooks = dict[str, list[tuple[Any, str]]]

@@ -24,7 +24,7 @@ from benchmarks.shared.smoke import Smoke
 from benchmarks.shared.systems import SYSTEMS
 from benchmarks.shared.timing import Clock
 from kernpot import SparseGPPotential
-from kernpot.gp.compress import compress
+from kernpot.gp.rows.compress import compress
 
 COUNTS = (1, 20, 100)
 SMOKE = Smoke({"COUNTS": (1, 3)})
