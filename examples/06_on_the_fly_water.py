@@ -26,6 +26,9 @@ from kernpot.dynamics.oracles import CalculatorOracle, calculator_factory
 
 THRESHOLD = 0.3  # eV/A
 
+# %% Where it begins
+# Three water molecules in a ring, relaxed by the code that will be asked: the only structure there is.
+
 
 def trimer() -> Atoms:
     """Three molecules, relaxed."""
@@ -41,50 +44,51 @@ def trimer() -> Atoms:
     return atoms
 
 
-def main() -> None:
-    """Learn and show what happened."""
-    weighting = {"function": "poly", "r0": 4.5, "c": 1.0, "m": 1}
-    soap = SOAP(species=["H", "O"], r_cut=4.5, n_max=6, l_max=5, sigma=0.3, periodic=True, weighting=weighting)
-    with tempfile.TemporaryDirectory() as name:
-        learner = OnTheFlyLearner(
-            SparseGPPotential(soap, n_inducing=400, random_state=0),
-            CalculatorOracle(calculator_factory("tblite", method="GFN2-xTB", accuracy=0.01), isolate=False),
-            Schedule([Stage("langevin", 3000, (100.0, 300.0), timestep=0.5, friction=10.0)]),
-            lambda potential: UncertaintyGate(potential, force_std=THRESHOLD, every=5),
-            trimer(),
-            Path(name) / "run",
-            bootstrap=Bootstrap(number=40, rattle=0.12),
-            audit_every=50,
-            record_every=5,
-            max_labels=150,
-        )
-        outcome = learner.run()
-        lines = (Path(name) / "run" / "events.jsonl").read_text().splitlines()
-    events = [json.loads(line) for line in lines]
-    steps = [e for e in events if e["event"] == "step"]
-    labels = [e for e in events if e["event"] == "label"]
-    queries = [e for e in labels if e["purpose"] == "query"]
-    audits = [e for e in labels if e["purpose"] == "audit"]
-    print(
-        f"{outcome.reason} after {steps[-1]['step']} steps: {outcome.labels} labels learnt, {outcome.audited} audited"
+# %% Learning while it moves
+# A potential without data, an oracle, a schedule of dynamics, and a gate that stops where a force is too uncertain.
+# Forty rattled copies of the start come first; then the run asks where the gate fires.
+
+weighting = {"function": "poly", "r0": 4.5, "c": 1.0, "m": 1}
+soap = SOAP(species=["H", "O"], r_cut=4.5, n_max=6, l_max=5, sigma=0.3, periodic=True, weighting=weighting)
+with tempfile.TemporaryDirectory() as name:
+    learner = OnTheFlyLearner(
+        SparseGPPotential(soap, n_inducing=400, random_state=0),
+        CalculatorOracle(calculator_factory("tblite", method="GFN2-xTB", accuracy=0.01), isolate=False),
+        Schedule([Stage("langevin", 3000, (100.0, 300.0), timestep=0.5, friction=10.0)]),
+        lambda potential: UncertaintyGate(potential, force_std=THRESHOLD, every=5),
+        trimer(),
+        Path(name) / "run",
+        bootstrap=Bootstrap(number=40, rattle=0.12),
+        audit_every=50,
+        record_every=5,
+        max_labels=150,
     )
-    for what, part in (("first half", audits[: len(audits) // 2]), ("second half", audits[len(audits) // 2 :])):
-        inside = np.mean([e["inside_90"] for e in part])
-        worst = max(e["max_force_error"] for e in part)
-        print(f"audit, {what}: 90 % intervals hold {100 * inside:.0f} %, largest error {worst:.2f} eV/A")
+    outcome = learner.run()
+    lines = (Path(name) / "run" / "events.jsonl").read_text().splitlines()
 
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, layout="constrained")
-    top.plot([e["time_fs"] for e in steps], [e["max_force_std"] for e in steps], ".", ms=3, label="largest force std")
-    top.axhline(THRESHOLD, color="0.3", linestyle="--", label="threshold")
-    top.plot(
-        [e["time_fs"] for e in audits], [e["max_force_error"] for e in audits], "s", ms=4, label="audit: true error"
-    )
-    top.set(ylabel="eV/Å", yscale="log", title="three water molecules, 100 K to 300 K")
-    top.legend(ncol=3)
-    bottom.step([e["time_fs"] for e in queries], np.arange(1, len(queries) + 1), where="post", color="C3")
-    bottom.set(xlabel="simulated time, fs", ylabel="labels asked for")
-    figure.savefig("06_on_the_fly_water.png", dpi=130)
+# %% What it asked for, and whether it was right
+# All that happened is in a file of events. Structures of the audit were labelled and never learnt.
 
+events = [json.loads(line) for line in lines]
+steps = [e for e in events if e["event"] == "step"]
+labels = [e for e in events if e["event"] == "label"]
+queries = [e for e in labels if e["purpose"] == "query"]
+audits = [e for e in labels if e["purpose"] == "audit"]
+print(f"{outcome.reason} after {steps[-1]['step']} steps: {outcome.labels} labels learnt, {outcome.audited} audited")
+for what, part in (("first half", audits[: len(audits) // 2]), ("second half", audits[len(audits) // 2 :])):
+    inside = np.mean([e["inside_90"] for e in part])
+    worst = max(e["max_force_error"] for e in part)
+    print(f"audit, {what}: 90 % intervals hold {100 * inside:.0f} %, largest error {worst:.2f} eV/A")
 
-if __name__ == "__main__":
-    main()
+# %% Uncertainty, true error, labels
+# A label is asked for where the standard deviation of a force comes up to the threshold.
+
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, layout="constrained")
+top.plot([e["time_fs"] for e in steps], [e["max_force_std"] for e in steps], ".", ms=3, label="largest force std")
+top.axhline(THRESHOLD, color="0.3", linestyle="--", label="threshold")
+top.plot([e["time_fs"] for e in audits], [e["max_force_error"] for e in audits], "s", ms=4, label="audit: true error")
+top.set(ylabel="eV/Å", yscale="log", title="three water molecules, 100 K to 300 K")
+top.legend(ncol=3)
+bottom.step([e["time_fs"] for e in queries], np.arange(1, len(queries) + 1), where="post", color="C3")
+bottom.set(xlabel="simulated time, fs", ylabel="labels asked for")
+figure.savefig("06_on_the_fly_water.png", dpi=130)

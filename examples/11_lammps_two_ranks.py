@@ -40,6 +40,10 @@ fix stop all halt 20 v_kernpot_max_force_std > {threshold} error continue messag
 run {steps} start 0 stop 1000
 """
 
+# %% A run of LAMMPS
+# `kernpot lammps` starts it with the pair style; `fix halt` reads the largest standard deviation that the ranks found
+# together.
+
 
 def heated(folder: Path, ranks: int, threshold: float, steps: int) -> np.ndarray:
     """Run LAMMPS; step, temperature (K), energy (eV) and largest std of a force (eV/A) of every 20 steps."""
@@ -53,47 +57,55 @@ def heated(folder: Path, ranks: int, threshold: float, steps: int) -> np.ndarray
     return np.array([[float(x) for x in words] for words in lines if len(words) == 4 and words[0].isdigit()])
 
 
-def main() -> None:
-    """Fit, heat on one and two ranks, and say what happened."""
-    structures = read_structures(DATA)
-    mild = [a for a in structures if a.info["split"] == "train" and a.info["config_type"] != "MD900"]
-    wild = [a for a in structures if a.info["config_type"] == "MD900"]
-    gp = SparseGPPotential(n_inducing=300, random_state=0).fit(mild)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        gp.save(folder / "dry_ice.kernpot")
-        crystal = next(a for a in mild if a.info["config_type"] == "MD300")
-        box = crystal.copy() * (3, 3, 3)
-        write_lammps_data(folder / "dry_ice.data", box, masses=True, specorder=["C", "O"], atom_style="atomic")
-        runs = {ranks: heated(folder, ranks, THRESHOLD, 1000) for ranks in (1, 2)}
-        free = heated(folder, 2, 1e9, 500)  # the same ramp, halfway
-    for ranks, rows in runs.items():
-        print(f"{ranks} rank{'s' * (ranks > 1)}: halted at step {rows[-1, 0]:.0f}, {rows[-1, 1]:.0f} K,", end=" ")
-        print(f"largest std of a force {rows[-1, 3]:.4f} eV/A")
-    same = abs(runs[1][:, 3] - runs[2][:, 3]).max()
-    print(f"largest difference between one and two ranks: {same:.1e} eV/A")
+# %% Fit what is mild, then heat
+# The potential has not seen 900 K. The same input runs on one rank and on two, and once with a threshold that is never
+# reached.
 
-    predictions = gp.predict_full(wild)
-    stds = np.array([p.forces.std.max() for p in predictions])
-    errors = np.array([abs(p.forces.mean - a.get_forces()).max() for p, a in zip(predictions, wild, strict=True)])
-    above = stds > THRESHOLD
-    print("the data's own frames at 900 K, which the fit has not seen: largest error of a force component, mean")
-    for what, mask in (("below the threshold", ~above), ("above it", above)):
-        if mask.any():
-            print(f"  {what:20} {mask.sum():3} frames  {errors[mask].mean():.2f} eV/A")
+structures = read_structures(DATA)
+mild = [a for a in structures if a.info["split"] == "train" and a.info["config_type"] != "MD900"]
+wild = [a for a in structures if a.info["config_type"] == "MD900"]
+gp = SparseGPPotential(n_inducing=300, random_state=0).fit(mild)
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    gp.save(folder / "dry_ice.kernpot")
+    crystal = next(a for a in mild if a.info["config_type"] == "MD300")
+    box = crystal.copy() * (3, 3, 3)
+    write_lammps_data(folder / "dry_ice.data", box, masses=True, specorder=["C", "O"], atom_style="atomic")
+    runs = {ranks: heated(folder, ranks, THRESHOLD, 1000) for ranks in (1, 2)}
+    free = heated(folder, 2, 1e9, 500)  # the same ramp, halfway
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    left.plot(free[:, 0], free[:, 3], color="0.6", label="without the gate")
-    left.plot(runs[2][:, 0], runs[2][:, 3], color="C0", label="with it, 2 ranks")
-    left.plot(runs[2][-1:, 0], runs[2][-1:, 3], "o", color="C3", label=f"halted, {runs[2][-1, 1]:.0f} K")
-    left.axhline(THRESHOLD, color="0.3", linestyle=":")
-    left.set(xlabel="step (1 fs)", ylabel="largest std of a force, eV/Å", title="324 atoms of dry ice, heated")
-    left.legend(frameon=False)
-    right.plot(stds, errors, ".", color="C0")
-    right.axvline(THRESHOLD, color="0.3", linestyle=":")
-    right.set(xlabel="largest std of a force, eV/Å", ylabel="largest error, eV/Å", title="Frames at 900 K, not learnt")
-    figure.savefig("11_lammps_two_ranks.png", dpi=130)
+# %% Where it stopped
+# Standard deviations do not depend on how the atoms are dealt to the ranks.
 
+for ranks, rows in runs.items():
+    print(f"{ranks} rank{'s' * (ranks > 1)}: halted at step {rows[-1, 0]:.0f}, {rows[-1, 1]:.0f} K,", end=" ")
+    print(f"largest std of a force {rows[-1, 3]:.4f} eV/A")
+same = abs(runs[1][:, 3] - runs[2][:, 3]).max()
+print(f"largest difference between one and two ranks: {same:.1e} eV/A")
 
-if __name__ == "__main__":
-    main()
+# %% Was the threshold a good one?
+# The data have frames at 900 K: errors above the threshold should be larger than below it.
+
+predictions = gp.predict_full(wild)
+stds = np.array([p.forces.std.max() for p in predictions])
+errors = np.array([abs(p.forces.mean - a.get_forces()).max() for p, a in zip(predictions, wild, strict=True)])
+above = stds > THRESHOLD
+print("the data's own frames at 900 K, which the fit has not seen: largest error of a force component, mean")
+for what, mask in (("below the threshold", ~above), ("above it", above)):
+    if mask.any():
+        print(f"  {what:20} {mask.sum():3} frames  {errors[mask].mean():.2f} eV/A")
+
+# %% The run and the frames
+# Left, the largest standard deviation while the crystal is heated; right, errors of the frames at 900 K.
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+left.plot(free[:, 0], free[:, 3], color="0.6", label="without the gate")
+left.plot(runs[2][:, 0], runs[2][:, 3], color="C0", label="with it, 2 ranks")
+left.plot(runs[2][-1:, 0], runs[2][-1:, 3], "o", color="C3", label=f"halted, {runs[2][-1, 1]:.0f} K")
+left.axhline(THRESHOLD, color="0.3", linestyle=":")
+left.set(xlabel="step (1 fs)", ylabel="largest std of a force, eV/Å", title="324 atoms of dry ice, heated")
+left.legend(frameon=False)
+right.plot(stds, errors, ".", color="C0")
+right.axvline(THRESHOLD, color="0.3", linestyle=":")
+right.set(xlabel="largest std of a force, eV/Å", ylabel="largest error, eV/Å", title="Frames at 900 K, not learnt")
+figure.savefig("11_lammps_two_ranks.png", dpi=130)

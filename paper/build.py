@@ -4,8 +4,8 @@
     python paper/build.py --check    # exit 1 when a text disagrees with what was measured
     python paper/build.py --pdf      # the PDFs as well; needs pip install 'kernpot[paper]'
 
-In a template ``{{NAME.key.key|.1f}}`` is a number of ``benchmarks/results/NAME.json``, or of ``examples/results/``, in
-a format, optionally times a factor (``{{NAME.key*100|.0f}}``); ``{{table:NAME}}`` a table of the documentation;
+In a template ``{{NAME.key.key|.1f}}`` is a number of ``benchmarks/*/results/NAME.json``, in a
+format, optionally times a factor (``{{NAME.key*100|.0f}}``); ``{{table:NAME}}`` a table of the documentation;
 ``{{NAME:WORD}}`` one of the values below.
 """
 
@@ -22,10 +22,9 @@ import matplotlib as mpl
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-RESULTS = (ROOT / "benchmarks" / "results", ROOT / "examples" / "results")
 TEXTS = ("paper", "methods")
 FIGURES = HERE / "figures"
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT))
 
 
 def stored(name: str) -> Any:
@@ -36,9 +35,8 @@ def stored(name: str) -> Any:
     SystemExit
         There is none of that name.
     """
-    for folder in RESULTS:
-        if (folder / f"{name}.json").is_file():
-            return json.loads((folder / f"{name}.json").read_text())
+    for path in ROOT.glob(f"benchmarks/*/results/{name}.json"):
+        return json.loads(path.read_text())
     raise SystemExit(f"no {name}.json among the results; which benchmark writes it?")
 
 
@@ -94,7 +92,7 @@ VALUES: dict[str, Callable[[], str]] = {
 def value(expression: str) -> str:
     """What stands for a placeholder."""
     if expression.startswith("table:"):
-        from report import summary
+        from benchmarks.accuracy.tables import summary
 
         return {"table:summary": summary}[expression]()
     return VALUES[expression]() if expression in VALUES else number(expression)

@@ -84,7 +84,7 @@ def test_the_pdfs_can_be_made(tmp_path):
     import shutil
 
     root = tmp_path / "repository"
-    for folder in ("paper", "benchmarks", "examples/results"):
+    for folder in ("paper", "benchmarks"):
         shutil.copytree(PAPER.parent / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     out = subprocess.run(
         [sys.executable, str(root / "paper" / "build.py"), "--pdf"], capture_output=True, text=True, check=False

@@ -1,0 +1,10 @@
+"""Whether error bars hold what they promise, and find what is wrong."""
+
+from benchmarks.shared.registry import Measurement
+
+MEASUREMENTS = {
+    "coverage": Measurement("coverage of 90 % intervals on data unlike the training data"),
+    "derived": Measurement("how often intervals of derived properties hold the DFT value, for each way of drawing"),
+    "detection": Measurement("ROC curves: which number finds bad forces on structures of a kind left out"),
+    "gate": Measurement("cost of the uncertainty gate, what its screen lets through, missed failures and false alarms"),
+}

@@ -1,0 +1,186 @@
+"""Tables of what was measured of uncertainties, for the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.shared.datasets import DATASETS
+from benchmarks.shared.results import read_result, written
+from benchmarks.shared.tables import not_yet, table
+
+
+def _row_errors(rows: list[dict[str, Any]], strategy: str, n: int, key: str) -> np.ndarray:
+    return np.array([r["test_mae"][key] for r in rows if (r["strategy"], r["structures"]) == (strategy, n)])
+
+
+def selection() -> str:
+    """Test errors against the number of structures, per strategy."""
+    if (stored := written("learning/selection")) is None:
+        return not_yet("learning selection")
+    rows, reached = [], []
+    for name, r in stored["sets"].items():
+        strategies = list(dict.fromkeys(x["strategy"] for x in r["rows"] if x["strategy"] != "all"))
+        sizes = sorted({x["structures"] for x in r["rows"] if x["strategy"] != "all"})
+        for strategy in strategies:
+            cells = []
+            for n in sizes:
+                e = _row_errors(r["rows"], strategy, n, "forces")
+                cells.append(f"{n}: {e.mean():.4f} ({e.min():.4f} to {e.max():.4f})")
+            rows.append([name, strategy, *cells])
+            below = [n for n in sizes if _row_errors(r["rows"], strategy, n, "forces").mean() <= r["published_forces"]]
+            where = f"{below[0]} of {r['pool']} structures" if below else "none of these numbers of structures"
+            reached.append(f"* {name}, {strategy}: {r['published_forces']:.2f} eV/A is reached with {where}.")
+        whole = _row_errors(r["rows"], "all", r["pool"], "forces")[0]
+        rows.append([name, f"all {r['pool']}", "", "", f"{r['pool']}: {whole:.4f}"])
+    header = ["pool", "choice", "an eighth", "a quarter", "half (or all)"]
+    lead = "Number of structures: mean test force MAE of five seeds, eV/A (smallest to largest)."
+    goal = "The test force MAE published for GAP, trained on the whole pool (in the mean over seeds):"
+    return "\n\n".join([lead, table(header, rows), goal, "\n".join(reached)])
+
+
+def detection() -> str:
+    """Areas under the ROC curves."""
+    if (result := written("error_bars/detection")) is None:
+        return not_yet("error_bars detection")
+    names: dict[str, str] = result["names"]
+    parts = []
+    for case, title in (
+        ("left_out", "Among structures of the kind left out"),
+        ("both", "Among these and familiar ones"),
+    ):
+        rows = []
+        for r in result["rows"]:
+            areas = [r["curves"][case][key]["auc"] for key in names]
+            cells = [f"**{a:.2f}**" if a == max(areas) else f"{a:.2f}" for a in areas]
+            share = f"{100 * r['bad']['left_out']:.0f} %"
+            rows.append([f"{r['set']} without {r['without']}", f"{r['tolerance_eV_A']:.2f}", share, *cells])
+        mean = [np.mean([r["curves"][case][key]["auc"] for r in result["rows"]]) for key in names]
+        rows.append(["mean", "", "", *(f"{a:.2f}" for a in mean)])
+        header = ["trained on", "tolerance, eV/A", "bad of those left out", *names.values()]
+        parts.append(f"{title}, area under the ROC curve:\n\n{table(header, rows)}")
+    cost = {k: sum(r["cpu_s"][k] for r in result["rows"]) for k in ("novelty", "ensemble", "predict_full")}
+    part = {k: f"{100 * cost[k] / cost['predict_full']:.0f} %" for k in ("novelty", "ensemble")}
+    parts.append(
+        f"`novelty` took {part['novelty']} of the CPU time of `predict_full`; the means of the ensemble took "
+        f"{part['ensemble']}, after as many fits."
+    )
+    return "\n\n".join(parts)
+
+
+def percent(share: float | None) -> str:
+    """A share of one as per cent; a dash where there was nothing to judge."""
+    return "-" if share is None or np.isnan(share) else f"{100 * share:.0f} %"
+
+
+def coverage() -> str:
+    """Coverage on the published test parts, overall and per config_type."""
+    rows = []
+    for name in DATASETS:
+        if (stored := written(f"accuracy/accuracy_{name}")) is None:
+            continue
+        for group, row in stored["test"].items():
+            for kind in ("energy", "forces"):
+                r = row.get(kind)
+                if r is None or (group != "all" and kind == "energy" and row["structures"] < 5):
+                    continue
+                deciles = r["deciles"]
+                rows.append(
+                    [
+                        name,
+                        group,
+                        kind,
+                        str(r["n"] - r["vanishing"]),
+                        *(percent(r["coverage"][level]) for level in ("0.5", "0.68", "0.9", "0.95")),
+                        f"{r['rms_z']:.2f}",
+                        f"{100 * min(deciles):.0f} to {100 * max(deciles):.0f} %" if deciles else "-",
+                        "-" if r["spearman"] is None else f"{r['spearman']:.2f} ({r['spearman_oracle']:.2f})",
+                    ]
+                )
+    header = ["data", "group", "labels", "judged", "50 %", "68 %", "90 %", "95 %", "rms(z)"]
+    return table([*header, "90 % in deciles of std", "Spearman (oracle)"], rows)
+
+
+def shifts() -> str:
+    """Coverage on data unlike the training data."""
+    if (stored := written("error_bars/coverage")) is None:
+        return not_yet("error_bars coverage")
+    rows, unfamiliar = [], []
+    for r in stored["rows"]:
+        f, e = r["forces"], r["energy"]
+        if not r["familiar"] and f["n"] >= _MANY:
+            unfamiliar.append(f["coverage"]["0.9"])
+        rows.append(
+            [
+                r["split"],
+                r["group"] + (" (like the training data)" if r["familiar"] else ""),
+                str(f["n"]),
+                f"{f['rmse']:.3g}",
+                f"{f['sharpness']:.3g}",
+                percent(f["coverage"]["0.5"]),
+                percent(f["coverage"]["0.9"]),
+                f"{percent(e['coverage']['0.9'])} of {e['n']}",
+            ]
+        )
+    c = np.array(unfamiliar)
+    told = (
+        f"Of {len(c)} unfamiliar groups of at least {_MANY} force components, 90 % intervals hold 85 to 95 % in "
+        f"{np.sum((c >= 0.85) & (c <= 0.95))}, less in {np.sum(c < 0.85)} and more in {np.sum(c > 0.95)}; at least "
+        f"80 % in {np.sum(c >= 0.8)}."
+    )
+    header = ["trained on", "tested on", "force components", "rms error, eV/A", "rms std, eV/A", "in 50 %", "in 90 %"]
+    return "\n\n".join([told, table([*header, "energies in 90 %"], rows)])
+
+
+def draws() -> str:
+    """Cost of evaluating draws."""
+    if (stored := written("speed/draws")) is None:
+        return not_yet("speed draws")
+    rows = []
+    for name, r in stored.items():
+        for size in (k for k in r if k.isdigit()) if isinstance(r, dict) else ():
+            both, one = (r[k][size]["ratio_to_mean"] for k in ("parameter+unrepresented", "parameter"))
+            mean = r[size]
+            rows.append(
+                [
+                    f"{name}, {size} atoms",
+                    f"{mean['mean_ms']:.1f}",
+                    f"{both['20']:.1f}",
+                    f"{one['20']:.1f}",
+                    f"{both['64']:.1f}",
+                    f"{mean['predict_full_ms'] / mean['mean_ms']:.0f}",
+                ]
+            )
+    header = ["system", "mean, ms", "20 draws", "20 draws, parameter part alone", "64 draws", "every std"]
+    return f"CPU time of one thread; all but the first as multiples of the mean.\n\n{table(header, rows)}"
+
+
+# Fewer force components say little of a coverage.
+_MANY = 100
+
+
+def derived() -> str:
+    """Coverage of derived properties by way of drawing."""
+    rows = []
+    for name in ("derived", "derived_NbTaW"):
+        summary = read_result(f"error_bars/{name}")["summary"]
+        for row in [s for s in summary if s["way"] == "calibrated"]:
+            of = {k: row[k] for k in ("set", "group", "size") if k in row}
+            ways = {s["way"]: s for s in summary if {k: s[k] for k in ("set", "group", "size") if k in s} == of}
+            sets = "Si, Mo" if name == "derived" else "Nb, Ta, W"
+            what = f"{of['set']}: {of['group']}" if "set" in of else f"{sets}: {of['size']} structures" if of else sets
+            cells = [f"{100 * ways[w]['covered']:.0f} %" for w in ("bayes", "pops", "calibrated", "exact")]
+            rows.append([f"{what} ({row['n']})", *cells])
+    header = ["property (values compared)", "plain posterior", "POPS", "calibrated draws (the default)"]
+    return table([*header, "the same, linearised"], rows)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "coverage": coverage,
+    "shifts": shifts,
+    "draws": draws,
+    "selection": selection,
+    "detection": detection,
+}

@@ -1,0 +1,20 @@
+"""Time and memory, beside GAP where it is installed, and where they go."""
+
+from benchmarks.shared.registry import Measurement
+
+MEASUREMENTS = {
+    "all": Measurement("all the measurements from here to device, each in a process of its own", "beside"),
+    "fit": Measurement("CPU time, peak memory and test errors of a fit and of gap_fit", "beside", ("fit",)),
+    "mean": Measurement("energy, forces and stress through the ASE calculators", "beside", ("mean",)),
+    "std": Measurement("every mean and standard deviation, beside GAP's mean", "beside", ("std",)),
+    "size": Measurement("a mean of 97,336 atoms: peak memory, time per atom against 4,096", "beside", ("size",)),
+    "threads": Measurement("wall time with two threads against one", "beside", ("threads",)),
+    "memory": Measurement("peak memory of fits of 200 and of 2000 structures", "beside", ("memory",)),
+    "stages": Measurement(
+        "stages of a mean, of a std and of a fit beside the least time the machine could take", "beside", ("stages",)
+    ),
+    "device": Measurement("an accelerator; skipped with a reason", "beside", ("device",)),
+    "updates": Measurement("CPU time of partial_fit and add_inducing, beside making all rows anew"),
+    "projection": Measurement("left-out errors and CPU time of the fit against n_components"),
+    "draws": Measurement("CPU time of 1, 20 and 64 draws evaluated together, beside the mean and predict_full"),
+}
