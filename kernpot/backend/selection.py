@@ -14,7 +14,7 @@ are looked at again (Minoux 1978). The choice is that of the plain greedy algori
 The optimal design of a model that is right lies at the edges of what there is. No model is, and where misfit rather
 than noise limits it, the best design resembles the structures it will be asked about (Box and Draper, J. Am. Stat.
 Assoc. 54, 622 (1959)). So a part of the batch is drawn at random from what is left, and the greedy choices take account
-of it; what either does to errors is measured by ``benchmarks/selection.py``.
+of it; what either does to errors is measured by ``python -m benchmarks learning selection``.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ Ratios grow with what the screen says, hence the last factor where it says more 
 atom that comes to be like none before may have a larger ratio than it had, so each counts at least as much as the upper
 quartile over the atoms.
 
-The three numbers were chosen on runs of potentials of training parts in benchmarks/shifts.py (ethanol, Si, an alloy;
-quiet, heated, atoms pulled out), of a Lennard-Jones crystal and of aluminium under effective medium theory, as the
-cheapest that let next to nothing through; ``docs/gate.md`` says how it does elsewhere.
+The three numbers were chosen on runs of potentials of training parts in ``benchmarks/error_bars/shifts.py`` (ethanol,
+Si, an alloy; quiet, heated, atoms pulled out), of a Lennard-Jones crystal and of aluminium under effective medium
+theory, as the cheapest that let next to nothing through; ``docs/gate.md`` says how it does elsewhere.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ _FEWEST, _MOST, _ATOMS = 6, 10, 600
 _DISPLACED = (0.03, 0.06, 0.1)
 # Variances below this quantile weigh as much as it, and rounds of reweighting with what was found before.
 _LEAST, _ROUNDS = 0.05, 3
-# On top of the largest ratio of exact and rough standard deviation. On the shifted splits of benchmarks/shifts.py that
-# it was chosen on, the largest ratio outside was up to 1.2 times that among the structures learnt from.
+# On top of the largest ratio of exact and rough standard deviation. On the shifted splits that it was chosen on
+# (benchmarks/error_bars/shifts.py), the largest ratio outside was up to 1.2 times that among what was learnt from.
 _MARGIN = 1.3
 
 
