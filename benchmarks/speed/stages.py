@@ -21,16 +21,17 @@ from kernpot.descriptors.compiled.environments import CompiledEnvironments
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals import moved, rows
 from kernpot.gp.rows.compress import compress
-from kernpot.regression.factor import LabelFactor
-from kernpot.surfaces.forms import PowerSums, QuadraticForms
-from kernpot.regression.posterior import Posterior
 from kernpot.gp.rows.whitening import Whitening
+from kernpot.kernels.forms import PowerSums, QuadraticForms
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import label_structures
+from kernpot.surfaces import potentials
 
 Hooks = dict[str, list[tuple[Any, str]]]
 
 _MEAN: Hooks = {
-    "neighbours": [(SOAPFeatures, "pairs")],
+    "neighbours": [(potentials, "find_pairs")],
     "expansion": [(CompiledEnvironments, "__init__")],
     "power spectrum": [(CompiledEnvironments, "features")],
     "kernel": [(QuadraticForms, "__call__"), (PowerSums, "__call__")],
@@ -44,6 +45,7 @@ _ROWS: Hooks = {
 }
 _STD: Hooks = _ROWS | {"posterior": [(Posterior, "variance")]}
 _FIT: Hooks = _ROWS | {"QR": [(LabelFactor, "add"), (LabelFactor, "as_tensors")]}
+HOOKS = {"mean": _MEAN, "std": _STD, "fit": _FIT}
 # Structures folded into a factor to time a fit's stages.
 _STRUCTURES = 40
 
@@ -102,18 +104,18 @@ def roofline(models: Models, repetitions: int) -> dict[str, Any]:
     n_train = sum(map(len, train))
 
     def fold() -> None:
-        factors = compress(labelled, gp._maker).factors
+        factors = compress(labelled, gp.fitted_.maker).factors
         for factor in factors.values():
             factor.as_tensors()  # the last QR is done when it is asked for
 
     work = {
-        "mean": (_MEAN, lambda: gp.mean(atoms), len(atoms), mean_costs(sizes)),
-        "std": (_STD, lambda: gp.predict_full([atoms]), len(atoms), std_costs(sizes)),
-        "fit": (_FIT, fold, n_train, fit_costs(sizes)),
+        "mean": (lambda: gp.mean(atoms), len(atoms), mean_costs(sizes)),
+        "std": (lambda: gp.predict_full([atoms]), len(atoms), std_costs(sizes)),
+        "fit": (fold, n_train, fit_costs(sizes)),
     }
     result: dict[str, Any] = {"rates": machine_rates, "sizes": asdict(sizes), "atoms": len(atoms)}
-    for name, (hooks, run, n_atoms, costs) in work.items():
-        result[name] = _stages(hooks, run, n_atoms, costs, machine_rates, repetitions)
+    for name, (run, n_atoms, costs) in work.items():
+        result[name] = _stages(HOOKS[name], run, n_atoms, costs, machine_rates, repetitions)
         for stage, row in result[name].items():
             floor = f", at least {1e3 * row['floor_ms']:.2f}" if "floor_ms" in row else ""
             print(f"{name}: {stage}: {1e3 * row['ms_per_atom']:.2f} us/atom{floor}", flush=True)
@@ -132,11 +134,11 @@ def _stages(
             run()
             total = time.process_time() - start
         samples.append(watch.seconds | {"rest": total - sum(watch.seconds.values()), "all": total})
-    missed = [stage for stage in costs if stage not in samples[0]]
+    missed = [stage for stage in hooks if not samples[0].get(stage)]
     if missed:
         raise SystemExit(f"the code no longer passes through what stages.py watches for {', '.join(missed)}; mend it")
     table: dict[str, dict[str, float]] = {}
-    for stage in [*(stage for stage in hooks if stage in samples[0]), "rest", "all"]:
+    for stage in [*hooks, "rest", "all"]:
         table[stage] = {"ms_per_atom": 1e3 * float(np.median([s[stage] for s in samples])) / n_atoms}
     for stage, (operations, moved_bytes) in costs.items():
         floor = 1e-6 * max(operations / machine["dgemm"], moved_bytes / machine["memory"])
@@ -157,7 +159,7 @@ def _sizes(gp: SparseGPPotential, atoms: Atoms) -> Sizes:
         l_max=l_max,
         n_slots=1,
         n_features=features.n_features,
-        n_directions=gp._whitening.blocks[0].environments.shape[1],
+        n_directions=gp.fitted_.whitening.blocks[0].environments.shape[1],
         n_inducing=gp.n_inducing_,
         zeta=setting.zeta,
     )
