@@ -85,7 +85,7 @@ def measure(case: Case, n: int, seed: int) -> list[dict[str, Any]]:
         clock = Clock()
         estimator.fit([*train, *alone])
         row = {"n": n, "seed": seed, "copies": copies, "n_inducing": estimator.n_inducing_} | clock.read()
-        row |= {"jitter": max(estimator._whitening.jitter)} | scores(estimator, held_out)
+        row |= {"jitter": max(estimator.fitted_.whitening.jitter)} | scores(estimator, held_out)
         rows.append(row)
     return rows
 

@@ -21,7 +21,6 @@ from benchmarks.shared.results import write_result
 from benchmarks.shared.smoke import Smoke
 from kernpot import NNPEnsemble
 from kernpot.descriptors import default_descriptor, features_of
-from kernpot.structures.noise import kind_of
 from kernpot.nnp.derivatives import describe
 from kernpot.nnp.inputs import fit_inputs
 from kernpot.nnp.members import in_ev, potentials_of
@@ -29,7 +28,7 @@ from kernpot.nnp.networks import random_networks
 from kernpot.nnp.targets import scales_of, targets_of
 from kernpot.nnp.training import Settings, Trainer
 from kernpot.structures.labels import label_structures
-from kernpot.structures.noise import NoiseModel
+from kernpot.structures.noise import NoiseModel, kind_of
 from kernpot.structures.reference import isolated_atom_energies
 
 STRUCTURES, ROUNDS = 40, 5

@@ -43,7 +43,8 @@ def measure(name: str) -> dict[str, Any]:
     train = DATASETS[name].train()
     frames = train[:: max(1, len(train) // STRUCTURES)]
     gp = SYSTEMS[name].setting(name).estimator(species_of(train), optimize=False).fit(frames)
-    found: dict[str, Any] = {"n_inducing": gp.n_inducing_, "n_features": [f.n_features for f in gp._features]}
+    n_features = [f.n_features for f in gp.fitted_.features]
+    found: dict[str, Any] = {"n_inducing": gp.n_inducing_, "n_features": n_features}
     for parts in (PARTS, PARTS[:1]):
         clock = Clock()
         draws = gp.sample_potentials(max(DRAWS), 0, parts, "bayes")

@@ -19,7 +19,8 @@ from benchmarks.shared.datasets import DATASETS, Setting, species_of
 from benchmarks.shared.results import write_result, written
 from benchmarks.shared.timing import Clock
 from kernpot.descriptors import SOAPFeatures
-from kernpot.gp.inducing.blocks import choose, unit_features
+from kernpot.functionals.descriptions import Descriptions
+from kernpot.gp.inducing.blocks import choose, components_of
 
 _SI = ((5.0, 10, 6, 0.5, 1),)
 _ALLOY = ((5.0, 6, 4, 0.5, 1),)
@@ -38,14 +39,14 @@ CASES: dict[str, tuple[tuple[Setting, tuple[int | None, ...]], ...]] = {
 def chosen_atoms(structures: list[Atoms], setting: Setting) -> list[Atoms]:
     """Copies of the structures that hold inducing environments, with those atoms marked."""
     gp = setting.estimator(species_of(structures))
-    features = SOAPFeatures(gp.descriptor[0])
+    described = Descriptions([SOAPFeatures(gp.descriptor[0])], structures)
     rng = np.random.RandomState(0)
-    blocks = choose(structures, [features], [setting.zeta], setting.n_inducing, setting.inducing, rng, [{}])
+    blocks = choose(described, components_of([gp.kernel]), setting.n_inducing, setting.inducing, rng, [{}])
     wanted = {row.tobytes() for block in blocks for row in block.environments.numpy()}
     marked = []
-    for atoms in structures:
-        copy = atoms.copy()
-        copy.arrays["inducing"] = np.array([row.tobytes() in wanted for row in unit_features(features, atoms).numpy()])
+    for k, atoms in enumerate(structures):
+        copy, unit = atoms.copy(), described[k].described[0].unit
+        copy.arrays["inducing"] = np.array([row.tobytes() in wanted for row in unit.numpy()])
         if copy.arrays["inducing"].any():
             marked.append(copy)
     return marked

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from benchmarks.shared.smoke import Smoke
 from benchmarks.shared.systems import SYSTEMS
 from benchmarks.shared.timing import Clock
 from kernpot import SparseGPPotential
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.predicting.predictor import predictor_of
 from kernpot.gp.rows.compress import compress
 
 COUNTS = (1, 20, 100)
@@ -53,10 +56,10 @@ def partial_fits(gp: SparseGPPotential, frames: list[Atoms]) -> dict[str, Any]:
     return {"n_atoms": largest, "cpu_s": seconds}
 
 
-def difference(found: SparseGPPotential, scratch: SparseGPPotential, frames: list[Atoms]) -> dict[str, float]:
+def difference(found: FittedGP, scratch: FittedGP, frames: list[Atoms]) -> dict[str, float]:
     """Largest differences of means, relative to the label noise, and of standard deviations, relative to themselves."""
     worst: dict[str, float] = {}
-    for a, b in zip(found.predict_full(frames), scratch.predict_full(frames), strict=True):
+    for a, b in zip(*(map(f.once(predictor_of), frames) for f in (found, scratch)), strict=True):
         for kind in ("energy", "forces", "stress"):
             x, y = getattr(a, kind), getattr(b, kind)
             if x is None:
@@ -64,7 +67,7 @@ def difference(found: SparseGPPotential, scratch: SparseGPPotential, frames: lis
             parts = {"mean": abs(x.mean - y.mean) / y.std, "epistemic_std": abs(x.epistemic_std / y.epistemic_std - 1)}
             for name, value in parts.items():
                 worst[f"{kind}_{name}"] = max(worst.get(f"{kind}_{name}", 0.0), float(np.max(value)))
-    worst["log_evidence"] = abs(found.log_evidence_ / scratch.log_evidence_ - 1)
+    worst["log_evidence"] = abs(found.log_evidence / scratch.log_evidence - 1)
     return worst
 
 
@@ -74,16 +77,16 @@ def additions(gp: SparseGPPotential, frames: list[Atoms], count: int) -> dict[st
     clock = Clock()
     found.add_inducing(environments(frames, count))
     added = clock.read()["cpu_s"]
-    scratch = deepcopy(found)
+    fitted = found.fitted_
+    assert fitted.training is not None
     clock = Clock()
-    scratch._factors = compress(found._training, found._maker).factors
-    scratch._condition()
+    scratch = replace(fitted, factors=compress(fitted.training, fitted.maker).factors, found_posterior=None).ready()
     again = clock.read()["cpu_s"]
     return {
         "added": found.n_inducing_ - gp.n_inducing_,
         "cpu_s": added,
         "cpu_s_scratch": again,
-        "difference": difference(found, scratch, frames[:: max(1, len(frames) // 10)]),
+        "difference": difference(fitted, scratch, frames[:: max(1, len(frames) // 10)]),
     }
 
 
