@@ -52,7 +52,7 @@ def unfitted(name: str, shared: Mapping[str, Any], settings: Mapping[str, Any]) 
     if unknown:
         raise KernpotError(f"the backend {name} has no parameters {unknown}, expected some of {', '.join(known)}")
     try:
-        return backend(**{key: value for key, value in shared.items() if key in known}, **settings)
+        return backend(**({key: value for key, value in shared.items() if key in known} | dict(settings)))
     except TypeError as error:
         raise KernpotError(f"the backend {name} cannot be made of {dict(settings)}: {error}") from error
 
