@@ -389,19 +389,32 @@ def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]
 
 def _probe(fitted: _Fitted) -> dict[str, Any]:
     """Energy of a small structure under the baseline: another one that is given again at load is noticed."""
-    symbols = list(fitted.learner.elements_)
-    atoms = Atoms(symbols, [[2.0 * k, 0.1 * k, 0.0] for k in range(len(symbols))])
-    try:
-        energy: float | None = fitted.surface.mean(atoms).energy
-    except KernpotError:  # calculators that want a cell
-        energy = None
-    return {"numbers": symbols, "positions": atoms.positions.tolist(), "energy": energy}
+    numbers = [int(z) for z in fitted.learner.elements_ for _ in range(2)]
+    found: dict[str, Any] = {
+        "numbers": numbers,
+        "positions": [[2.0 * k, 0.1 * k, 0.0] for k in range(len(numbers))],
+        "periodic": False,
+        "energy": None,
+    }
+    for periodic in (False, True):  # some calculators want a cell
+        found["periodic"] = periodic
+        try:
+            found["energy"] = fitted.surface.mean(_probed(found)).energy
+        except KernpotError:
+            continue
+        break
+    return found
+
+
+def _probed(probe: Mapping[str, Any]) -> Atoms:
+    length = 2.0 * len(probe["numbers"]) + 10.0
+    return Atoms(probe["numbers"], probe["positions"], cell=[length] * 3, pbc=bool(probe["periodic"]))
 
 
 def _require_same(surface: Surface, probe: Mapping[str, Any], name: str) -> None:
     if probe["energy"] is None:
         return
-    atoms = Atoms([int(z) for z in probe["numbers"]], probe["positions"])
+    atoms = _probed(probe)
     found = surface.mean(atoms).energy
     require(
         abs(found - float(probe["energy"])) <= _SAME * len(atoms),
