@@ -10,10 +10,12 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from dscribe.descriptors import SOAP
 
 from kernpot import read_structures
 from kernpot.uncertainty import evaluate
+from kernpot.uncertainty.evaluation import ALL
 
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 
@@ -25,15 +27,12 @@ def _frames(name: str) -> list[Atoms]:
 
 def ethanol(first: int, last: int) -> list[Atoms]:
     """GFN2-xTB ethanol at several temperatures."""
-    return [
-        atoms.copy() if atoms.calc is None else _with_labels(atoms)
-        for atoms in _frames("ethanol_gfn2.xyz.gz")[first:last]
-    ]
+    return [_copied(atoms) for atoms in _frames("ethanol_gfn2.xyz.gz")[first:last]]
 
 
-def _with_labels(atoms: Atoms) -> Atoms:
+def _copied(atoms: Atoms) -> Atoms:
     copy = atoms.copy()
-    copy.calc = atoms.calc
+    copy.calc = SinglePointCalculator(copy, **atoms.calc.results)
     return copy
 
 
@@ -58,5 +57,5 @@ def soap(species: list[str], r_cut: float = 3.5) -> SOAP:
 
 def coverage(potential: Any, held_out: list[Atoms], kind: str) -> tuple[float, float]:
     """Root mean square error, and the part of labels inside 90 % intervals."""
-    row = next(m for m in evaluate(potential, held_out).metrics if m.kind == kind and m.group == "all")
+    row = next(m for m in evaluate(potential, held_out).metrics if m.kind == kind and m.config_type == ALL)
     return row.rmse, row.coverage[0.9]

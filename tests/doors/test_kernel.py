@@ -72,7 +72,7 @@ def test_draws_from_the_prior_have_its_covariance(function: CosineFunction) -> N
 @pytest.fixture(scope="module", params=list(KERNELS))
 def fitted(request: pytest.FixtureRequest) -> SparseGPPotential:
     kernel = KERNELS[request.param]
-    return SparseGPPotential(soap(["Cu"]), n_inducing=16, kernel=kernel, random_state=0).fit(copper(12, 0))
+    return SparseGPPotential(soap(["Cu"]), n_inducing=10, kernel=kernel, random_state=0).fit(copper(12, 0))
 
 
 def test_it_passes_the_conformance_suite(fitted: SparseGPPotential) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ase.calculators.singlepoint import SinglePointCalculator
+
 from kernpot import NNPEnsemble, SparseGPPotential, load
 from kernpot.errors import KernpotError, KernpotWarning, ModelFileError, StructureError
 from kernpot.functionals import labels as functionals
@@ -23,8 +25,8 @@ def registered() -> Iterator[None]:
     kinds.register(ATOMIC_ENERGIES)
     functionals.register(ROWS)
     yield
-    kinds.KINDS.pop("energies")
-    functionals.FUNCTIONALS.pop("energies")
+    kinds.KINDS.pop("energies", None)
+    functionals.FUNCTIONALS.pop("energies", None)
 
 
 @pytest.fixture
@@ -58,21 +60,19 @@ def test_predicted_with_error_bars_that_hold_after_calibration(gp: SparseGPPoten
 
 def test_they_teach_what_totals_do_not_tell() -> None:
     """Without them the split of the energy over atoms is the prior's guess."""
-    train, test = copper(15, 0), copper(10, 3)
+    train, test = copper(15, 0, rattle=0.3), copper(10, 3, rattle=0.3)
     truth = np.array([a.get_potential_energies() for a in test])
     both = [
-        SparseGPPotential(soap(["Cu"], 4.5), n_inducing=40, random_state=0).fit(frames)
+        SparseGPPotential(soap(["Cu"], 4.5), n_inducing=20, random_state=0).fit(frames)
         for frames in (train, [_without(atoms) for atoms in train])
     ]
     errors = [np.std(np.array([p.energies.mean for p in gp.predict_full(test)]) - truth) for gp in both]
-    assert errors[0] < 0.5 * errors[1]
+    assert errors[0] < 0.7 * errors[1]
 
 
 def _without(atoms):
     copy = atoms.copy()
     results = {k: v for k, v in atoms.calc.results.items() if k in ("energy", "forces", "stress")}
-    from ase.calculators.singlepoint import SinglePointCalculator
-
     copy.calc = SinglePointCalculator(copy, **results)
     return copy
 
