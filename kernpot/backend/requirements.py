@@ -12,10 +12,15 @@ from kernpot.structures.labels import LabelledStructure
 _LEARNT = {"energy": (), "forces": ("forces",), "stress": ("forces", "stress")}
 
 
+def learnable(features: Sequence[Features]) -> tuple[str, ...]:
+    """Kinds of labels beside energies that a potential on these features can learn."""
+    return tuple(kind for kind in ("forces", "stress") if all(kind in _LEARNT[f.knows] for f in features))
+
+
 def require_described(labelled: Sequence[LabelledStructure], features: Sequence[Features]) -> None:
     """Raise DescriptorError, naming the frame, when a descriptor does not fit a structure or its labels."""
     for f in features:
-        missing = [kind for kind in ("forces", "stress") if kind not in _LEARNT[f.knows]]
+        missing = [kind for kind in ("forces", "stress") if kind not in learnable([f])]
         for s in labelled:
             try:
                 f.check(s.atoms)

@@ -18,7 +18,6 @@ from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
 from kernpot.backend.randomness import Drawing
 from kernpot.backend.selection import Selection
-from kernpot.calibration.unseen import warn_unseen
 from kernpot.descriptors import Features
 from kernpot.errors import KernpotError
 from kernpot.files.container import write_model
@@ -180,7 +179,6 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         labelled = label_structures(structures, energies, forces, stress)
         require_any_energy(labelled)
-        warn_unseen(labelled)
         drawing = Drawing(self.random_state)
         with reporting(self.progress) as report:
             fitted = fit_gp(labelled, self.get_params(deep=False), drawing.rng, report)

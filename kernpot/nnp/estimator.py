@@ -20,30 +20,25 @@ from sklearn.utils.validation import check_is_fitted
 from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
 from kernpot.backend.randomness import Drawing
-from kernpot.backend.requirements import require_described
 from kernpot.backend.selection import Selection
-from kernpot.backend.summary import data_hash, describe_data
+from kernpot.backend.summary import data_hash
 from kernpot.calibration.held_out import calibrate as rescale
-from kernpot.calibration.unseen import warn_unseen
 from kernpot.descriptors import Features
 from kernpot.errors import KernpotError, KernpotWarning
 from kernpot.files.container import write_model
 from kernpot.nnp import model_file
 from kernpot.nnp.calibration import held_out_forces
 from kernpot.nnp.committee import Committee
+from kernpot.nnp.fit import fit_nnp, with_labels
 from kernpot.nnp.fitted import FittedNNP
-from kernpot.nnp.fitting import train, train_more
 from kernpot.nnp.predictor import Spread
 from kernpot.nnp.selection import select
-from kernpot.nnp.settings import check_settings, descriptor_for
-from kernpot.parallel.threads import one_thread
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
-from kernpot.structures.reference import by_least_squares
 from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.surfaces.variances import TermVariance
 
@@ -209,31 +204,9 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         labelled = _predictable(label_structures(structures, energies, forces, stress))
         require_any_energy(labelled)
-        warn_unseen(labelled)
-        parameters = self.get_params(deep=False)
-        check_settings(parameters)
-        noise = NoiseModel.from_user(self.noise)
-        noise.require_known(labelled)
-        elements = sorted({int(z) for s in labelled for z in s.atoms.numbers})
-        features = descriptor_for(self.descriptor, elements)
-        require_described(labelled, [features])
         drawing = Drawing(self.random_state)
-        with reporting(self.progress) as report, one_thread() as n_threads:
-            trained, told = train(labelled, features, noise, parameters, drawing.rng, report, n_threads)
-        networks = next(iter(trained.networks.values()))
-        summary = {
-            "data": describe_data(labelled),
-            "data_hash": data_hash(labelled),
-            "fitted_isolated_atoms": by_least_squares(labelled, self.isolated_atoms),
-            "held_out": len(trained.held),
-            "size": {
-                "networks": networks.n_members,
-                "weights of each": sum(t[0].numel() for n in trained.networks.values() for t in n.tensors),
-            },
-            "training": told,
-            "updates": [],
-        }
-        fitted = FittedNNP.calibrated(trained, summary)
+        with reporting(self.progress) as report:
+            fitted = fit_nnp(labelled, self.get_params(deep=False), drawing.rng, report)
         drawing.keep()
         self._fitted = fitted
         return self
@@ -266,16 +239,10 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
         require_any_label(labelled)
-        labelled, fitted = _predictable(labelled), self._fitted
-        for s in labelled:
-            require_fitted(s.atoms, fitted.elements, s.source)
-        require_described(labelled, [fitted.trained.features])
-        parameters = self.get_params(deep=False)
-        check_settings(parameters)
-        with reporting(self.progress) as report, one_thread() as n_threads:
-            trained, _ = train_more(fitted.trained, labelled, parameters, report, n_threads)
-        update = {"data": describe_data(labelled), "data_hash": data_hash(labelled)}
-        self._fitted = FittedNNP.calibrated(trained, fitted.updated(update))
+        labelled = _predictable(labelled)
+        with reporting(self.progress) as report:
+            fitted = with_labels(self._fitted, labelled, self.get_params(deep=False), report)
+        self._fitted = fitted
         return self
 
     def update(self, structures: Sequence[Atoms]) -> Self:

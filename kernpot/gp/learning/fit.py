@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kernpot.backend.requirements import learnable
 from kernpot.backend.summary import data_hash, describe_data
+from kernpot.calibration.unseen import warn_unseen
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.fitted import FittedGP
@@ -43,6 +45,7 @@ def fit_gp(
     # Everything is checked before any work.
     made = ingredients(labelled, parameters)
     made.noise.require_known(labelled)
+    warn_unseen(labelled, learnable(made.features))
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
