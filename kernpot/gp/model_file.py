@@ -98,8 +98,7 @@ def restored(
     ModelFileError
         When a part is missing, is of another type, or does not fit the others.
     """
-    with reading("schema"):
-        header = upgraded(header)
+    header = upgraded(header)
     with reading("descriptors"):
         features = _features(header["descriptors"], descriptor)
     with reading("kernels"):
@@ -142,7 +141,7 @@ def restored(
         if header["log_evidence"] is not None:
             number(header["log_evidence"])
     with reading("noise_model"):
-        noise_model = NoiseModel.from_user(header["noise_model"])
+        noise_model = NoiseModel.from_dict(header["noise_model"])
     with reading("parameters"):
         parameters = _parameters(header, features, kernels, noise_model, isolated)
     with reading("training"):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from kernpot.files.parts import reading
+
 Header = dict[str, Any]
 
 
@@ -22,25 +24,28 @@ def upgraded(header: Header) -> Header:
 
 def with_training(header: Header) -> Header:
     """Training structures may be there, and inducing environments may lie in few directions (2026-11-21)."""
-    return header | {
-        "training": header.get("training"),
-        "blocks": [{"in_basis": False} | block for block in header["blocks"]],
-        "parameters": {"n_components": None} | header["parameters"],
-    }
+    with reading("blocks"):
+        blocks = [{"in_basis": False} | block for block in header["blocks"]]
+    with reading("parameters"):
+        parameters = {"n_components": None} | header["parameters"]
+    return header | {"training": header.get("training"), "blocks": blocks, "parameters": parameters}
 
 
 def with_tails(header: Header) -> Header:
     """The misfit has tails, those of a normal distribution before; of files of that day exponents as well."""
     plain = {"degrees_of_freedom": None, "reach": 0.0, "exponent": 1.0, "reference": 0.0}
-    return header | {"misfit": {kind: plain | misfit for kind, misfit in header["misfit"].items()}}
+    with reading("misfit"):
+        misfit = {kind: plain | given for kind, given in header["misfit"].items()}
+    return header | {"misfit": misfit}
 
 
 def with_parameters_as_given(header: Header) -> Header:
     """Kernels keep what their amplitudes are a function of, and a clone is fitted with what the user gave."""
-    kernels = [
-        {"raw_amplitude": [math.log(a) for a in kernel["amplitude"]]} | kernel
-        if "raw_amplitude" not in kernel
-        else kernel
-        for kernel in header["kernels"]
-    ]
+    with reading("kernels"):
+        kernels = [
+            kernel
+            if "raw_amplitude" in kernel
+            else kernel | {"raw_amplitude": [math.log(a) for a in kernel["amplitude"]]}
+            for kernel in header["kernels"]
+        ]
     return header | {"kernels": kernels, "as_given": header.get("as_given")}

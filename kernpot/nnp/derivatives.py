@@ -11,20 +11,18 @@ onto the two atoms and, for the stress, onto the cell. All members share each ``
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernpot.compilation import compiled
-from kernpot.descriptors import Features
+from kernpot.nnp.descriptions import Descriptions
 from kernpot.nnp.inputs import Inputs
 from kernpot.parallel.threads import in_threads
 from kernpot.progress import Report
@@ -73,8 +71,7 @@ class Derivatives:
 
 
 def describe(
-    structures: Sequence[Atoms],
-    features: Features,
+    structures: Descriptions,
     inputs: dict[int, Inputs],
     report: Report | None = None,
     n_threads: int = 1,
@@ -83,8 +80,8 @@ def describe(
 
     Parameters
     ----------
-    structures : sequence of ase.Atoms
-    features : Features
+    structures : Descriptions
+        Taken.
     inputs : dict of int to Inputs
         By atomic number.
     report : callable, optional
@@ -93,19 +90,17 @@ def describe(
         Each describes a structure at a time.
     """
     width = max(i.projection.shape[1] for i in inputs.values())
-    found = [features.pairs(atoms) for atoms in structures]
-    pairs = np.concatenate([[0], np.cumsum([len(p) for p in found])])
-    atoms = np.concatenate([[0], np.cumsum([len(a) for a in structures])])
+    pairs = np.concatenate([[0], np.cumsum([len(p) for p in structures.pairs])])
+    atoms = np.concatenate([[0], np.cumsum([len(a) for a in structures.atoms])])
     along = _storage((int(pairs[-1]), 3, width))
     z = torch.zeros((int(atoms[-1]), width))
     centres, neighbours = np.empty(pairs[-1], dtype=np.int64), np.empty(pairs[-1], dtype=np.int64)
     vectors = np.empty((pairs[-1], 3), dtype=np.float32)
 
     def describe_one(s: int) -> None:
-        structure = structures[s]
-        numbers = torch.from_numpy(structure.numbers.astype(np.int64))
+        numbers = structures.numbers(s)
         at = int(pairs[s])
-        for block in features.blocks(numbers, found[s]):
+        for block in structures.take(s):
             n = len(block.vectors)
             here, own = slice(at, at + n), numbers[block.first : block.last]
             x = block.environments.features()
@@ -126,8 +121,8 @@ def describe(
         in_threads(describe_one, range(first, last), n_threads)
         if report is not None:
             report("derivatives", last, len(structures))
-    volumes = np.array([a.get_volume() if all(a.pbc) else np.inf for a in structures])
-    numbers = torch.from_numpy(np.concatenate([a.numbers for a in structures]).astype(np.int64))
+    volumes = np.array([a.get_volume() if all(a.pbc) else np.inf for a in structures.atoms])
+    numbers = torch.cat([structures.numbers(s) for s in range(len(structures))])
     return Derivatives(numbers, z, along, centres, neighbours, vectors, atoms, pairs, volumes)
 
 

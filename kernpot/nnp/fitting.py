@@ -17,6 +17,7 @@ from kernpot.descriptors import Features
 from kernpot.errors import KernpotWarning
 from kernpot.nnp.checkpoint import Checkpoint
 from kernpot.nnp.derivatives import describe
+from kernpot.nnp.descriptions import Descriptions
 from kernpot.nnp.fitted import Trained
 from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import HiddenRows, compress, learn
@@ -62,7 +63,8 @@ def train(
     weights[:, learning] = member_weights(len(learning), n_members, resample, rng)
     checkpoint = Checkpoint(parameters["checkpoint"], _identity(labelled, features, parameters, seeds, weights))
     checkpoint.read()
-    inputs = _inputs(labelled, learning, features, elements, int(parameters["n_components"]))
+    structures = Descriptions(features, [s.atoms for s in labelled])
+    inputs = _inputs(labelled, learning, structures, elements, int(parameters["n_components"]))
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[:-1]]
     networks = {
         z: random_networks(
@@ -76,7 +78,9 @@ def train(
     scales = replace(scales, levels=levels)
     start = Trained(features, inputs, networks, scales, isolated, noise, labelled, held, weights, None, levels, 1.0)
     n_epochs = _epochs(parameters, len(learning))
-    trained, told = _trained(start, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report, n_threads)
+    trained, told = _trained(
+        start, structures, parameters, n_epochs, 1.0, int(seeds[-1]), checkpoint, report, n_threads
+    )
     if parameters["uncertainty"] == "last_layer":
         trained = _with_last_layer(trained, learning, report)
     return trained, told
@@ -120,7 +124,8 @@ def train_more(
     n_learning = int(weights.any(0).sum())
     steps = -(-n_learning // int(parameters["batch_size"]))
     n_epochs = max(round(_UPDATE_EPOCHS * _epochs(parameters, n_learning)), -(-_UPDATE_STEPS // steps))
-    return _trained(before, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report, n_threads)
+    structures = Descriptions(trained.features, [s.atoms for s in labelled])
+    return _trained(before, structures, parameters, n_epochs, _UPDATE_RATE, len(labelled), None, report, n_threads)
 
 
 def _warn_of_nothing_held_out(labelled: Sequence[LabelledStructure], held: NDArray[np.int64]) -> None:
@@ -170,6 +175,7 @@ def _epochs(parameters: Mapping[str, Any], n_structures: int) -> int:
 
 def _trained(
     start: Trained,
+    structures: Descriptions,
     parameters: Mapping[str, Any],
     n_epochs: int,
     rate: float,
@@ -179,7 +185,7 @@ def _trained(
     n_threads: int,
 ) -> tuple[Trained, dict[str, Any]]:
     unit = start.scales.unit
-    data = describe([s.atoms for s in start.labelled], start.features, start.inputs, report, n_threads)
+    data = describe(structures, start.inputs, report, n_threads)
     targets = targets_of(start.labelled, start.noise, start.scales, start.isolated)
     # Weights come in as they are trained: energies in units of the scale.
     networks = (
@@ -228,20 +234,20 @@ def _with_last_layer(trained: Trained, learning: NDArray[np.int64], report: Repo
 def _inputs(
     labelled: Sequence[LabelledStructure],
     learning: NDArray[np.int64],
-    features: Features,
+    structures: Descriptions,
     elements: Sequence[int],
     n_components: int,
 ) -> dict[int, Inputs]:
     """Inputs of every element from its training environments."""
     found: dict[int, list[torch.Tensor]] = {z: [] for z in elements}
     for k in learning:
-        x = torch.from_numpy(features(labelled[k].atoms))
-        for z in np.unique(labelled[k].atoms.numbers):
-            found[int(z)].append(x[torch.from_numpy(labelled[k].atoms.numbers == z)])
+        x, numbers = structures.features(int(k)), structures.numbers(int(k))
+        for z in torch.unique(numbers).tolist():
+            found[z].append(x[numbers == z])
     # An element that occurs as an isolated atom only.
-    alone = {int(z): s for s in labelled for z in s.atoms.numbers if is_isolated_atom(s)}
+    alone = {int(s.atoms.numbers[0]): k for k, s in enumerate(labelled) if is_isolated_atom(s)}
     for z in elements:
-        found[z] = found[z] or [torch.from_numpy(features(alone[z].atoms))]
+        found[z] = found[z] or [structures.features(alone[z])]
     return {z: fit_inputs(x, n_components) for z, x in found.items()}
 
 

@@ -31,7 +31,7 @@ from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior
 from kernpot.regression.search import search_hyperparameters
 from kernpot.structures.labels import LabelledStructure
-from kernpot.structures.neighbours import Pairs
+from kernpot.structures.neighbours import Pairs, find_pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.potentials import Potentials, Term
 
@@ -52,6 +52,7 @@ class HiddenRows:
     def __init__(self, features: Features, inputs: Mapping[int, Inputs], networks: Mapping[int, Networks]) -> None:
         self._hidden = hidden_potentials(features, inputs, networks)
         self.n = sum(len(h) for h in self._hidden)
+        self.cutoff = features.cutoff
 
     def atomic(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """Hidden features (n, n_centres) of the energies of centres."""
@@ -82,7 +83,8 @@ def compress(
     """
     factors: Factors = {}
     for done, s in enumerate(labelled, 1):
-        found, mean = rows(s.atoms), network(s.atoms)[0]
+        pairs = find_pairs(s.atoms, rows.cutoff)
+        found, mean = rows(s.atoms, pairs), network(s.atoms, pairs)[0]
         for kind in s.kinds:
             n = len(s.atoms) if kind == "energy" else 1
             part = {"energy": found.energies[:, None], "forces": found.forces, "stress": found.stress}[kind]

@@ -174,7 +174,7 @@ def restored(
         require({kind_of(group) for group in levels} <= set(LABEL_KINDS), f"unknown kind of label in {list(levels)}")
         amplitude = number(header["amplitude"])
         require(amplitude > 0, "the amplitude is not positive")
-        noise_model = NoiseModel.from_user(header["noise_model"])
+        noise_model = NoiseModel.from_dict(header["noise_model"])
     with reading("factors"):
         size = sum(n.head.shape[1] + 1 for n in networks.values())
         groups = [str(group) for group in header["groups"]]

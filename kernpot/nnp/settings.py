@@ -55,10 +55,6 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
             raise KernpotError(f"checkpoint must be None or the path of a file, got {checkpoint!r}.")
         if Path(checkpoint).is_dir() or not Path(checkpoint).parent.is_dir():
             raise KernpotError(f"checkpoint must be a file in a folder that exists, got {str(checkpoint)!r}.")
-    if not (seed is None or isinstance(seed, np.random.RandomState) or (_whole(seed, 0) and seed < 2**32)):
-        raise KernpotError(
-            f"random_state must be None, a whole number from 0 to 2^32 - 1 or a RandomState, got {seed!r}."
-        )
     progress, isolated = parameters["progress"], parameters["isolated_atoms"]
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")

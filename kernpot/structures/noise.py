@@ -74,8 +74,13 @@ class NoiseModel:
         own = {name: value for name, value in noise.items() if name in (*LABEL_KINDS, "config_type")}
         return cls(**own, others=others or None)
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NoiseModel:
+        """Model from what :meth:`to_dict` gave."""
+        return cls(**data)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, from which :meth:`from_user` makes the model again."""
+        """Plain data, from which :meth:`from_dict` makes the model again."""
         return {name: value for name, value in asdict(self).items() if name != "others" or value}
 
     def _levels(self) -> dict[str, float | None]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot import NNPEnsemble, SparseGPPotential, load

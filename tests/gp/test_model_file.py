@@ -161,7 +161,7 @@ def test_newer_schema(tmp_path: Path) -> None:
     with safe_open(path, "numpy") as file:
         header = json.loads(file.metadata()["kernpot"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    header["schema_version"] += 1
+    header["schema_version"] = 99
     save_file(tensors, path, {"kernpot": json.dumps(header)})
     with pytest.raises(ModelFileError, match="upgrade kernpot"):
         load(path)
@@ -205,8 +205,8 @@ def test_file_without_a_tensor(tmp_path: Path) -> None:
         (lambda h, _: h["descriptors"][0].update(r_cut="far"), "descriptors"),
         (lambda h, _: h["descriptors"][0].update(average="inner"), "descriptors"),
         (lambda h, _: h.update(kernels=[]), "kernels"),
-        (lambda h, _: h["kernels"][0].update(amplitude=[1.0]), "kernels.*2 positive"),
-        (lambda h, _: h["kernels"][0].update(amplitude=[1.0, -1.0]), "kernels.*2 positive"),
+        (lambda h, _: h["kernels"][0].update(amplitude=[1.0]), r"kernels.*positive amplitudes of shape \(2,\)"),
+        (lambda h, _: h["kernels"][0].update(amplitude=[1.0, -1.0]), r"kernels.*positive amplitudes of shape \(2,\)"),
         (lambda h, _: h["kernels"][0].update(zeta=-1), "kernels"),
         (lambda h, _: h["blocks"][0].update(descriptor=7), "blocks"),
         (lambda h, _: h["blocks"][0].update(element=14), "blocks"),

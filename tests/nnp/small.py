@@ -15,6 +15,7 @@ from dscribe.descriptors import ACSF
 from kernpot import NNPEnsemble
 from kernpot.descriptors import Features, features_of
 from kernpot.nnp.derivatives import Derivatives, describe
+from kernpot.nnp.descriptions import Descriptions
 from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.networks import Networks, random_networks
 from kernpot.nnp.targets import Scales, Targets, scales_of, targets_of
@@ -87,7 +88,7 @@ class Parts:
         }
 
     def describe(self) -> Derivatives:
-        return describe(self.structures, self.features, self.inputs)
+        return describe(Descriptions(self.features, self.structures), self.inputs)
 
     def slopes(self, data: Derivatives) -> torch.Tensor:
         """Slopes (n_atoms, K, P), float32, of all atoms' energies."""

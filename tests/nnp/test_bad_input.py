@@ -200,11 +200,11 @@ def test_refused_refits_leave_the_old_fit(uncertainty: str) -> None:
 def test_a_refit_that_fails_on_the_way_leaves_the_old_fit() -> None:
     frames = crystals(5)
     nnp = estimator(max_epochs=2).fit(frames)
-    before, summary = nnp.predict(frames, True), nnp.summary_
+    before, fitted = nnp.predict(frames, True), nnp.fitted_
     with pytest.raises(ArithmeticError, match="diverged"):
         nnp.set_params(noise={"forces": 1e-25}).fit(frames)
     np.testing.assert_array_equal(nnp.predict(frames, True), before)
-    assert nnp.summary_ is summary
+    assert nnp.fitted_ is fitted
 
 
 # ------------------------------------------------------------------ prediction

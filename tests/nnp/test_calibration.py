@@ -63,9 +63,8 @@ def with_errors(frames: list[Atoms], seed: int, factor: float, constant: float =
     """Labels that scatter as the misfit with this factor and constant says they do."""
     rng, spread, made = np.random.default_rng(seed), plain(), []
     for atoms in frames:
-        found = spread.label_variances(atoms)
         noise = {}
-        for kind, v in found.items():
+        for kind, (_, v) in spread.labels(atoms, LABEL_KINDS).items():
             variance = v.parameter + factor**2 * 0.5 * (v.parameter + v.pooled) + constant**2
             noise[kind] = np.sqrt(variance.numpy()) * rng.normal(size=len(variance))
         labels = {"energy": float(noise["energy"][0] * len(atoms)), "forces": noise["forces"].reshape(-1, 3)}

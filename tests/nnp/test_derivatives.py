@@ -12,6 +12,7 @@ from ase.build import bulk
 
 from kernpot.nnp import derivatives
 from kernpot.nnp.derivatives import Batch, Derivatives, forces_and_stress
+from kernpot.nnp.descriptions import Descriptions
 from kernpot.nnp.members import potentials_of
 from tests.nnp.small import Parts, acsf
 from tests.soaps import central_difference, displaced
@@ -251,5 +252,5 @@ def test_elements_may_differ_in_their_number_of_inputs() -> None:
 
 def test_progress_counts_structures() -> None:
     parts, told = Parts(crystals(18), soap()), []
-    derivatives.describe(parts.structures, parts.features, parts.inputs, lambda *a: told.append(a))
+    derivatives.describe(Descriptions(parts.features, parts.structures), parts.inputs, lambda *a: told.append(a))
     assert told == [("derivatives", k, 18) for k in (8, 16, 18)]
