@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from sklearn.base import clone
 
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import ModelFileError
 from kernpot.files.container import read_model, write_model
+from kernpot.functionals.descriptions import Descriptions
 from kernpot.gp.inducing.directions import principal_directions
 from kernpot.prediction import Prediction
 from kernpot.testing import check_potential
@@ -131,13 +133,17 @@ def test_more_components_lose_less() -> None:
     assert error[0] > 10 * error[1] > 100 * error[2]
 
 
+def directions(features: SOAPFeatures, structures: list[Atoms], n_components: int) -> dict[int, torch.Tensor]:
+    return principal_directions(Descriptions([features], structures), 0, n_components, np.random.RandomState(0))
+
+
 def test_directions_hold_values_and_derivatives() -> None:
     """A perfect crystal shows one direction in its values; those of its derivatives are found as well."""
     atoms = labelled(crystals(1)[0])
     features = SOAPFeatures(soap(["Cu", "Au"]))
     d = features.n_features
-    w = principal_directions(features, [atoms] * 40, d - 1, np.random.RandomState(0))[29].numpy()
-    assert list(principal_directions(features, ALLOY, 3, np.random.RandomState(0))) == [29, 79]
+    w = directions(features, [atoms] * 40, d - 1)[29].numpy()
+    assert list(directions(features, ALLOY, 3)) == [29, 79]
     np.testing.assert_allclose(w.T @ w, np.eye(w.shape[1]), atol=1e-12)
     for rows in (features(atoms), *(features.jvp(atoms, np.eye(12)[k].reshape(4, 3)) for k in range(12))):
         np.testing.assert_allclose(rows @ w @ w.T, rows, rtol=0, atol=1e-5 * np.abs(rows).max())
@@ -220,7 +226,7 @@ def test_a_file_from_before(tmp_path: Path) -> None:
 def test_element_whose_environments_hold_nothing() -> None:
     """Atoms out of reach of each other move nothing; their one direction is kept."""
     lone = labelled(cluster("Cu"), ["energy"])
-    w = principal_directions(SOAPFeatures(soap()), [lone], 5, np.random.RandomState(0))[29]
+    w = directions(SOAPFeatures(soap()), [lone], 5)[29]
     assert w.shape == (18, 1)
     u = torch.from_numpy(SOAPFeatures(soap())(lone))
     torch.testing.assert_close(u @ w @ w.T, u)

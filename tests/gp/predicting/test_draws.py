@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, kstest
 
 from kernpot import SOAPKernel, SparseGPPotential, load
+from kernpot.calibration.misfit import Misfit
 from kernpot.errors import KernpotError, StructureError
 from kernpot.functionals.rows import energy_rows
 from kernpot.functionals.state import Structure
@@ -119,9 +120,10 @@ def test_parts_add_up(quadratic: SparseGPPotential) -> None:
 
 
 @pytest.mark.parametrize(("part", "scale"), [("parameter", 3.0), ("unrepresented", 1.0)])
-def test_calibrated_draws_are_scaled_ones(part: Any, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    gp, atoms = fitted(2), crystal()
-    monkeypatch.setattr(gp, "draw_scale_", 3.0)
+def test_calibrated_draws_are_scaled_ones(part: Any, scale: float) -> None:
+    misfit = {kind: Misfit(0.01, factor=8**0.5) for kind in ("energy", "forces", "stress")}
+    gp, atoms = changed(fitted(2), misfit=misfit), crystal()
+    assert gp.draw_scale_ == pytest.approx(3.0)
     bayes, calibrated = (
         gp.sample_potentials(4, 0, (part,), posterior).evaluate(atoms).forces - gp.mean(atoms).forces
         for posterior in ("bayes", "calibrated")

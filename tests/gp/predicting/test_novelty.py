@@ -197,6 +197,6 @@ def test_makes_no_derivative_of_features(gp: SparseGPPotential, monkeypatch: pyt
     def refuse(*_: Any) -> None:
         raise AssertionError("a derivative was asked for")
 
-    monkeypatch.setattr("kernpot.functionals.state.DescribedStructure._pushed", refuse)
+    monkeypatch.setattr("kernpot.functionals.state.DescribedStructure.pushed", refuse)
     monkeypatch.setattr("kernpot.functionals.moved.Moved.__init__", refuse)
     assert len(gp.novelty(FRAMES[0])[0]) == 4

@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import InducingWarning, KernpotError, ModelFileError, StructureError
 from kernpot.files.container import read_model, write_model
+from kernpot.gp.fitted import FittedGP
 from kernpot.gp.rows import columns as extend
 from kernpot.regression.factor import LabelFactor
 from tests.systems import cluster, crystals, labelled, slab, soap
@@ -224,11 +225,11 @@ def test_a_failure_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -
     gp = deepcopy(small())
     before, m = gp.predict(NEW, return_std=True), gp.n_inducing_
 
-    def fail(_: SparseGPPotential) -> None:
+    def fail(_: FittedGP) -> None:
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(SparseGPPotential, "_condition", fail)
+        patched.setattr(FittedGP, "ready", fail)
         with pytest.raises(RuntimeError, match="no memory"):
             gp.add_inducing(added())
     np.testing.assert_array_equal(gp.predict(NEW, return_std=True), before)
@@ -263,7 +264,7 @@ def test_file_without_structures(tmp_path: Path) -> None:
         with pytest.raises(KernpotError, match=r"older kernpot.*inducing="):
             model.add_inducing(added())
     gp.save(path)
-    assert load(path)._training is None
+    assert load(path).fitted_.training is None
 
 
 def test_damaged_structures_in_a_file(tmp_path: Path) -> None:
