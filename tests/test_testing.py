@@ -491,7 +491,8 @@ class LearnsElsewhere(Faulty):
 class LearnsSilently(Faulty):
     def partial_fit(self, structures: Any, energies: Any = None, forces: Any = None, stress: Any = None) -> Self:
         super().partial_fit(structures, energies, forces, stress)
-        self.summary_["updates"].pop()
+        told = {**self.fitted_.summary, "updates": self.fitted_.summary["updates"][:-1]}
+        self._fitted = dataclasses.replace(self.fitted_, summary=told)
         return self
 
 

@@ -147,6 +147,12 @@ def fit(
     started = time.perf_counter()
     if n_jobs == 0:
         raise typer.BadParameter("0 processes cannot work; give 1 or more, or -1 for all cores", param_hint="--n-jobs")
+    if scheduler is not None and (backend != GP or n_jobs is not None):
+        raise typer.BadParameter(
+            "a cluster makes the training rows of --backend gp, on all processes it has; leave --backend nnp "
+            "and --n-jobs out",
+            param_hint="--scheduler",
+        )
     chosen = _given(backend, {
         GP: {
             "n_inducing": n_inducing,
@@ -171,12 +177,6 @@ def fit(
             )
         chosen |= parsed_settings(settings)
     unfitted(backend, {}, chosen)  # what cannot be is refused before anything is read
-    if scheduler is not None and (backend != GP or n_jobs is not None):
-        raise typer.BadParameter(
-            "a cluster makes the training rows of --backend gp, on all processes it has; leave --backend nnp "
-            "and --n-jobs out",
-            param_hint="--scheduler",
-        )
     new_file(output, force, train)
     structures = read_structures(train, energy_key, forces_key, stress_key)
     console.print(f"{len(structures)} structures, {sum(map(len, structures))} atoms from {len(train)} file(s)")

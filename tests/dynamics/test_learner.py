@@ -49,7 +49,7 @@ def test_makes_all_steps_and_counts_what_it_asked(finished) -> None:
     assert outcome.reason == "finished" and outcome.failed == 0
     assert outcome.labels + outcome.audited == oracle.n_asked == len(set(oracle.asked()))
     assert outcome.labels > 6 and outcome.audited > 0  # it learnt more than the bootstrap
-    assert len(load(outcome.model)._training) == outcome.labels
+    assert len(load(outcome.model).fitted_.training) == outcome.labels
     state = json.loads((directory / "state.json").read_text())
     assert state["walkers"][0]["step"] == 160 and not set(state["training"]) & set(state["audit"])
 
