@@ -29,6 +29,7 @@ PAGES = (
     *(
         f"docs/{name}.md"
         for name in (
+            "contributing",
             "speed",
             "uncertainty",
             "gate",

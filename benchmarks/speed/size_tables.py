@@ -49,4 +49,28 @@ def updates() -> str:
     return table(["", "CPU s", "CPU s of making all rows anew"], rows)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"projection": projection, "updates": updates}
+def repeats() -> str:
+    """What was done more than once, and is done once."""
+    if (r := written("speed/repeats")) is None:
+        return not_yet("speed repeats")
+    rows = []
+    for backend, name in (("gp", "Gaussian process"), ("nnp", "networks")):
+        for kind, what in (
+            ("searches", "neighbour searches within the cutoff"),
+            ("descriptions", "descriptions"),
+            ("checks", "checks for atoms on top of each other, before any work"),
+        ):
+            pair = [f"{r[version]['fit'][backend][kind]:g}" for version in ("before", "now")]
+            rows.append([f"fit of {name}: {what}, per structure", *pair])
+    for part, what in (("gate", "full checks of a gate on forces"), ("learner", "a short run of the learner")):
+        for kind, noun in (
+            ("predict_full", "complete predictions"),
+            ("force_std", "force stds alone"),
+            ("save", "models serialised"),
+        ):
+            if kind in r["now"][part]:
+                rows.append([f"{what}: {noun}", *(str(r[version][part][kind]) for version in ("before", "now"))])
+    return table(["", "before", "now"], rows)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {"projection": projection, "updates": updates, "repeats": repeats}
