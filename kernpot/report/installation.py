@@ -39,7 +39,7 @@ def describe_installation() -> list[Section]:
 
 def _machine() -> list[tuple[str, str]]:
     asked = os.environ.get("OMP_NUM_THREADS", "not set")
-    threads = f"torch {torch.get_num_threads()}, numba {numba.get_num_threads()}, OMP_NUM_THREADS {asked}"
+    threads = f"torch {torch.get_num_threads()}, numba {numba.config.NUMBA_NUM_THREADS}, OMP_NUM_THREADS {asked}"
     return [
         ("Python", f"{platform.python_version()} ({sys.executable})"),
         ("Platform", platform.platform()),

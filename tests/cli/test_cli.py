@@ -288,7 +288,7 @@ def test_ctrl_c_ends_cleanly_with_130(folder: Path, tmp_path: Path, monkeypatch:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_module.SparseGPPotential, "fit", interrupted)
+    monkeypatch.setattr(SparseGPPotential, "fit", interrupted)
     assert "interrupted" in run("fit", folder / "train.xyz", "-o", tmp_path / "m.kernpot", code=130)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,5 +1,8 @@
 """What is said of an installation."""
 
+import os
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -38,3 +41,13 @@ def test_threads_asked_for_are_told(monkeypatch, asked):
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert sections()["Machine"]["Threads"].endswith(f"OMP_NUM_THREADS {asked or 'not set'}")
+
+
+def test_telling_changes_nothing():
+    """Asked for its threads, numba starts them, and torch goes on with as many: other bits in all that follows."""
+    script = (
+        "import torch; from kernpot.report.installation import describe_installation as tell; "
+        "before = torch.get_num_threads(); tell(); assert torch.get_num_threads() == before == 1"
+    )
+    run = subprocess.run([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert run.returncode == 0
