@@ -25,16 +25,11 @@ def python_blocks(path: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.M | re.S)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "README.md",
-        *(
-            f"docs/{name}.md"
-            for name in ("start", "concepts", "which-uncertainty", "how-to", "networks", "on-the-fly", "extending")
-        ),
-    ],
-)
+LONG = ("README.md", *(f"docs/{name}.md" for name in ("start", "which-uncertainty", "how-to")))
+SHORT = tuple(f"docs/{name}.md" for name in ("concepts", "networks", "on-the-fly", "extending"))
+
+
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])
 def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatch):
     blocks = python_blocks(ROOT / name)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -44,6 +39,7 @@ def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatc
         exec(compile(block, name, "exec"), scope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", list(ENGINES))
 def test_blocks_of_an_engine_run_in_a_process_of_their_own(page, tmp_path):
     """MPI and worker processes want one that is not pytest's."""

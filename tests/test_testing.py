@@ -47,12 +47,14 @@ def test_alloy_in_every_periodicity(alloy: SparseGPPotential) -> None:
     check_potential(alloy, [crystals(1, 9, symbols="Cu3Au")[0], slab(3), wire, cluster("Cu3Au", 5), Atoms("Cu")])
 
 
+@pytest.mark.slow
 def test_sum_of_descriptors_and_high_powers() -> None:
     descriptors = [soap(cutoff=3.0), soap(cutoff=4.5, n_max=2, l_max=3, m=1)]
     gp = SparseGPPotential(descriptors, n_inducing=40, kernel=[SOAPKernel(4), SOAPKernel(1)], random_state=0)
     check_potential(gp.fit([*crystals(5), cluster()]), [crystals(1, 4)[0], cluster(seed=3)], random_state=1)
 
 
+@pytest.mark.slow
 def test_molecule_with_default_descriptor() -> None:
     frames = [small_molecule("CO", seed) for seed in range(4)] + [small_molecule("CO2", seed) for seed in range(4)]
     check_potential(SparseGPPotential(n_inducing=12, random_state=0).fit(frames), frames[:1])

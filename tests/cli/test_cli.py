@@ -312,6 +312,7 @@ def test_entry_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert finished.value.code == 0 and capsys.readouterr().out.startswith("kernpot ")
 
 
+@pytest.mark.slow
 def test_demo_on_a_part_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = tuple(demo_module._Part(part.name, part.title, 30) for part in demo_module.PARTS)
     monkeypatch.setattr(demo_module, "PARTS", parts)

@@ -117,6 +117,7 @@ def test_commands_fit_evaluate_and_export_it(rival: Any, tmp_path: Path) -> None
     assert "has no parameters ['depth'], expected some of descriptor, noise" in kernpot(*wrong, code=1)
 
 
+@pytest.mark.slow
 def test_comparison_has_it_beside_ours(rival: Any, tmp_path: Path) -> None:
     train = labelled(tmp_path / "train.xyz", copper(20, 0))
     both = ("--backend", "gp", "--backend", "LinearPotential", "--no-learning-curve")

@@ -134,6 +134,7 @@ def test_the_ensemble_is_the_draws_and_its_spread_the_uncertainty(potential, cal
     assert values(atomic["energy_uncertainty"])[-1, 0] == pytest.approx(potential.energy_std(every[-1]).std, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_atomic_uncertainties_are_the_spread_of_many_draws(potential, calculator):
     atoms = alloy((1, 1, 1), seed=1)
     draws = potential.sample_potentials(400, random_state=2).evaluate(atoms).atomic_energies

@@ -1,13 +1,6 @@
-"""Rows and prior covariances against the definition: every label is a linear functional of total energies.
-
-A derivative is, to sixth order, a fixed combination of the energies of displaced structures. The covariance of any two
-labels, and of a label with an inducing environment, is therefore a combination of covariances of total energies, which
-are plain double sums over environments. Nothing of the derivatives in kernpot is used in that reference.
-"""
+"""Rows and prior variances against the definition of labels as functionals of total energies."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,109 +9,13 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 
 from kernpot.descriptors import SOAPFeatures
-from kernpot.errors import NumericalError
 from kernpot.functionals import moved, prior, rows
-from kernpot.functionals.prior import joint_prior, nonnegative
+from kernpot.functionals.prior import joint_prior
 from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows, n_columns, stress_rows
-from kernpot.functionals.state import VOIGT, InducingBlock, Structure, normalise
+from kernpot.functionals.state import InducingBlock, Structure
 from kernpot.kernels import Power
+from tests.functionals.reference import assert_matches, inducing_blocks, labels_of, reference, unit_features
 from tests.soaps import COMPRESSIONS, LargestTensor, displaced, make_soap, random_atoms
-
-# Sixth-order central first derivative: offsets in steps, and weights times the step.
-STEP = 4e-3
-STENCIL = {-3: -1 / 60, -2: 3 / 20, -1: -3 / 4, 1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
-
-
-def unit_features(features: SOAPFeatures, atoms: Atoms) -> torch.Tensor:
-    return normalise(torch.from_numpy(features(atoms)))[0]
-
-
-def inducing_blocks(
-    rng, descriptors: list[SOAPFeatures], zetas: list[int], atoms: Atoms, m: int = 3
-) -> list[InducingBlock]:
-    """Environments of a distorted copy of the structure, one block per (descriptor, element)."""
-    other = displaced(atoms, rng.normal(scale=0.15, size=(len(atoms), 3)))
-    blocks, column = [], 0
-    for d, (features, zeta) in enumerate(zip(descriptors, zetas, strict=True)):
-        u = unit_features(features, other)
-        for element in sorted(set(atoms.numbers.tolist())):
-            environments = u[torch.from_numpy(atoms.numbers == element)][:m]
-            columns = slice(column, column + len(environments))
-            blocks.append(InducingBlock(d, element, Power(zeta), environments, columns))
-            column += len(environments)
-    return blocks
-
-
-@dataclass
-class Reference:
-    """Rows (K, M) and covariances per block (K, K) of energy, forces and stress, from energies alone."""
-
-    rows: np.ndarray
-    covariances: list[np.ndarray]
-
-
-def reference(descriptors: list[SOAPFeatures], blocks: list[InducingBlock], atoms: Atoms) -> Reference:
-    states, labels = [atoms], [{0: 1.0}]
-
-    def differentiate(move, strain, factor: float) -> None:
-        label = {}
-        for k, weight in STENCIL.items():
-            label[len(states)] = factor * weight / STEP
-            states.append(
-                displaced(
-                    atoms, None if move is None else k * STEP * move, None if strain is None else k * STEP * strain
-                )
-            )
-        labels.append(label)
-
-    for component in np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3):
-        differentiate(component, None, -1.0)
-    if all(atoms.pbc):
-        for a, b in VOIGT:
-            strain = np.zeros((3, 3))
-            strain[a, b] += 0.5
-            strain[b, a] += 0.5
-            differentiate(None, strain, 1.0 / atoms.get_volume())
-    combination = np.zeros((len(labels), len(states)))
-    for row, label in zip(combination, labels, strict=True):
-        row[list(label)] = list(label.values())
-
-    u = [[unit_features(f, s).numpy() for s in states] for f in descriptors]
-    out, covariances = np.zeros((len(labels), n_columns(blocks))), []
-    for block in blocks:
-        members = atoms.numbers == block.element
-        stacked = np.array([x[members] for x in u[block.descriptor]])  # states, members, features
-        local = (stacked @ block.environments.numpy().T) ** block.function.power
-        out[:, block.columns] = combination @ local.sum(1)
-        flat = stacked.reshape(-1, stacked.shape[2])
-        energies = (
-            ((flat @ flat.T) ** block.function.power).reshape(len(states), members.sum(), len(states), -1).sum((1, 3))
-        )
-        covariances.append(combination @ energies @ combination.T)
-    return Reference(out, covariances)
-
-
-@dataclass
-class Labels:
-    """What kernpot gives for energy, forces and stress together."""
-
-    rows: np.ndarray
-    prior: np.ndarray
-
-
-def labels_of(structure: Structure, blocks: list[InducingBlock]) -> Labels:
-    parts = [energy_rows(structure, blocks), *((r, p) for _, r, p in force_rows(structure, blocks))]
-    if structure.volume is not None:
-        parts.append(stress_rows(structure, blocks))
-    return Labels(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
-
-
-def assert_matches(got: np.ndarray, expected: np.ndarray, kinds: np.ndarray, tolerance: float) -> None:
-    """Compare label kinds separately: energies, forces and stress have sizes of their own."""
-    for kind in np.unique(kinds):
-        here = kinds == kind
-        scale = np.abs(expected[here]).max() + 1e-12
-        np.testing.assert_allclose(got[here], expected[here], rtol=0, atol=tolerance * scale)
 
 
 def check_all(rng, descriptors: list[SOAPFeatures], zetas: list[int], atoms: Atoms, tolerance: float = 1e-7) -> None:
@@ -318,32 +215,6 @@ def test_perfect_crystals_have_no_forces_and_no_shear(rng, zeta):
         np.testing.assert_allclose(pressure, np.broadcast_to(pressure[0], pressure.shape), rtol=1e-9)
 
 
-def test_net_force_and_torque_are_certain(rng):
-    """No draw from the prior pushes or turns a free molecule as a whole."""
-    features = SOAPFeatures(make_soap(periodic=False))
-    atoms = random_atoms(rng, 4, pbc=False, species=("H", "O"))
-    structure = Structure([features], atoms)
-    n = len(atoms)
-    nets = np.zeros((6, 1 + 3 * n))
-    nets[:3, 1:] = np.tile(np.eye(3), n)
-    nets[3:, 1:] = np.stack([np.cross(axis, atoms.positions).ravel() for axis in np.eye(3)])
-    for element in (1, 8):
-        joint = joint_prior(structure.described[0], element, Power(2), None).numpy()
-        assert np.abs(nets @ joint).max() < 1e-12 * np.abs(joint).max() * n
-
-
-def test_rotated_molecule_has_rotated_covariances(rng):
-    features = SOAPFeatures(make_soap(periodic=False))
-    atoms = random_atoms(rng, 3, pbc=False, species=("H", "O"))
-    turned = atoms.copy()
-    turned.rotate(37.0, (1, 2, -1))
-    matrix = np.linalg.lstsq(atoms.positions, turned.positions, rcond=None)[0].T
-    rotation = np.eye(1 + 9)
-    rotation[1:, 1:] = np.kron(np.eye(3), matrix)
-    one, two = (joint_prior(Structure([features], a).described[0], 1, Power(2), None).numpy() for a in (atoms, turned))
-    np.testing.assert_allclose(two, rotation @ one @ rotation.T, rtol=0, atol=1e-11 * np.abs(one).max())
-
-
 @pytest.mark.parametrize("pbc", [False, (True, True, False)])
 def test_stress_needs_three_periodic_directions(rng, pbc):
     features = SOAPFeatures(make_soap())
@@ -353,23 +224,6 @@ def test_stress_needs_three_periodic_directions(rng, pbc):
     assert structure.volume is None
     with pytest.raises(ValueError, match="periodic in all three directions"):
         stress_rows(structure, inducing_blocks(rng, [features], [2], atoms))
-
-
-def test_negative_variances_are_errors_and_rounding_is_not():
-    tiny = torch.tensor([1.0, -1e-11, 0.0])
-    np.testing.assert_array_equal(nonnegative(tiny, 0.0, "a test"), [1.0, 0.0, 0.0])
-    np.testing.assert_array_equal(nonnegative(torch.tensor([-1e-6]), torch.tensor([1e3]), "a test"), [0.0])
-    with pytest.raises(
-        NumericalError, match=r"variance of a test came out as -1.000e-06 where rounding allows -1.0e-10"
-    ):
-        nonnegative(torch.tensor([2.0, -1e-6]), 0.0, "a test")
-    with pytest.raises(NumericalError, match="fewer inducing environments"):
-        nonnegative(torch.tensor([-1e-6, 0.0]), torch.tensor([1.0, 1e3]), "a test")
-
-
-def test_nan_variances_are_errors():
-    with pytest.raises(NumericalError):
-        nonnegative(torch.tensor([1.0, float("nan")]), 1.0, "a test")
 
 
 def test_force_rows_of_a_long_rod_grow_linearly(rng):

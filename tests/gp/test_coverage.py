@@ -86,6 +86,7 @@ def test_known_hyperparameters(universe: Universe) -> None:
     require_nominal(scores)
 
 
+@pytest.mark.slow
 def test_learnt_hyperparameters(universe: Universe) -> None:
     """Amplitude, noise and misfit found from the data keep the intervals honest, and come out right."""
     train, held_out = crystals(30, seed=1), crystals(5, seed=2)

@@ -23,12 +23,15 @@ def wire() -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("uncertainty", ["ensemble", "shallow", "last_layer"])
+@pytest.mark.parametrize(
+    "uncertainty", ["ensemble", *(pytest.param(name, marks=pytest.mark.slow) for name in ("shallow", "last_layer"))]
+)
 def test_alloy_in_every_periodicity(uncertainty: str) -> None:
     nnp = NNPEnsemble(soap(["Cu", "Au"]), uncertainty=uncertainty, **SMALL).fit(alloy_frames())
     check_potential(nnp, [crystals(1, 9, symbols="Cu3Au")[0], slab(3), wire(), cluster("Cu3Au", 5), Atoms("Cu")])
 
 
+@pytest.mark.slow
 def test_symmetry_functions() -> None:
     acsf = ACSF(
         r_cut=4.5,
@@ -41,6 +44,7 @@ def test_symmetry_functions() -> None:
     check_potential(nnp, [crystals(1, 9, symbols="Cu3Au")[0], cluster("Cu3Au", 5)])
 
 
+@pytest.mark.slow
 def test_molecule_with_default_descriptor() -> None:
     frames = [small_molecule("CO", seed) for seed in range(6)] + [small_molecule("CO2", seed) for seed in range(6)]
     check_potential(NNPEnsemble(**SMALL).fit(frames), frames[:1])

@@ -56,7 +56,9 @@ RANKS = [pytest.param(1, marks=pytest.mark.slow), 2]
 
 
 @pytest.mark.parametrize("n_ranks", RANKS)
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name", ["triclinic alloy", "slab", *(pytest.param(name, marks=pytest.mark.slow) for name in list(SYSTEMS)[1::2])]
+)
 def test_the_numbers_of_the_calculator(run, tmp_path, potential, name, n_ranks):
     make, boundary = SYSTEMS[name]
     atoms = in_lammps(make(), tmp_path / "data")
@@ -92,7 +94,8 @@ def test_the_numbers_of_the_calculator(run, tmp_path, potential, name, n_ranks):
 NVE = HEAD + TABLE + "velocity all create 900 4711 loop geom\nfix nve all nve\ntimestep 0.001\nthermo {every}\n"
 
 
-@pytest.mark.parametrize("n_ranks", RANKS)
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", [1, 2])
 def test_nve_conserves_energy_while_atoms_change_hands(run, tmp_path, potential, n_ranks):
     """Hot enough for many new lists; ranks follow the trajectory of ASE on one process."""
     atoms = in_lammps(alloy((3, 3, 3), rattle=0.02), tmp_path / "data")
@@ -108,6 +111,7 @@ def test_nve_conserves_energy_while_atoms_change_hands(run, tmp_path, potential,
         require_same(frames[step], atoms, potential)
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_that_of_ase(run, tmp_path, potential):
     atoms = in_lammps(alloy((2, 2, 2), rattle=0.05), tmp_path / "data")
     script = NVE + "dump_modify frames format float %.16g\ndump v all custom 10 velocities id vx vy vz\n"
@@ -125,7 +129,8 @@ def test_a_trajectory_is_that_of_ase(run, tmp_path, potential):
     assert np.abs(difference).max() < 1e-5
 
 
-@pytest.mark.parametrize("n_ranks", RANKS)
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", [1, 2])
 def test_a_restarted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, n_ranks):
     in_lammps(alloy((3, 2, 2), rattle=0.05), tmp_path / "data")
     settings = {"data": "data", "every": 10, "boundary": "p p p", "dump": "whole"}
@@ -138,6 +143,7 @@ def test_a_restarted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, n_ran
     np.testing.assert_allclose(second.frames("second")[40], whole.frames("whole")[40], rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_gate_halts_at_the_same_step_on_any_number_of_ranks(run, tmp_path):
     """Where the largest std of a hot crystal first passes a threshold is read off a run without a gate."""
     in_lammps(alloy((3, 3, 2), rattle=0.01), tmp_path / "data")
@@ -240,12 +246,17 @@ def test_loops_and_variables_of_a_script_work(run, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
-        ("units metal", "units real", "expected 'units metal'"),
-        ("* * Cu Au", "* * Cu", "one element for each of LAMMPS's 2 atom types"),
         ("* * Cu Au", "* * Cu Zr", "got Zr for atom types"),
-        ("pair_style kernpot std 1", "pair_style lj/cut 3", "expected one line 'pair_style kernpot'"),
-        ("read_data {data}", "", "no box yet"),
-        ("run 0", "run nonsense", "nonsense"),
+        *(
+            pytest.param(*change, marks=pytest.mark.slow)
+            for change in (
+                ("units metal", "units real", "expected 'units metal'"),
+                ("* * Cu Au", "* * Cu", "one element for each of LAMMPS's 2 atom types"),
+                ("pair_style kernpot std 1", "pair_style lj/cut 3", "expected one line 'pair_style kernpot'"),
+                ("read_data {data}", "", "no box yet"),
+                ("run 0", "run nonsense", "nonsense"),
+            )
+        ),
     ],
 )
 def test_what_cannot_run_says_why_and_ends_all_ranks(run, tmp_path, n_ranks, old, new, match):
