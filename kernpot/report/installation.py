@@ -39,7 +39,8 @@ def describe_installation() -> list[Section]:
 
 def _machine() -> list[tuple[str, str]]:
     asked = os.environ.get("OMP_NUM_THREADS", "not set")
-    threads = f"torch {torch.get_num_threads()}, numba {numba.config.NUMBA_NUM_THREADS}, OMP_NUM_THREADS {asked}"
+    of_numba = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    threads = f"torch {torch.get_num_threads()}, numba {of_numba}, OMP_NUM_THREADS {asked}"
     return [
         ("Python", f"{platform.python_version()} ({sys.executable})"),
         ("Platform", platform.platform()),
