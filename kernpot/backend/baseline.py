@@ -9,20 +9,21 @@ are those of the sum.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.left_over import isolated_atom, left_over, relabelled
 from kernpot.backend.on_top import DrawsOnTop, PredictorOnTop, ScreenOnTop
+from kernpot.backend.probe import probe, require_same
 from kernpot.calculator import KernpotCalculator
 from kernpot.errors import KernpotError
 from kernpot.files.container import require_model, restored, write_model
@@ -30,18 +31,14 @@ from kernpot.files.parts import reading, require
 from kernpot.potential import Chosen, Linear, Novel, Potential, Screen, Surface
 from kernpot.prediction import (
     EnergyStd,
-    FloatArray,
     LeftOut,
     Sensitivities,
 )
-from kernpot.structures.checks import require_elements
-from kernpot.structures.labels import LabelledStructure, label_structures
+from kernpot.structures.labels import label_structures
 from kernpot.structures.neighbours import Pairs
 from kernpot.surfaces.adapter import CalculatorSurface, surface_name
 
 _PREFIX = "baseline."
-# eV/atom by which the baseline given again at load may differ from the one of the fit.
-_SAME = 1e-6
 
 
 class OnTop(AnsweringMixin, BaseEstimator):
@@ -106,13 +103,13 @@ class OnTop(AnsweringMixin, BaseEstimator):
             The baseline fails on a structure.
         """
         surface = _surface_of(self.baseline)
-        left = _left(label_structures(structures, energies, forces, stress), surface)
+        left = left_over(label_structures(structures, energies, forces, stress), surface)
         learner = clone(self.learner)
         if self.random_state is not None:
             learner.set_params(random_state=self.random_state)
         isolated = learner.get_params(deep=False).get("isolated_atoms")
         if isolated:
-            learner.set_params(isolated_atoms={z: e - _isolated(z, surface) for z, e in isolated.items()})
+            learner.set_params(isolated_atoms={z: e - isolated_atom(z, surface) for z, e in isolated.items()})
         learner.fit(*left)
         self._fitted = _Fitted(surface, learner)
         return self
@@ -128,21 +125,21 @@ class OnTop(AnsweringMixin, BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
-        self._fitted.learner.partial_fit(*_left(labelled, self._fitted.surface))
+        self._fitted.learner.partial_fit(*left_over(labelled, self._fitted.surface))
         return self
 
     def update(self, structures: Sequence[Atoms]) -> Self:
         """Learn from more labelled structures, and describe what is new in them, as the learner does."""
         if not self.__sklearn_is_fitted__():
             return self.fit(structures)
-        left = _left(label_structures(structures), self._fitted.surface)
-        self._fitted.learner.update(_labelled(*left))
+        left = left_over(label_structures(structures), self._fitted.surface)
+        self._fitted.learner.update(relabelled(*left))
         return self
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
         """Make standard deviations those of errors on structures that the fit has not seen."""
         fitted = self._known()
-        fitted.learner.calibrate(_labelled(*_left(label_structures(held_out), fitted.surface)))
+        fitted.learner.calibrate(relabelled(*left_over(label_structures(held_out), fitted.surface)))
         return self
 
     # ------------------------------------------------------------------ answering
@@ -240,7 +237,8 @@ class OnTop(AnsweringMixin, BaseEstimator):
         """
         fitted = self._known()
         header, tensors = _contents_of(fitted.learner)
-        told: dict[str, Any] = {"name": surface_name(fitted.surface), "probe": _probe(fitted)}
+        surface = fitted.surface
+        told: dict[str, Any] = {"name": surface_name(surface), "probe": probe(surface, fitted.learner.elements_)}
         if hasattr(fitted.surface, "file_contents"):
             told["model"], more = _contents_of(fitted.surface)
             tensors = tensors | {_PREFIX + name: array for name, array in more.items()}
@@ -291,7 +289,7 @@ class OnTop(AnsweringMixin, BaseEstimator):
         require_model("the model", inner)
         learner = restored(inner, rest, **again)
         with reading("baseline"):
-            _require_same(surface, told["probe"], told["name"])
+            require_same(surface, told["probe"], told["name"])
         potential = cls(baseline, clone(learner))
         potential._fitted = _Fitted(surface, learner)
         return potential
@@ -333,51 +331,6 @@ def _surface_of(baseline: Any) -> Surface:
     return surface
 
 
-def _left(
-    labelled: Sequence[LabelledStructure], surface: Surface
-) -> tuple[list[Atoms], list[float | None], list[FloatArray | None], list[FloatArray | None]]:
-    """Structures, and what the baseline leaves of their energies, forces and stress."""
-    others = sorted({kind for s in labelled for kind in s.others})
-    if others:
-        raise KernpotError(
-            f"a baseline says nothing of the labels {', '.join(others)}: leave them out, or fit without a baseline."
-        )
-    energies: list[float | None] = []
-    forces: list[FloatArray | None] = []
-    stress: list[FloatArray | None] = []
-    for s in labelled:
-        require_elements(s.atoms.numbers, surface.elements_, f"{s.source} (baseline)")
-        base = surface.mean(s.atoms)
-        energies.append(None if s.energy is None else s.energy - base.energy)
-        forces.append(None if s.forces is None else s.forces - base.forces)
-        stress.append(None if s.stress is None or base.stress is None else s.stress - base.stress)
-    return [s.atoms for s in labelled], energies, forces, stress
-
-
-def _labelled(
-    structures: Sequence[Atoms],
-    energies: Sequence[float | None],
-    forces: Sequence[FloatArray | None],
-    stress: Sequence[FloatArray | None],
-) -> list[Atoms]:
-    """Structures with these labels in their calculators."""
-    out = []
-    for atoms, energy, force, strain in zip(structures, energies, forces, stress, strict=True):
-        copy = atoms.copy()
-        results = {"energy": energy, "forces": force, "stress": strain}
-        copy.calc = Calculator()
-        copy.calc.atoms = copy.copy()
-        copy.calc.results = {name: value for name, value in results.items() if value is not None}
-        out.append(copy)
-    return out
-
-
-def _isolated(element: int | str, surface: Surface) -> float:
-    """Energy of an isolated atom of the baseline, eV."""
-    z = atomic_numbers[element] if isinstance(element, str) else int(element)
-    return surface.mean(Atoms([z], [[0.0, 0.0, 0.0]])).energy if z in surface.elements_ else 0.0
-
-
 def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not hasattr(potential, "file_contents"):
         raise KernpotError(
@@ -385,39 +338,3 @@ def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]
         )
     contents: tuple[dict[str, Any], dict[str, NDArray[Any]]] = potential.file_contents()
     return contents
-
-
-def _probe(fitted: _Fitted) -> dict[str, Any]:
-    """Energy of a small structure under the baseline: another one that is given again at load is noticed."""
-    numbers = [int(z) for z in fitted.learner.elements_ for _ in range(2)]
-    found: dict[str, Any] = {
-        "numbers": numbers,
-        "positions": [[2.0 * k, 0.1 * k, 0.0] for k in range(len(numbers))],
-        "periodic": False,
-        "energy": None,
-    }
-    for periodic in (False, True):  # some calculators want a cell
-        found["periodic"] = periodic
-        try:
-            found["energy"] = fitted.surface.mean(_probed(found)).energy
-        except KernpotError:
-            continue
-        break
-    return found
-
-
-def _probed(probe: Mapping[str, Any]) -> Atoms:
-    length = 2.0 * len(probe["numbers"]) + 10.0
-    return Atoms(probe["numbers"], probe["positions"], cell=[length] * 3, pbc=bool(probe["periodic"]))
-
-
-def _require_same(surface: Surface, probe: Mapping[str, Any], name: str) -> None:
-    if probe["energy"] is None:
-        return
-    atoms = _probed(probe)
-    found = surface.mean(atoms).energy
-    require(
-        abs(found - float(probe["energy"])) <= _SAME * len(atoms),
-        f"the baseline given again gives {found:.6f} eV for {atoms.symbols}, that of the fit ({name}) gave "
-        f"{float(probe['energy']):.6f} eV: give the same one",
-    )

@@ -1,0 +1,63 @@
+"""What a baseline leaves of labels, for a potential to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from kernpot.errors import KernpotError
+from kernpot.potential import Surface
+from kernpot.structures.checks import require_elements
+from kernpot.structures.labels import LabelledStructure
+
+FloatArray = NDArray[np.float64]
+
+
+def left_over(
+    labelled: Sequence[LabelledStructure], surface: Surface
+) -> tuple[list[Atoms], list[float | None], list[FloatArray | None], list[FloatArray | None]]:
+    """Structures, and what the baseline leaves of their energies, forces and stress."""
+    others = sorted({kind for s in labelled for kind in s.others})
+    if others:
+        raise KernpotError(
+            f"a baseline says nothing of the labels {', '.join(others)}: leave them out, or fit without a baseline."
+        )
+    energies: list[float | None] = []
+    forces: list[FloatArray | None] = []
+    stress: list[FloatArray | None] = []
+    for s in labelled:
+        require_elements(s.atoms.numbers, surface.elements_, f"{s.source} (baseline)")
+        base = surface.mean(s.atoms)
+        energies.append(None if s.energy is None else s.energy - base.energy)
+        forces.append(None if s.forces is None else s.forces - base.forces)
+        stress.append(None if s.stress is None or base.stress is None else s.stress - base.stress)
+    return [s.atoms for s in labelled], energies, forces, stress
+
+
+def relabelled(
+    structures: Sequence[Atoms],
+    energies: Sequence[float | None],
+    forces: Sequence[FloatArray | None],
+    stress: Sequence[FloatArray | None],
+) -> list[Atoms]:
+    """Structures with these labels in their calculators."""
+    out = []
+    for atoms, energy, force, strain in zip(structures, energies, forces, stress, strict=True):
+        copy = atoms.copy()
+        results = {"energy": energy, "forces": force, "stress": strain}
+        copy.calc = Calculator()
+        copy.calc.atoms = copy.copy()
+        copy.calc.results = {name: value for name, value in results.items() if value is not None}
+        out.append(copy)
+    return out
+
+
+def isolated_atom(element: int | str, surface: Surface) -> float:
+    """Energy of an isolated atom of the baseline, eV."""
+    z = atomic_numbers[element] if isinstance(element, str) else int(element)
+    return surface.mean(Atoms([z], [[0.0, 0.0, 0.0]])).energy if z in surface.elements_ else 0.0
