@@ -1,0 +1,66 @@
+"""Errors on structures left out: their score, the reach of energies, and how energies lean on forces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, reach_of
+from kernpot.structures.kinds import KINDS
+
+SIZES = {"energy": 1, "forces": 12, "stress": 6}
+
+
+def left_out(n: int = 30, seed: int = 0, reach: float = 0.2, **factors: float) -> LeaveOneOut:
+    """Gaussian residuals whose variances are ``1 + factor^2`` times the parameter variances, by kind."""
+    rng = np.random.default_rng(seed)
+    residuals, own = {}, {}
+    for kind, factor in factors.items():
+        own[kind] = [1e-4 * np.exp(rng.uniform(-2.0, 2.0, SIZES[kind])) for _ in range(n)]
+        residuals[kind] = [rng.normal(size=v.shape) * np.sqrt(v * (1 + factor**2)) for v in own[kind]]
+    return LeaveOneOut(residuals, own, own, {kind: [0 * v for v in vs] for kind, vs in own.items()}, reach)
+
+
+def scaled(found: LeaveOneOut, kind: str, factor: float) -> LeaveOneOut:
+    residuals = found.residuals | {kind: [factor * r for r in found.residuals[kind]]}
+    return LeaveOneOut(residuals, found.own, found.pooled, found.unrepresented, found.reach)
+
+
+def test_errors_are_means_over_components_of_all_structures() -> None:
+    found = LeaveOneOut({"forces": [np.array([1.0, -2.0]), np.array([6.0])]}, {}, {}, {}, 0.0)
+    assert found.mae() == {"forces": 3.0}
+    assert found.score() == pytest.approx(np.log(3.0))
+
+
+def test_score_weighs_a_per_cent_of_any_kind_alike() -> None:
+    found = left_out(energy=1.0, forces=2.0, stress=0.0)
+    for kind in SIZES:
+        assert scaled(found, kind, 1.5).score() - found.score() == pytest.approx(np.log(1.5), rel=1e-9)
+
+
+def test_reach_makes_variances_of_forces_and_energies_equal(rng: np.random.Generator) -> None:
+    energies, forces = rng.uniform(0.1, 1.0, 5), rng.uniform(1.0, 2.0, 5)
+    reach = reach_of([*zip(energies, forces, strict=True), (100.0, None)])
+    assert reach**2 * forces.mean() == pytest.approx(energies.mean())
+    assert reach_of([(1.0, None)]) == 0.0
+
+
+def test_energies_are_drawn_half_way_to_forces_that_are_missed_more() -> None:
+    found = left_out(energy=1.0, forces=4.0)
+    alone = left_out(energy=1.0).misfit()["energy"]
+    both = found.misfit()
+    assert both["forces"].factor == pytest.approx(4.0, rel=0.2)
+    assert both["energy"].factor == pytest.approx(np.sqrt(alone.factor * both["forces"].factor))
+    assert both["energy"].reach == alone.reach == 0.2
+    assert left_out(energy=4.0, forces=1.0).misfit()["energy"] == left_out(energy=4.0).misfit()["energy"]
+
+
+def test_energies_without_errors_take_the_factor_of_forces() -> None:
+    found = scaled(left_out(energy=1.0, forces=4.0), "energy", 1e-7).misfit()
+    assert found["energy"].factor == found["forces"].factor
+    assert found["energy"].constant == KINDS["energy"].floor
+
+
+def test_few_structures_tell_no_misfit() -> None:
+    found = left_out(MIN_STRUCTURES - 1, energy=1.0).misfit() | left_out(MIN_STRUCTURES, forces=1.0).misfit()
+    assert set(found) == {"forces"}
