@@ -59,7 +59,8 @@ def test_environments_do_not_move_when_all_atoms_move_alike(rng: np.random.Gener
 @pytest.mark.parametrize("entries", [1, 30, 10**9])
 def test_slices_are_all_atoms_once_and_bounded(rng: np.random.Generator, entries: int, monkeypatch) -> None:
     monkeypatch.setattr(module, "_ENTRIES", entries)
-    structure = Structure([small(r_cut=1.5), small()], random_atoms(rng, 6, species=("H", "O")))
+    short = make_soap({"function": "poly", "r0": 1.5, "c": 1.0, "m": 2}, r_cut=1.5, species=("H", "O"))
+    structure = Structure([SOAPFeatures(short), small()], random_atoms(rng, 6, species=("H", "O")))
     found = list(slices(structure.described))
     assert [a for here in found for a in range(here.start, here.stop)] == list(range(6))
     largest = torch.stack([d.target_counts() for d in structure.described]).amax(0) + 1
