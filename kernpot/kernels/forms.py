@@ -273,7 +273,7 @@ def added(first: LocalEnergies, second: LocalEnergies, factor: float) -> LocalEn
         return LinearForms(first.vectors + factor * second.vectors)
     if isinstance(first, QuadraticForms) and isinstance(second, QuadraticForms):
         own = first.in_all_directions().forms
-        return QuadraticForms([a.add_(g, alpha=factor) for a, g in zip(own, second.forms, strict=True)])
+        return QuadraticForms([torch.add(a, g, alpha=factor) for a, g in zip(own, second.forms, strict=True)])
     if isinstance(second, RandomProducts):
         return Sum(first, RandomProducts(second.signs, [factor * c for c in second.coefficients]))
     return Sum(first, Scaled(second, factor))

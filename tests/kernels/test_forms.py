@@ -111,3 +111,10 @@ def test_functions_taken_apart_and_put_together_are_the_same(rng: np.random.Gene
         torch.testing.assert_close(unlike, torch.cat([whole[:, [2, 0]], other[:, :1]], 1))
     for some, all_ in zip(mixed.chosen(slice(1, 3))(u), mixed(u), strict=True):
         torch.testing.assert_close(some, all_[:, 1:])
+
+
+def test_a_sum_leaves_its_parts_alone() -> None:
+    first, second = (QuadraticForms([torch.eye(2, dtype=torch.float64)]) for _ in range(2))
+    u = torch.ones((1, 2), dtype=torch.float64)
+    assert float(added(first, second, 10.0)(u)[0]) == 22.0
+    assert float(first(u)[0]) == float(second(u)[0]) == 2.0
