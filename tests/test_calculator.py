@@ -23,7 +23,7 @@ from ase.vibrations import Vibrations
 
 from kernpot.calculator import KernpotCalculator
 from kernpot.errors import StructureError
-from tests.fakes import LennardJones
+from tests.helpers.fakes import LennardJones
 
 
 @pytest.fixture

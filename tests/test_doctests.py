@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.io import write
 
 from kernpot import NNPEnsemble, SparseGPPotential
-from tests.systems import crystals
+from tests.helpers.systems import crystals
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE

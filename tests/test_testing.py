@@ -31,8 +31,8 @@ from kernpot.structures.labels import label_structures
 from kernpot.structures.neighbours import Pairs
 from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.testing import LIST_CHECKS, STRUCTURE_CHECKS, check_potential
-from tests.fakes import LennardJones
-from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
+from tests.helpers.fakes import LennardJones
+from tests.helpers.systems import cluster, crystals, labelled, slab, small_molecule, soap
 
 
 @pytest.fixture(scope="module")

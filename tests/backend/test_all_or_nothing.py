@@ -21,7 +21,7 @@ from kernpot.files import container
 from kernpot.files.container import read_model
 from kernpot.regression.posterior import Posterior
 from tests.helpers.changed import changed
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 # Moments at which each call is interrupted, evenly over all calls of functions that it makes, and how often it is
 # then made again.

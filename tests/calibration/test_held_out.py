@@ -10,7 +10,7 @@ import kernpot
 from kernpot import SparseGPPotential, tails
 from kernpot.errors import StructureError
 from tests.helpers.changed import changed
-from tests.systems import crystals, labelled, soap
+from tests.helpers.systems import crystals, labelled, soap
 
 
 def noisy(frames: list[Atoms], size: float, seed: int) -> list[Atoms]:

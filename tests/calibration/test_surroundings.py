@@ -10,8 +10,8 @@ from ase import Atoms
 from kernpot.calibration.surroundings import Surroundings, pooled
 from kernpot.descriptors import SOAPFeatures
 from kernpot.functionals.state import Structure
-from tests.soaps import make_soap, random_atoms
-from tests.systems import soap
+from tests.helpers.soaps import make_soap, random_atoms
+from tests.helpers.systems import soap
 
 CUTOFF = 4.0
 

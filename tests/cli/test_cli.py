@@ -29,7 +29,7 @@ from kernpot.files.container import load
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import UNITS
 from kernpot.uncertainty.metrics import compute_metrics
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 SMALL = ["--n-inducing", "40", "--n-max", "4", "--l-max", "3", "--cutoff", "4"]
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from kernpot import load
 from kernpot.cli import scheduler
 from kernpot.cli.app import app
+from tests.helpers.systems import cluster, crystals
 from tests.parallel.test_processes import dask_cluster
-from tests.systems import cluster, crystals
 
 pytest.importorskip("distributed", reason="needs dask: pip install 'kernpot[cluster]'")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kernpot.cli import live_state
 from kernpot.cli.live import LiveView
-from tests.recorded_run import events
+from tests.helpers.recorded_run import events
 
 STEP = {
     "event": "step",

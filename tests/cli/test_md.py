@@ -18,7 +18,7 @@ from kernpot.calculator import KernpotCalculator
 from kernpot.cli import md as md_module
 from kernpot.cli import simulation
 from kernpot.cli.app import app
-from tests.fakes import LennardJones
+from tests.helpers.fakes import LennardJones
 
 
 class Argon(LennardJones):

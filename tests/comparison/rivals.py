@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from kernpot.errors import KernpotError
 from kernpot.prediction import DrawPredictions, LeftOut, MeanPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs
-from tests.fakes import LennardJones
+from tests.helpers.fakes import LennardJones
 
 ENERGY_STD, FORCE_STD, STRESS_STD = 0.002, 0.02, 2e-4
 

@@ -15,7 +15,7 @@ from kernpot.comparison.resampling import compare_errors, judge
 from kernpot.comparison.scoring import force_errors, scores_of, structure_sums
 from kernpot.uncertainty import evaluate
 from tests.comparison.rivals import Rival, argon
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 def test_sums_give_back_the_metrics() -> None:

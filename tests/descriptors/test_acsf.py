@@ -39,7 +39,7 @@ from kernpot.descriptors.serial import (
 from kernpot.descriptors.triples import SymmetryEnvironments
 from kernpot.errors import DescriptorError, NotSmoothError
 from kernpot.functionals.state import Structure
-from tests.soaps import R_CUT, SPECIES, LargestTensor, central_difference, displaced, make_soap, random_atoms
+from tests.helpers.soaps import R_CUT, SPECIES, LargestTensor, central_difference, displaced, make_soap, random_atoms
 
 G2 = [[1.0, 0.0], [4.0, 1.7]]
 G3 = [0.7, 2.3]

@@ -19,7 +19,7 @@ from kernpot.descriptors.compiled.pairs import fold, nearest_and_farthest
 from kernpot.descriptors.compiled.table import RadialTable, radial_slopes, radial_values
 from kernpot.descriptors.expansion import Environments
 from kernpot.descriptors.radial import GTORadial, effective_cutoff
-from tests.soaps import COMPRESSIONS, WEIGHTINGS, make_soap, random_atoms
+from tests.helpers.soaps import COMPRESSIONS, WEIGHTINGS, make_soap, random_atoms
 
 # Weights that no polynomial follows: infinite at r = 0, or with a kink at the cutoff.
 UNTABULATED = ["pow d=0 w0", "poly m=0.5"]
@@ -154,7 +154,7 @@ def test_without_compilation_everything_still_works(tmp_path):
         "from ase.build import molecule\n"
         "from kernpot.descriptors import SOAPFeatures\n"
         "from kernpot.compilation import COMPILED\n"
-        "from tests.soaps import make_soap\n"
+        "from tests.helpers.soaps import make_soap\n"
         "features = SOAPFeatures(make_soap(species=('H', 'O')))\n"
         "p = features(molecule('H2O'))\n"
         "f, _ = features.vjp(molecule('H2O'), np.ones_like(p))\n"

@@ -12,7 +12,7 @@ from ase import Atoms
 from kernpot.descriptors import SOAPFeatures, soap
 from kernpot.errors import DescriptorError
 from kernpot.structures import find_pairs
-from tests.soaps import (
+from tests.helpers.soaps import (
     COMPRESSIONS,
     WEIGHTINGS,
     LargestTensor,

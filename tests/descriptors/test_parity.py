@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernpot.descriptors import SOAPFeatures
-from tests.soaps import COMPRESSIONS, SPECIES, WEIGHTINGS, make_soap, random_atoms
+from tests.helpers.soaps import COMPRESSIONS, SPECIES, WEIGHTINGS, make_soap, random_atoms
 
 
 def assert_same_as_dscribe(soap: SOAP, atoms: Atoms, tolerance: float = 1e-10) -> None:

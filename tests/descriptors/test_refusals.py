@@ -10,7 +10,7 @@ from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import DescriptorError, KernpotError
 from kernpot.functionals.state import Structure
 from kernpot.structures import find_pairs
-from tests.soaps import make_soap
+from tests.helpers.soaps import make_soap
 
 
 def test_what_is_not_a_soap():

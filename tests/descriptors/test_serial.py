@@ -11,7 +11,7 @@ from dscribe.descriptors import SOAP
 from kernpot.descriptors import SOAPFeatures, default_descriptor
 from kernpot.descriptors.serial import soap_from_dict, soap_to_dict
 from kernpot.errors import DescriptorError
-from tests.soaps import COMPRESSIONS, WEIGHTINGS, make_soap, random_atoms
+from tests.helpers.soaps import COMPRESSIONS, WEIGHTINGS, make_soap, random_atoms
 
 
 def through_json(soap: SOAP) -> SOAP:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kernpot.descriptors import SOAPFeatures, blocks
-from tests.soaps import COMPRESSIONS, make_soap, random_atoms
+from tests.helpers.soaps import COMPRESSIONS, make_soap, random_atoms
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -9,7 +9,7 @@ from dscribe.descriptors import SOAP
 
 from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import NotSmoothError
-from tests.soaps import COMPRESSIONS, R_CUT, SPECIES_WEIGHTS, WEIGHTINGS, make_soap
+from tests.helpers.soaps import COMPRESSIONS, R_CUT, SPECIES_WEIGHTS, WEIGHTINGS, make_soap
 
 
 def dimer(distance: float, symbols: str = "SiSi") -> Atoms:

@@ -8,7 +8,7 @@ from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
 from kernpot.descriptors import SOAPFeatures
-from tests.soaps import COMPRESSIONS, make_soap, random_atoms
+from tests.helpers.soaps import COMPRESSIONS, make_soap, random_atoms
 
 
 @pytest.fixture(params=COMPRESSIONS)

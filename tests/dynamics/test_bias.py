@@ -16,7 +16,7 @@ from kernpot.dynamics.bias import BiasedCalculator
 from kernpot.errors import KernpotError
 from kernpot.gp.predicting.predictor import predictor_of
 from tests.helpers.changed import changed
-from tests.systems import cluster, crystals, soap
+from tests.helpers.systems import cluster, crystals, soap
 
 FRAMES = [*crystals(4, symbols="Cu3Au"), cluster("Cu2Au2")]
 

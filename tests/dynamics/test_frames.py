@@ -15,7 +15,7 @@ from ase.outputs import Properties
 
 from kernpot.calculator import KernpotCalculator
 from kernpot.dynamics.frames import annotated
-from tests.fakes import TRIANGLE, LennardJones
+from tests.helpers.fakes import TRIANGLE, LennardJones
 
 
 def crystal() -> Atoms:

@@ -22,8 +22,8 @@ from kernpot.dynamics.tolerance import threshold_for
 from kernpot.errors import KernpotError
 from kernpot.prediction import MeanPrediction, Prediction
 from kernpot.structures.neighbours import Pairs
-from tests.fakes import LennardJones, drawn_frames
 from tests.gp.predicting.test_screen import fitted
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 def collision(speed: float = 0.035) -> VelocityVerlet:

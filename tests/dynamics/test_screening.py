@@ -10,7 +10,7 @@ from kernpot.calculator import KernpotCalculator
 from kernpot.dynamics.screening import Screening
 from kernpot.prediction import MeanPrediction
 from kernpot.structures.neighbours import Pairs
-from tests.fakes import TRIANGLE, LennardJones
+from tests.helpers.fakes import TRIANGLE, LennardJones
 
 ATOMS = Atoms("Ar3", TRIANGLE)
 ROUGH = np.array([0.1, 0.1, 0.1])

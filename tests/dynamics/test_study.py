@@ -11,7 +11,7 @@ from ase import Atoms
 from kernpot.dynamics.run_directory import RunDirectory
 from kernpot.dynamics.study import Study
 from kernpot.errors import KernpotError
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 class Savable(LennardJones):

@@ -12,7 +12,7 @@ from ase import Atoms
 from kernpot.dynamics.tolerance import frame_scores, quantile, threshold_for
 from kernpot.errors import KernpotError, KernpotWarning
 from kernpot.prediction import LeftOut
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 TOLERANCE = 0.3
 

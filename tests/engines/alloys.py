@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from kernpot import SparseGPPotential
-from tests.systems import cluster, crystals, slab, soap
+from tests.helpers.systems import cluster, crystals, slab, soap
 
 
 def alloy_potential(n_inducing: int = 100) -> SparseGPPotential:

@@ -12,8 +12,8 @@ from kernpot.engines.core import folded
 from kernpot.errors import KernpotError, StructureError
 from kernpot.structures.neighbours import find_pairs
 from tests.engines.alloys import alloy
+from tests.helpers.systems import cluster, crystals, soap
 from tests.nnp.small import estimator
-from tests.systems import cluster, crystals, soap
 
 
 @pytest.fixture(scope="module", params=["gp", "two descriptors", "ensemble", "last layer"])

@@ -20,8 +20,8 @@ from kernpot.kernels.forms import PowerSums, Sum
 from kernpot.potential import Potential
 from kernpot.surfaces.potentials import Potentials
 from tests.engines.alloys import alloy
+from tests.helpers.systems import cluster, crystals, slab, soap
 from tests.nnp.small import acsf, estimator
-from tests.systems import cluster, crystals, slab, soap
 
 mta = pytest.importorskip("metatomic.torch", reason="needs metatomic: pip install 'kernpot[metatomic]'")
 metatomic_ase = pytest.importorskip("metatomic_ase", reason="needs metatomic: pip install 'kernpot[metatomic]'")

@@ -15,8 +15,8 @@ from ase.optimize import BFGS
 from kernpot import NNPEnsemble, SparseGPPotential
 from kernpot.errors import KernpotError, StructureError
 from tests.engines.alloys import alloy, alloy_potential
+from tests.helpers.systems import cluster, crystals, soap
 from tests.nnp.small import estimator
-from tests.systems import cluster, crystals, soap
 
 ts = pytest.importorskip("torch_sim", reason="needs torch-sim: pip install 'kernpot[torch-sim]'")
 from kernpot.engines.torch_sim import KernpotModel  # noqa: E402

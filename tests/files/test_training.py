@@ -11,7 +11,7 @@ import pytest
 from kernpot.backend.summary import data_hash
 from kernpot.files.training import pack, unpack
 from kernpot.structures.labels import LabelledStructure, label_structures
-from tests.systems import ALL, cluster, crystals, labelled, slab
+from tests.helpers.systems import ALL, cluster, crystals, labelled, slab
 
 
 def structures() -> list[LabelledStructure]:

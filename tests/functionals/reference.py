@@ -17,7 +17,7 @@ from kernpot.descriptors import SOAPFeatures
 from kernpot.functionals.rows import energy_rows, force_rows, n_columns, stress_rows
 from kernpot.functionals.state import VOIGT, InducingBlock, Structure, normalise
 from kernpot.kernels import Power
-from tests.soaps import displaced
+from tests.helpers.soaps import displaced
 
 # Sixth-order central first derivative: offsets in steps, and weights times the step.
 STEP = 4e-3

@@ -10,7 +10,7 @@ from kernpot.descriptors import SOAPFeatures
 from kernpot.functionals import descriptions as module
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import Structure
-from tests.soaps import make_soap, random_atoms
+from tests.helpers.soaps import make_soap, random_atoms
 
 N, ATOMS = 4, 3
 

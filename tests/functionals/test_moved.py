@@ -11,7 +11,7 @@ from kernpot.descriptors import SOAPFeatures
 from kernpot.functionals import moved as module
 from kernpot.functionals.moved import Moved, slices
 from kernpot.functionals.state import DescribedStructure, Structure
-from tests.soaps import central_difference, displaced, make_soap, random_atoms
+from tests.helpers.soaps import central_difference, displaced, make_soap, random_atoms
 
 ELEMENTS = (1, 8)
 

@@ -14,7 +14,7 @@ from kernpot.functionals.prior import derivative_prior, force_prior, joint_prior
 from kernpot.functionals.state import Structure
 from kernpot.kernels import CosineFunction, Power
 from tests.doors.exponential_kernel import Exponential
-from tests.soaps import make_soap, random_atoms
+from tests.helpers.soaps import make_soap, random_atoms
 
 FUNCTIONS = {"1": Power(1), "2": Power(2), "3": Power(3), "exponential": Exponential(0.7)}
 every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)

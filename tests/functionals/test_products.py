@@ -13,7 +13,7 @@ from kernpot.functionals.rows import force_rows, n_columns
 from kernpot.functionals.state import InducingBlock, Structure
 from kernpot.gp.inducing.blocks import unit_features
 from kernpot.kernels import Power
-from tests.soaps import displaced, make_soap, random_atoms
+from tests.helpers.soaps import displaced, make_soap, random_atoms
 
 
 def blocks_of(rng, descriptors: list[SOAPFeatures], zetas: tuple[int, ...], atoms: Atoms) -> list[InducingBlock]:

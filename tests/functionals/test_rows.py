@@ -15,7 +15,7 @@ from kernpot.functionals.rows import energy_rows, force_rows, local_energy_rows,
 from kernpot.functionals.state import InducingBlock, Structure
 from kernpot.kernels import Power
 from tests.functionals.reference import assert_matches, inducing_blocks, labels_of, reference, unit_features
-from tests.soaps import COMPRESSIONS, LargestTensor, displaced, make_soap, random_atoms
+from tests.helpers.soaps import COMPRESSIONS, LargestTensor, displaced, make_soap, random_atoms
 
 
 def check_all(rng, descriptors: list[SOAPFeatures], zetas: list[int], atoms: Atoms, tolerance: float = 1e-7) -> None:

@@ -12,7 +12,7 @@ from ase import Atoms
 from kernpot.descriptors import SOAPFeatures
 from kernpot.functionals.state import VOIGT, InducingBlock, Structure, normalise
 from kernpot.kernels import Power
-from tests.soaps import central_difference, displaced, make_soap, random_atoms
+from tests.helpers.soaps import central_difference, displaced, make_soap, random_atoms
 
 
 def small(periodic: bool = True, r_cut: float = 3.5) -> SOAPFeatures:

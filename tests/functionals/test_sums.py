@@ -13,7 +13,7 @@ from kernpot.functionals.state import InducingBlock, Structure, normalise
 from kernpot.functionals.sums import add_rows, along_unit, curvature_sum, unit_derivatives
 from kernpot.kernels import Power
 from kernpot.kernels.powers import power, power_slope
-from tests.soaps import displaced, make_soap, random_atoms
+from tests.helpers.soaps import displaced, make_soap, random_atoms
 
 
 def tensor(rng, *shape):

@@ -20,7 +20,7 @@ from kernpot.gp.fitted import FittedGP
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.structures.labels import label_structures
 from tests.helpers.changed import changed
-from tests.systems import crystals, gases, soap
+from tests.helpers.systems import crystals, gases, soap
 
 NOISE = {"energy": 0.01, "forces": 0.1, "stress": 0.01}
 ISOLATED = {29: 3.0, 79: 3.5}

@@ -23,7 +23,7 @@ from kernpot.errors import (
     NotSmoothError,
     StructureError,
 )
-from tests.systems import cluster, crystals, soap
+from tests.helpers.systems import cluster, crystals, soap
 
 
 def estimator(**changes: Any) -> SparseGPPotential:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.surfaces.potentials import MeanPotential
-from tests.systems import ALL, crystals, gases, soap
+from tests.helpers.systems import ALL, crystals, gases, soap
 
 NOISE = {"energy": 0.005, "forces": 0.05, "stress": 0.002}
 SETTINGS = {"descriptor": soap(n_max=2), "isolated_atoms": {"Cu": -3.0}, "inducing": gases(40)}

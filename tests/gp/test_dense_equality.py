@@ -12,8 +12,8 @@ from dscribe.descriptors import SOAP
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.prediction import Prediction
-from tests.gp.dense import DenseGP
-from tests.systems import cluster, crystals, gases, slab, soap
+from tests.helpers.dense import DenseGP
+from tests.helpers.systems import cluster, crystals, gases, slab, soap
 
 NOISE = {"energy": 0.01, "forces": 0.1, "stress": 0.01}
 

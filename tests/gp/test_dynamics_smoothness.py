@@ -12,7 +12,7 @@ from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
 from kernpot import SOAPKernel, SparseGPPotential
-from tests.systems import cluster, crystals, slab, soap
+from tests.helpers.systems import cluster, crystals, slab, soap
 
 CUTOFF = 4.0
 

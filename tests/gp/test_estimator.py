@@ -18,7 +18,7 @@ from kernpot.errors import InducingWarning, KernpotWarning
 from kernpot.functionals.rows import energy_rows, force_rows, stress_rows
 from kernpot.functionals.state import Structure
 from tests.helpers.changed import changed
-from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
+from tests.helpers.systems import cluster, crystals, labelled, slab, small_molecule, soap
 
 FIXED = {"noise": {"energy": 0.002, "forces": 0.02, "stress": 0.001}, "optimize": False, "random_state": 0}
 

@@ -10,7 +10,7 @@ import pytest
 
 from kernpot.gp.fitted import FittedGP
 from tests.gp.small import ISOLATED, MISFIT, NOISE, bound, dense, fitted, rows_of
-from tests.systems import cluster, crystals
+from tests.helpers.systems import cluster, crystals
 
 FRAMES = [*crystals(2, symbols="Cu2Au2"), cluster("CuAu3")]
 NEW = crystals(1, seed=9, symbols="Cu3Au")[0]

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.testing.physics import voigt_rotation
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 SETTINGS: dict[str, Any] = {
     "descriptor": soap(["Cu", "Au"]),

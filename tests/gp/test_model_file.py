@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.errors import ModelFileError
 from kernpot.files.container import read_model, write_model
-from tests.systems import cluster, crystals, slab, soap
+from tests.helpers.systems import cluster, crystals, slab, soap
 
 FRAMES = [*crystals(5, symbols="Cu3Au"), slab(), cluster("Cu3Au")]
 NEW = [crystals(1, seed=5, symbols="Cu2Au2")[0], cluster("Cu2Au2", 3)]

@@ -13,7 +13,7 @@ from kernpot.errors import KernpotWarning, StructureError
 from kernpot.gp.rows.compress import compress
 from kernpot.structures.labels import label_structures
 from tests.helpers.changed import changed
-from tests.systems import cluster, crystals, labelled, slab, soap
+from tests.helpers.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {
     "descriptor": soap(["Cu", "Au"]),

@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import clone
 
 from kernpot import SOAPKernel, SparseGPPotential, load
-from tests.systems import cluster, crystals, soap
+from tests.helpers.systems import cluster, crystals, soap
 
 START = [*crystals(6, symbols="Cu3Au"), cluster("Cu2Au2"), cluster("CuAu", seed=3)]
 MORE = [*crystals(3, seed=1, symbols="Cu2Au2"), cluster("CuAu3", seed=2)]

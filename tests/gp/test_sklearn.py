@@ -20,7 +20,7 @@ from sklearn.utils import estimator_checks
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import KernpotError
 from kernpot.structures.noise import NoiseModel
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 FRAMES = crystals(12, seed=1)
 ENERGIES = np.array([a.calc.results["energy"] for a in FRAMES])

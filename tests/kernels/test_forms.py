@@ -22,7 +22,7 @@ from kernpot.kernels.forms import (
     added,
     together,
 )
-from tests.soaps import central_difference
+from tests.helpers.soaps import central_difference
 
 FEATURES, K = 5, 3
 NAMES = ("linear", "quadratic", "quadratic in a basis", "powers", "powers in a basis", "cosines", "constants", "random")

@@ -10,7 +10,7 @@ from torch import Tensor
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import KernpotError
 from kernpot.kernels import PolynomialKernel
-from tests.systems import crystals, gases, soap
+from tests.helpers.systems import crystals, gases, soap
 
 ELEMENTS = (29, 79)
 AMPLITUDES = torch.tensor([[0.5, 1.5], [2.0, 0.7], [0.3, 1.1]], dtype=torch.float64)

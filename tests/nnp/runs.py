@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from kernpot import NNPEnsemble
+from tests.helpers.systems import crystals
 from tests.nnp.small import estimator
-from tests.systems import crystals
 
 
 def ensemble(folder: Path, epochs: int = 120) -> NNPEnsemble:

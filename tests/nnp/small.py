@@ -23,7 +23,7 @@ from kernpot.nnp.training import Settings, Trainer
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.reference import isolated_atom_energies
-from tests.systems import soap
+from tests.helpers.systems import soap
 
 UNCERTAINTIES = ("ensemble", "shallow", "last_layer")
 # Where training costs a second: one of them by default, the others in the slow tests.

@@ -16,8 +16,8 @@ from ase.io import write
 from kernpot import NNPEnsemble, read_structures
 from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import DescriptorError, KernpotError, NotSmoothError, StructureError
+from tests.helpers.systems import cluster, crystals, soap
 from tests.nnp.small import SMALL, UNCERTAINTIES, acsf, estimator
-from tests.systems import cluster, crystals, soap
 
 
 @pytest.fixture

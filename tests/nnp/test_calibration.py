@@ -18,8 +18,8 @@ from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.structures.neighbours import Pairs
+from tests.helpers.systems import cluster, crystals, soap
 from tests.nnp.small import ONE_OF, UNCERTAINTIES, estimator, relabelled
-from tests.systems import cluster, crystals, soap
 
 CUTOFF = 3.0
 LEVELS = {"energy": 0.002, "forces": 0.05, "stress": 0.0005}

@@ -23,8 +23,8 @@ from kernpot.errors import KernpotError, ModelFileError
 from kernpot.files.container import read_model, write_model
 from kernpot.nnp import fitting
 from kernpot.nnp.training import Trainer
+from tests.helpers.systems import crystals, soap
 from tests.nnp.small import UNCERTAINTIES, estimator
-from tests.systems import crystals, soap
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = crystals(8, 1)

@@ -8,7 +8,7 @@ from dscribe.descriptors import ACSF
 
 from kernpot import NNPEnsemble
 from kernpot.testing import check_potential
-from tests.systems import cluster, crystals, slab, small_molecule, soap
+from tests.helpers.systems import cluster, crystals, slab, small_molecule, soap
 
 SMALL = {"hidden": (8, 8), "n_members": 4, "max_epochs": 200, "random_state": 0}
 

@@ -14,9 +14,9 @@ from kernpot.nnp import derivatives
 from kernpot.nnp.derivatives import Batch, Derivatives, forces_and_stress
 from kernpot.nnp.descriptions import Descriptions
 from kernpot.nnp.members import potentials_of
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, slab, small_molecule, soap
 from tests.nnp.small import Parts, acsf
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, slab, small_molecule, soap
 
 
 def wire(seed: int = 3) -> Atoms:

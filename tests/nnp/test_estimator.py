@@ -28,8 +28,8 @@ from kernpot.errors import KernpotError, StructureError
 from kernpot.nnp.last_layer import HiddenRows
 from kernpot.nnp.selection import first_member
 from kernpot.structures.noise import NoiseModel
+from tests.helpers.systems import cluster, crystals, labelled, slab, small_molecule, soap
 from tests.nnp.small import LAST_LAYER_OF, ONE_OF, UNCERTAINTIES, acsf, estimator, relabelled
-from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
 
 FRAMES = crystals(12, seed=1)
 ENERGIES = np.array([a.calc.results["energy"] for a in FRAMES])

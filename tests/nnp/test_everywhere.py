@@ -19,7 +19,7 @@ from kernpot.dynamics.gate import GateStopped
 from kernpot.files.container import load
 from kernpot.uncertainty import evaluate, propagate
 from tests.dynamics.runs import SOAP_OPTIONS, CountingOracle, cluster
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 SMALL = {"hidden": (8,), "n_members": 3, "max_epochs": 60, "random_state": 0}
 BOTH = ["gp", "nnp"]

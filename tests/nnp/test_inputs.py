@@ -9,7 +9,7 @@ from ase import Atoms
 
 from kernpot.descriptors import features_of
 from kernpot.nnp.inputs import fit_inputs
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 
 def sample(n: int = 200, n_features: int = 6, seed: int = 0) -> torch.Tensor:

@@ -18,9 +18,9 @@ from kernpot.nnp.members import potentials_of
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import LabelledStructure, label_structures
 from tests.helpers.changed import changed
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, labelled, slab, small_molecule, soap
 from tests.nnp.small import acsf, estimator, relabelled
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, labelled, slab, small_molecule, soap
 
 
 class Dense:

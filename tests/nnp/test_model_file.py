@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 from kernpot import NNPEnsemble, load
 from kernpot.errors import KernpotError, ModelFileError
 from kernpot.files.container import read_model, write_model
+from tests.helpers.systems import cluster, crystals, slab, soap
 from tests.nnp.small import LAST_LAYER_OF, UNCERTAINTIES, acsf, estimator
-from tests.systems import cluster, crystals, slab, soap
 
 FRAMES = [*crystals(6, symbols="Cu3Au"), slab(), cluster("Cu3Au")]
 NEW = [crystals(1, seed=5, symbols="Cu2Au2")[0], slab(5), cluster("Cu2Au2", 3), Atoms("Au")]

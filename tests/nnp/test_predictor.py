@@ -15,9 +15,9 @@ from kernpot.errors import KernpotError
 from kernpot.prediction import DrawPredictions
 from kernpot.structures.neighbours import find_pairs
 from tests.helpers.changed import changed
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, slab, soap
 from tests.nnp.small import estimator
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, slab, soap
 
 FRAMES = [*crystals(8, symbols="Cu3Au"), slab(), cluster("Cu3Au")]
 NEW: dict[str, Callable[[], Atoms]] = {

@@ -13,8 +13,8 @@ from kernpot.nnp.derivatives import Batch
 from kernpot.nnp.targets import Scales, loss, scales_of, targets_of
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.structures.noise import NoiseModel
+from tests.helpers.systems import cluster, crystals, slab, soap
 from tests.nnp.small import Parts, relabelled
-from tests.systems import cluster, crystals, slab, soap
 
 FRAMES = [*crystals(4, symbols="Cu3Au"), *crystals(2, 5, symbols="Cu4"), slab(), cluster("Cu3Au")]
 ISOLATED = {29: 3.51, 79: 3.8}

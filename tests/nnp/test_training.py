@@ -15,8 +15,8 @@ from kernpot.nnp.derivatives import Batch
 from kernpot.nnp.members import in_ev, potentials_of
 from kernpot.nnp.optimiser import Optimiser
 from kernpot.nnp.training import SCHEDULES, Trainer
+from tests.helpers.systems import cluster, crystals, slab, soap
 from tests.nnp.small import Training, relabelled, tensors_of
-from tests.systems import cluster, crystals, slab, soap
 
 FRAMES = crystals(12, 1)
 

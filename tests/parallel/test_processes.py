@@ -19,7 +19,7 @@ from kernpot import SparseGPPotential
 from kernpot.errors import KernpotError
 from kernpot.gp.rows.compress import deal
 from kernpot.parallel.processes import in_processes
-from tests.systems import cluster, crystals, labelled, slab, soap
+from tests.helpers.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {"descriptor": soap(["Cu", "Au"]), "n_inducing": 12, "random_state": 0}
 TRAIN = [*crystals(9, symbols="Cu3Au"), cluster("Cu2Au2"), slab(), labelled(crystals(1, seed=2)[0], ["energy"])]

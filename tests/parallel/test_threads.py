@@ -15,7 +15,7 @@ import torch
 from kernpot import SparseGPPotential
 from kernpot.descriptors import soap as blocks
 from kernpot.parallel.threads import in_threads
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 
 @pytest.fixture

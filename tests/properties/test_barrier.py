@@ -9,7 +9,7 @@ from kernpot.errors import PropertyError
 from kernpot.properties import Barrier, PathEnergies, arrhenius, minimum_energy_path
 from kernpot.uncertainty.propagated import Propagated
 from kernpot.uncertainty.propagation import propagate
-from tests.scaled import AlongX, GivenDraws, ScaledEMT
+from tests.helpers.scaled import AlongX, GivenDraws, ScaledEMT
 
 
 def double_well(height, tilt=0.0):

@@ -20,7 +20,7 @@ from kernpot.properties import (
     signed_root,
 )
 from kernpot.uncertainty.propagation import propagate
-from tests.scaled import ScaledEMT, scaled_draws
+from tests.helpers.scaled import ScaledEMT, scaled_draws
 
 FACTORS = np.array([0.8, 0.9, 1.0, 1.3])
 A_CU = 3.58999  # of EMT

@@ -6,7 +6,7 @@ from ase import Atoms, units
 
 from kernpot.errors import PropertyError
 from kernpot.properties import reweighted_average
-from tests.scaled import AlongX, GivenDraws
+from tests.helpers.scaled import AlongX, GivenDraws
 
 T = 600.0
 KT = units.kB * T

@@ -17,7 +17,7 @@ from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.functionals import state
 from kernpot.functionals.rows import energy_prior, force_rows, stress_rows
 from kernpot.functionals.state import Structure
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 FIXED: dict[str, Any] = {"noise": {"energy": 0.002, "forces": 0.03, "stress": 0.001}, "optimize": False}
 M = 20

@@ -13,7 +13,7 @@ import pytest
 from kernpot.report import Finding, findings, write_html, write_plots
 from kernpot.uncertainty import EvaluationResult, evaluate
 from kernpot.uncertainty.evaluation import ALL
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 class Reader(HTMLParser):

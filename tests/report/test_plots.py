@@ -19,7 +19,7 @@ from kernpot.report import (
     z_histogram,
 )
 from kernpot.uncertainty import EvaluationResult, evaluate
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from kernpot.errors import KernpotError
 from kernpot.report import Finding
 from kernpot.report.timeline import read_timeline, timeline_findings, write_timeline
 from kernpot.report.timeline.plots import history_plot
-from tests.recorded_run import THRESHOLD, events, write_run
+from tests.helpers.recorded_run import THRESHOLD, events, write_run
 
 
 class Reader(HTMLParser):

@@ -12,8 +12,8 @@ from kernpot.kernels.forms import QuadraticForms
 from kernpot.structures.neighbours import find_pairs
 from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.surfaces.potentials import Potentials, Term
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, soap
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, soap
 
 K = 4
 CRYSTAL, FREE = crystals(1)[0], cluster()

@@ -16,7 +16,7 @@ from kernpot.compilation import COMPILED
 from kernpot.descriptors import soap as blocks
 from kernpot.descriptors.compiled import loops, spectrum
 from kernpot.structures.neighbours import find_pairs
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 FIXED: dict[str, Any] = {"noise": {"energy": 0.002, "forces": 0.03, "stress": 0.001}, "optimize": False}
 ATOMS, INDUCING = 108, 20

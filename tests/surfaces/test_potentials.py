@@ -15,8 +15,8 @@ from kernpot.kernels import Power
 from kernpot.kernels.forms import Constants, LinearForms, PowerSums, QuadraticForms
 from kernpot.structures.neighbours import find_pairs
 from kernpot.surfaces.potentials import MeanPotential, Potentials, Term, folded_slopes, summed, weighted
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, slab, soap
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, slab, soap
 
 K, ISOLATED = 2, {29: -1.5, 79: 0.7}
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

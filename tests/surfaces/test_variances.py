@@ -11,8 +11,8 @@ from kernpot import NNPEnsemble, SparseGPPotential
 from kernpot.descriptors import features_of
 from kernpot.surfaces.variances import Exportable, KernelVariance, TermVariance
 from tests.gp.small import fitted
+from tests.helpers.systems import cluster, crystals, slab, soap
 from tests.nnp.small import estimator
-from tests.systems import cluster, crystals, slab, soap
 
 CRYSTAL, FREE = crystals(1, seed=9, symbols="Cu3Au", strain=0.1)[0], cluster("Cu2Au2", seed=4)
 structures = pytest.mark.parametrize("atoms", [CRYSTAL, FREE, slab(3)], ids=["crystal", "cluster", "slab"])

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from kernpot.errors import KernpotError, StructureError
 from kernpot.uncertainty import ConformalIntervals, conformal
 from kernpot.uncertainty.conformal import block_scores
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 def heavy_tailed_block(rng: np.random.Generator) -> np.ndarray:

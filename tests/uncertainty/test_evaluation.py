@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.errors import StructureError
 from kernpot.uncertainty import evaluate
-from tests.fakes import LennardJones, drawn_frames
+from tests.helpers.fakes import LennardJones, drawn_frames
 
 
 def test_labels_drawn_from_the_potential_are_covered() -> None:

@@ -11,9 +11,9 @@ from kernpot.errors import KernpotError
 from kernpot.properties import ElasticConstants, EnergyDifference, EquationOfState, ForceConstants, PathEnergies
 from kernpot.uncertainty.linear import linearise
 from kernpot.uncertainty.propagation import propagate
-from tests.fakes import LennardJones
 from tests.helpers.changed import changed
-from tests.systems import crystals, soap
+from tests.helpers.fakes import LennardJones
+from tests.helpers.systems import crystals, soap
 
 N_DRAWS = 600
 

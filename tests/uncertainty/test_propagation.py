@@ -7,7 +7,7 @@ from ase import Atoms
 from kernpot.errors import PropertyError
 from kernpot.uncertainty.propagated import Propagated
 from kernpot.uncertainty.propagation import FixedGeometries, propagate
-from tests.scaled import AlongX, GivenDraws, ScaledEMT, scaled_draws
+from tests.helpers.scaled import AlongX, GivenDraws, ScaledEMT, scaled_draws
 
 DIMER = Atoms("Cu2", [[0, 0, 0], [2.4, 0, 0]])
 WIDE = Atoms("Cu2", [[0, 0, 0], [2.6, 0, 0]])

@@ -20,8 +20,8 @@ from kernpot.cli.app import app
 from kernpot.engines.ipi import PES, Evaluation, bead_average, read_extras, run_client
 from kernpot.errors import KernpotError, StructureError
 from tests.engines.alloys import alloy, alloy_potential
+from tests.helpers.systems import cluster, crystals
 from tests.nnp.small import estimator
-from tests.systems import cluster, crystals
 
 pytest.importorskip("ipi", reason="needs i-PI: pip install 'kernpot[ipi]'")
 

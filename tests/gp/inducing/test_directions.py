@@ -22,7 +22,7 @@ from kernpot.gp.inducing.directions import principal_directions
 from kernpot.prediction import Prediction
 from kernpot.testing import check_potential
 from tests.helpers.changed import changed
-from tests.systems import cluster, crystals, gases, labelled, slab, soap
+from tests.helpers.systems import cluster, crystals, gases, labelled, slab, soap
 
 ALLOY = [*crystals(5, symbols="Cu3Au"), slab(), cluster("Cu3Au")]
 NEW = [crystals(1, seed=5, symbols="Cu2Au2")[0], cluster("Cu2Au2", 3)]

@@ -19,7 +19,7 @@ from kernpot.functionals.state import InducingBlock
 from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
 from kernpot.gp.learning import ingredients
 from kernpot.kernels import Power
-from tests.systems import cluster, crystals, labelled, soap
+from tests.helpers.systems import cluster, crystals, labelled, soap
 
 DATA = Path(__file__).resolve().parents[3] / "examples" / "data" / "ethanol_gfn2.xyz.gz"
 FEW = crystals(3, symbols="Cu3Au")

@@ -16,7 +16,7 @@ from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.errors import StructureError
 from kernpot.gp.inducing.unrepresented import choose, unrepresented_covariance, worth_describing
 from tests.gp.rows.test_columns import require_same
-from tests.systems import cluster, crystals, soap
+from tests.helpers.systems import cluster, crystals, soap
 
 SETTINGS: dict[str, Any] = {
     "descriptor": [soap(["Cu", "Au"], 3.5), soap(["Cu", "Au"], 4.5, l_max=1)],

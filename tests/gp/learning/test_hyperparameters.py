@@ -17,7 +17,7 @@ from kernpot.gp.rows.maker import RowMaker
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import label_structures
 from tests.gp.small import bound, fitted
-from tests.systems import crystals
+from tests.helpers.systems import crystals
 
 FRAMES = crystals(6, symbols="Cu3Au")
 START = {"energy": 0.004, "forces": 0.3, "stress": 0.02}

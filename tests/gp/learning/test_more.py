@@ -17,7 +17,7 @@ from kernpot.gp.predicting.predictor import Predictor
 from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure, label_structures
 from tests.gp.small import ISOLATED, NOISE, bound, dense, fitted, rows_of
-from tests.systems import cluster, crystals, gases, labelled
+from tests.helpers.systems import cluster, crystals, gases, labelled
 
 FIRST, THEN = crystals(2, symbols="Cu2Au2"), [cluster("Cu2Au2"), *crystals(1, seed=8, symbols="CuAu3")]
 NEW = crystals(1, seed=9, symbols="Cu3Au", strain=0.1)[0]

@@ -17,7 +17,7 @@ from kernpot.gp.predicting.predictor import Predictor
 from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.labels import label_structures
 from tests.gp.small import fitted
-from tests.systems import crystals
+from tests.helpers.systems import crystals
 
 FRAMES = crystals(3, symbols="Cu2Au2")
 HELD_OUT = crystals(8, seed=3, symbols="Cu3Au")

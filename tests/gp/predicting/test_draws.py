@@ -24,8 +24,8 @@ from kernpot.regression.factor import LabelFactor
 from kernpot.surfaces.draws import Draws
 from kernpot.surfaces.potentials import Potentials, Term, weighted
 from tests.helpers.changed import changed
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, slab, soap
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, slab, soap
 
 NOISE = {"energy": 0.01, "forces": 0.1, "stress": 0.01}
 N = 600

@@ -11,8 +11,8 @@ from kernpot.gp.predicting.predictor import Predictor
 from kernpot.kernels import PolynomialKernel, SOAPKernel
 from kernpot.structures.neighbours import find_pairs
 from tests.gp.small import dense, fitted, rows_of
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals, slab, soap
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals, slab, soap
 
 FRAMES = crystals(2, symbols="Cu2Au2")
 CRYSTAL = crystals(1, seed=9, symbols="Cu3Au", strain=0.1)[0]

@@ -15,7 +15,7 @@ from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.calibration.misfit import Misfit
 from kernpot.errors import KernpotError
 from tests.helpers.changed import changed
-from tests.systems import cluster, crystals, labelled, slab, soap
+from tests.helpers.systems import cluster, crystals, labelled, slab, soap
 
 SETTINGS: dict[str, Any] = {
     "descriptor": soap(["Cu", "Au"]),

@@ -19,7 +19,7 @@ from kernpot.functionals.state import InducingBlock
 from kernpot.gp.predicting.novelty import Novelty, Spread, nearest_distance
 from kernpot.kernels import Power
 from kernpot.regression.gain import log_det
-from tests.systems import crystals, soap
+from tests.helpers.systems import crystals, soap
 
 NAMES = ("leverage", "mahalanobis", "distance", "gain")
 SETTINGS: dict[str, Any] = {

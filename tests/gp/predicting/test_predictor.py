@@ -14,7 +14,7 @@ from kernpot.prediction import Prediction
 from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.neighbours import find_pairs
 from tests.gp.small import ISOLATED, MISFIT, dense, fitted, rows_of
-from tests.systems import cluster, crystals, slab
+from tests.helpers.systems import cluster, crystals, slab
 
 FRAMES = [*crystals(2, symbols="Cu2Au2"), cluster("CuAu3")]
 CRYSTAL, FREE = crystals(1, seed=9, symbols="Cu3Au", strain=0.1)[0], cluster("Cu2Au2", seed=4)

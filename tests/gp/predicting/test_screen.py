@@ -19,7 +19,7 @@ from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.gp.predicting.screen import ForceScreen
 from kernpot.structures.neighbours import find_pairs
 from tests.helpers.changed import changed
-from tests.systems import soap
+from tests.helpers.systems import soap
 
 
 def hot(atoms: Atoms, kelvin: float, n: int, seed: int) -> list[Atoms]:

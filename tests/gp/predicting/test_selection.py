@@ -18,7 +18,7 @@ from kernpot.backend import selection
 from kernpot.backend.selection import GreedyChoice, Selection
 from kernpot.errors import KernpotError, StructureError
 from kernpot.regression.gain import gain, updated
-from tests.systems import crystals, small_molecule, soap
+from tests.helpers.systems import crystals, small_molecule, soap
 
 M = 12
 SETTINGS: dict[str, Any] = {

@@ -9,8 +9,8 @@ from kernpot.gp.fitted import FittedGP
 from kernpot.gp.predicting.sensitivities import sensitivities
 from kernpot.prediction import Sensitivities
 from tests.gp.small import dense, fitted, rows_of
-from tests.soaps import central_difference, displaced
-from tests.systems import cluster, crystals
+from tests.helpers.soaps import central_difference, displaced
+from tests.helpers.systems import cluster, crystals
 
 FRAMES = crystals(2, symbols="Cu2Au2")
 CRYSTAL, FREE = crystals(1, seed=9, symbols="Cu3Au", strain=0.1)[0], cluster("Cu2Au2", seed=4)

@@ -20,7 +20,7 @@ from kernpot.files.container import read_model, write_model
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.rows import columns as extend
 from kernpot.regression.factor import LabelFactor
-from tests.systems import cluster, crystals, labelled, slab, soap
+from tests.helpers.systems import cluster, crystals, labelled, slab, soap
 
 OWN = {"surface": {"forces": 0.06, "energy": 0.004}}
 SETTINGS: dict[str, Any] = {

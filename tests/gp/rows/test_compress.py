@@ -14,7 +14,7 @@ from kernpot.gp.rows.maker import LabelRows, RowMaker
 from kernpot.regression.factor import LabelFactor
 from kernpot.structures.labels import LabelledStructure, label_structures, n_labels
 from tests.gp.small import fitted
-from tests.systems import cluster, crystals, labelled
+from tests.helpers.systems import cluster, crystals, labelled
 
 FRAMES = label_structures(
     [*crystals(2, symbols="Cu3Au"), labelled(cluster("Cu2Au2"), ["energy"]), cluster("CuAu3", seed=1)]

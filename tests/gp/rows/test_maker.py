@@ -14,7 +14,7 @@ from kernpot.gp.rows.maker import LabelRows, RowMaker
 from kernpot.structures.labels import label_structures
 from kernpot.structures.noise import NoiseModel
 from tests.gp.small import ISOLATED, fitted
-from tests.systems import crystals, labelled
+from tests.helpers.systems import crystals, labelled
 
 
 @pytest.fixture(scope="module")
