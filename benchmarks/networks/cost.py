@@ -22,6 +22,7 @@ from benchmarks.shared.smoke import Smoke
 from kernpot import NNPEnsemble
 from kernpot.descriptors import default_descriptor, features_of
 from kernpot.nnp.derivatives import describe
+from kernpot.nnp.descriptions import Descriptions
 from kernpot.nnp.inputs import fit_inputs
 from kernpot.nnp.members import in_ev, potentials_of
 from kernpot.nnp.networks import random_networks
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     inputs = {14: fit_inputs(described, options["n_components"])}
     scales = scales_of(labelled, NoiseModel(), isolated, (14,))
     assert {kind_of(group) for group in scales.levels} == {"energy", "forces", "stress"}
-    data = describe([s.atoms for s in labelled], features, inputs)
+    data = describe(Descriptions(features, [s.atoms for s in labelled]), inputs)
     targets = targets_of(labelled, NoiseModel(), scales, isolated)
     settings = Settings(10**6, options["batch_size"], options["learning_rate"], "cosine", 10**6, 0)
     trainers, potentials, means, shapes = {}, {}, {}, [(n, False) for n in MEMBERS] + [(8, True)]

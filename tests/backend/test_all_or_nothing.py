@@ -118,14 +118,21 @@ def test_interrupted_at_any_moment(fitted: dict[str, Any], name: str, call: str,
     count.during(lambda: learn(once))
     expected = state(once, path)
     moments = np.unique(np.linspace(1, count.calls, number).astype(int)).tolist()
+    too_late = 0
     for k, moment in enumerate(moments):
         potential = copy.deepcopy(fitted[name])
-        with pytest.raises(KeyboardInterrupt):
+        try:
             Interrupt(moment).during(lambda: learn(potential))  # noqa: B023  called before the loop goes on
-        require_same(state(potential, path), before)
+        except KeyboardInterrupt:
+            require_same(state(potential, path), before)
+        else:  # a few calls fewer than were counted, where something was made once and kept
+            too_late += 1
+            require_same(state(potential, path), expected)
+            continue
         if k % (len(moments) // AGAIN) == 1:
             learn(potential)
             require_same(state(potential, path), expected)
+    assert too_late <= 1
 
 
 @pytest.mark.filterwarnings("ignore")
