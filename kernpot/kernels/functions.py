@@ -28,8 +28,9 @@ from kernpot.kernels.forms import (
 )
 from kernpot.kernels.powers import power, power_slope
 
-# Products in a function drawn from the prior of a power above two.
-_PRODUCTS = 512
+# Products in a function drawn from the prior of a power above two; of a power series, shared out by their weight, but
+# never fewer for a power than so many.
+_PRODUCTS, _FEWEST = 512, 8
 
 
 class CosineFunction(ABC):
@@ -76,9 +77,14 @@ class CosineFunction(ABC):
     def draw(self, n_features: int, generator: torch.Generator) -> LocalEnergies:
         """One function from the prior of unit amplitude, by the power series."""
         total: LocalEnergies | None = None
+        high = sum(self.coefficients[3:])
         for p, c in enumerate(self.coefficients):
             if c > 0:
-                term: LocalEnergies = Power(p).draw(n_features, generator) if p else _constant(generator)
+                term: LocalEnergies
+                if p > 2:
+                    term = _products(p, max(_FEWEST, round(_PRODUCTS * c / high)), n_features, generator)
+                else:
+                    term = Power(p).draw(n_features, generator) if p else _constant(generator)
                 total = added(total or Constants(torch.zeros(1, dtype=torch.float64)), term, math.sqrt(c))
         if total is None:
             raise ValueError(f"{self!r} has no coefficient above zero, so it is no covariance")
@@ -143,9 +149,7 @@ class Power(CosineFunction):
         if self.power == 2:
             form = torch.randn((n_features, n_features), **normal)
             return QuadraticForms([0.5 * (form + form.T)])
-        shape = (self.power, _PRODUCTS, n_features)
-        signs = torch.randint(0, 2, shape, dtype=torch.int8, generator=generator).mul_(2).sub_(1)
-        return RandomProducts([signs], [torch.randn(_PRODUCTS, **normal) / math.sqrt(_PRODUCTS)])
+        return _products(self.power, _PRODUCTS, n_features, generator)
 
 
 def in_few_directions(environments: Tensor, basis: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -154,6 +158,13 @@ def in_few_directions(environments: Tensor, basis: Tensor | None) -> tuple[Tenso
         basis, triangle = torch.linalg.qr(environments.T)
         environments = triangle.T.contiguous()
     return environments, basis
+
+
+def _products(power: int, n: int, n_features: int, generator: torch.Generator) -> RandomProducts:
+    """A function from the prior of a power above two."""
+    signs = torch.randint(0, 2, (power, n, n_features), dtype=torch.int8, generator=generator).mul_(2).sub_(1)
+    weights = torch.randn(n, dtype=torch.float64, generator=generator)
+    return RandomProducts([signs], [weights / math.sqrt(n)])
 
 
 def _constant(generator: torch.Generator) -> LocalEnergies:
