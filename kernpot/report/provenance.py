@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ase import units
-from ase.data import chemical_symbols
+from kernpot.report.words import Rows, amplitude_rows, descriptor_rows, heading, kernel_words, noise_words, symbol
 
-Section = tuple[str, list[tuple[str, str]]]
+Section = tuple[str, Rows]
 
-_NOISE_UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
+# Of the data a fit has seen: what is told in its own words; all else is counts of further kinds of labels.
+_COUNTS = {"energies": "Energies", "force_components": "Force components", "stress_components": "Stress components"}
+_NO_COUNTS = {"structures", "atoms", "config_types"}
 
 
 def describe_model(header: Mapping[str, Any]) -> list[Section]:
@@ -22,7 +23,7 @@ def describe_model(header: Mapping[str, Any]) -> list[Section]:
     sections = [
         ("Model", _model(header)),
         ("Descriptor", _descriptors(header)),
-        *((str(title), _told(rows)) for title, rows in dict(header.get("sections", {})).items()),
+        *((str(title), _told(rows)) for title, rows in _own_sections(header).items()),
         ("Hyperparameters", _hyperparameters(header)),
         ("Isolated atoms", _isolated(header)),
         ("Training data", _data(header["summary"])),
@@ -31,16 +32,27 @@ def describe_model(header: Mapping[str, Any]) -> list[Section]:
     return [(title, rows) for title, rows in sections if rows]
 
 
-def _told(rows: Any) -> list[tuple[str, str]]:
+def _own_sections(header: Mapping[str, Any]) -> dict[Any, Any]:
+    """Those the header brings; of a sum with a baseline at least what that is called."""
+    sections = dict(header.get("sections", {}))
+    baseline = header.get("baseline")
+    if isinstance(baseline, Mapping) and "name" in baseline:
+        sections.setdefault("Baseline", {"Name": baseline["name"]})
+    return sections
+
+
+def _told(rows: Any) -> Rows:
     """Of a mapping, or of pairs, which keep their order in a file."""
     return [(str(name), str(value)) for name, value in dict(rows).items()]
 
 
-def _model(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _model(header: Mapping[str, Any]) -> Rows:
     rows = [
         ("Kind", str(header["kind"])),
-        ("Elements", ", ".join(_symbol(z) for z in header["elements"])),
+        ("Elements", ", ".join(symbol(z) for z in header["elements"])),
     ]
+    if "learner" in header:
+        rows.append(("Learner", str(header["learner"])))
     if "n_inducing" in header:
         rows.append(("Inducing environments", _inducing(header)))
     return rows + [(name[:1].upper() + name[1:], value) for name, value in _told(header["summary"].get("size", {}))]
@@ -55,54 +67,26 @@ def _inducing(header: Mapping[str, Any]) -> str:
     return f"{header['n_inducing']} in {max(bases)} directions" if bases else str(header["n_inducing"])
 
 
-def _descriptors(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _descriptors(header: Mapping[str, Any]) -> Rows:
     rows = []
     descriptors, kernels = header.get("descriptors", []), header.get("kernels", [])
     for index, data in enumerate(descriptors):
         prefix = f"{index + 1}. " if len(descriptors) > 1 else ""
-        found = _acsf(data) if data.get("kind") == "acsf" else _soap(data)
-        rows += [(prefix + name, value) for name, value in found]
-        if kernels:
-            rows.append((f"{prefix}Kernel", f"dot product to the power {kernels[index]['zeta']}"))
+        rows += [(prefix + name, value) for name, value in descriptor_rows(data)]
+        if index < len(kernels):
+            rows.append((f"{prefix}Kernel", kernel_words(kernels[index])))
     return rows
 
 
-def _soap(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        ("Features", f"DScribe SOAP, {data['rbf']} basis, species {', '.join(data['species'])}"),
-        ("Cutoff", f"{data['r_cut']:g} Å"),
-        ("n_max, l_max", f"{data['n_max']}, {data['l_max']}"),
-        ("Density width sigma", f"{data['sigma']:g} Å"),
-        ("Weighting", _weighting(data.get("weighting"))),
-        ("Compression", str((data.get("compression") or {}).get("mode", "off"))),
-    ]
-
-
-def _acsf(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    counts = [("G1", 1)] + [(f"G{k}", len(data.get(f"g{k}_params", []))) for k in (2, 3, 4, 5)]
-    return [
-        ("Features", f"DScribe ACSF, species {', '.join(data['species'])}"),
-        ("Cutoff", f"{data['r_cut']:g} Å"),
-        ("Functions", ", ".join(f"{count} {name}" for name, count in counts if count)),
-    ]
-
-
-def _weighting(weighting: Mapping[str, Any] | None) -> str:
-    if not weighting:
-        return "none"
-    numbers = [f"{name} {value:g}" for name, value in weighting.items() if not isinstance(value, str)]
-    return ", ".join([str(weighting.get("function", "")), *numbers])
-
-
-def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _hyperparameters(header: Mapping[str, Any]) -> Rows:
     rows = []
-    for kernel in header.get("kernels", []):
-        for number, amplitude in zip(kernel["elements"], kernel["amplitude"], strict=True):
-            fixed = " (fixed)" if kernel["fixed"] else ""
-            rows.append((f"Amplitude {_symbol(number)}", f"{amplitude:.4g} eV{fixed}"))
-    rows += [(f"Noise {group}", _level(group, level)) for group, level in header.get("noise", {}).items()]
+    kernels = header.get("kernels", [])
+    for index, kernel in enumerate(kernels):
+        prefix = f"{index + 1}. " if len(kernels) > 1 else ""
+        rows += [(prefix + name, value) for name, value in amplitude_rows(kernel)]
+    rows += [(f"Noise {group}", noise_words(group, level)) for group, level in header.get("noise", {}).items()]
     for kind, misfit in header.get("misfit", {}).items():
-        constant = _level(kind, misfit["constant"])
+        constant = noise_words(kind, misfit["constant"])
         nu = misfit.get("degrees_of_freedom")
         tails = "Gaussian tails" if nu is None else f"tails of Student's t with {nu:g} degrees of freedom"
         told = f"{constant} and {misfit['factor']:.3g} times the parameter std, {tails}"
@@ -117,15 +101,14 @@ def _hyperparameters(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _data(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _data(summary: Mapping[str, Any]) -> Rows:
     if "data" not in summary:
         return []
     data = summary["data"]
     rows = [
         ("Structures, atoms", f"{data['structures']}, {data['atoms']}"),
-        ("Energies", str(data["energies"])),
-        ("Force components", str(data["force_components"])),
-        ("Stress components", str(data["stress_components"])),
+        *((title, str(data[name])) for name, title in _COUNTS.items() if name in data),
+        *((heading(name), str(n)) for name, n in data.items() if name not in _COUNTS.keys() | _NO_COUNTS),
     ]
     named = {name or "(none)": count for name, count in data.get("config_types", {}).items()}
     if named:
@@ -145,7 +128,7 @@ def _update(update: Mapping[str, Any]) -> str:
     return f"{update['data']['structures']} structures, SHA-256 {update['data_hash']}"
 
 
-def _provenance(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(header: Mapping[str, Any]) -> Rows:
     seed = header.get("parameters", {}).get("random_state")
     return [
         ("Written", str(header.get("created"))),
@@ -156,24 +139,14 @@ def _provenance(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _level(group: str, level: float) -> str:
-    kind = group.split("[")[0]
-    text = f"{level:.4g} {_NOISE_UNITS.get(kind, '')}"
-    return f"{text} ({level / units.GPa:.3g} GPa)" if kind == "stress" else text
-
-
 def _by_number(values: Mapping[str, float]) -> list[tuple[int, float]]:
     return [(int(number), energy) for number, energy in values.items()]
 
 
-def _isolated(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _isolated(header: Mapping[str, Any]) -> Rows:
     fitted = header["summary"].get("fitted_isolated_atoms", [])
     rows = []
     for z, energy in sorted(_by_number(header.get("isolated_atoms", {}))):
-        found = " (least squares over compositions: no energy of an atom)" if _symbol(z) in fitted else ""
-        rows.append((_symbol(z), f"{energy:.6f} eV{found}"))
+        found = " (least squares over compositions: no energy of an atom)" if symbol(z) in fitted else ""
+        rows.append((symbol(z), f"{energy:.6f} eV{found}"))
     return rows
-
-
-def _symbol(number: int) -> str:
-    return str(chemical_symbols[int(number)])
