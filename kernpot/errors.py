@@ -11,6 +11,10 @@ class StructureError(KernpotError, ValueError):
     """A structure or its labels cannot be used; the message names the frame."""
 
 
+class ParameterError(KernpotError, ValueError):
+    """A parameter has the wrong type or is out of range."""
+
+
 class DescriptorError(KernpotError, ValueError):
     """A descriptor is not supported, or does not fit the structures."""
 

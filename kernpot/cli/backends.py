@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 
 from kernpot.errors import KernpotError
-from kernpot.files.container import backends
+from kernpot.files.container import backend_class, backends
 
 GP, NNP = "gp", "nnp"
 _OURS = {GP: "SparseGPPotential", NNP: "NNPEnsemble"}
@@ -19,7 +20,7 @@ _COMPOSED = {"OnTop"}
 
 def names() -> list[str]:
     """What `potential_class` knows: short names of ours, and those of installed packages."""
-    return [*_OURS, *(name for name in backends() if name not in _OURS.values() and name not in _COMPOSED)]
+    return [*_OURS, *(name for name in backends() if name not in {*_OURS, *_OURS.values(), *_COMPOSED})]
 
 
 def potential_class(name: str) -> Any:
@@ -28,14 +29,14 @@ def potential_class(name: str) -> Any:
     Raises
     ------
     KernpotError
-        None that is installed has that name.
+        None that is installed has that name, or it cannot be imported.
     """
     if name not in names():
         raise KernpotError(
             f"backend: expected one of {', '.join(names())}, got {name!r}; a backend of another package is there once "
             "that package is installed"
         )
-    return backends()[_OURS.get(name, name)].load()
+    return backend_class(_OURS.get(name, name))
 
 
 def unfitted(name: str, shared: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
@@ -51,10 +52,29 @@ def unfitted(name: str, shared: Mapping[str, Any], settings: Mapping[str, Any]) 
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise KernpotError(f"the backend {name} has no parameters {unknown}, expected some of {', '.join(known)}")
-    try:
+    with refusals(f"the backend {name} cannot be made of {dict(settings)}"):
         return backend(**({key: value for key, value in shared.items() if key in known} | dict(settings)))
-    except TypeError as error:
-        raise KernpotError(f"the backend {name} cannot be made of {dict(settings)}: {error}") from error
+
+
+@contextmanager
+def fitting(name: str) -> Iterator[None]:
+    """Where a backend of another package refuses its parameters, in `fit` as scikit-learn asks, that is one message."""
+    if name in _OURS:  # they raise errors of kernpot's own: anything else is a bug, which keeps its traceback
+        yield
+        return
+    with refusals(f"the backend {name} cannot be fitted"):
+        yield
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Errors by which Python code refuses a parameter, as one of kernpot's."""
+    try:
+        yield
+    except KernpotError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise KernpotError(f"{what}: {error}") from error
 
 
 def parsed_settings(texts: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernpot.cli.backends import GP, NNP, parsed_settings, unfitted
+from kernpot.cli.backends import GP, NNP, fitting, parsed_settings, unfitted
 from kernpot.cli.console import console, errors, print_sections, progress_bars
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
@@ -184,7 +184,7 @@ def fit(
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
         shared = {"descriptor": descriptor, "random_state": seed, "progress": report}
         try:
-            with on_cluster(scheduler):
+            with on_cluster(scheduler), fitting(backend):
                 potential = unfitted(backend, shared, chosen).fit(structures)
         except KeyboardInterrupt:
             if checkpoint is not None and checkpoint.exists():

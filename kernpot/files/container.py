@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from kernpot.errors import ModelFileError
+from kernpot.errors import KernpotError, ModelFileError
 
 FORMAT = "kernpot"
 # The newest schema that can be read. A file says the oldest that suffices for it: 2 where it holds kernels,
@@ -40,8 +40,40 @@ BACKENDS = "kernpot.potentials"
 
 
 def backends() -> dict[str, metadata.EntryPoint]:
-    """Classes of potentials that are installed, by the kind their files say, not yet imported."""
-    return {entry.name: entry for entry in sorted(metadata.entry_points(group=BACKENDS), key=lambda e: e.name)}
+    """Classes of potentials that are installed, by the kind their files say, not yet imported.
+
+    Another package cannot take the place of one of kernpot's own; of two with the same name the first on the path is
+    meant, as by ``import``.
+    """
+    found: dict[str, metadata.EntryPoint] = {}
+    for entry in sorted(metadata.entry_points(group=BACKENDS), key=lambda e: (e.name, not _ours(e))):
+        found.setdefault(entry.name, entry)
+    return found
+
+
+def _ours(entry: metadata.EntryPoint) -> bool:
+    return entry.module.partition(".")[0] == "kernpot"
+
+
+def backend_class(kind: str) -> Any:
+    """The class of potentials of one of the kinds that :func:`backends` lists.
+
+    Raises
+    ------
+    KernpotError
+        What is installed cannot be imported.
+    """
+    entry = backends()[kind]
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        package = f"the package {entry.dist.name}" if entry.dist else f"{entry.value!r}"
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        what = f"needs the module {missing!r}, which is not installed" if missing else f"fails: {error}"
+        raise KernpotError(
+            f"the backend {kind} cannot be imported: {package}, which it comes from, {what}; install what it lacks, or "
+            "another version of it, or remove it"
+        ) from error
 
 
 def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -142,7 +174,8 @@ def load(path: str | os.PathLike[str], **again: Any) -> Any:
     Raises
     ------
     ModelFileError
-        If the file cannot be trusted (see `read_model`) or holds a kind of model this version does not know.
+        If the file cannot be trusted (see `read_model`), or holds a kind of model that this version does not know, or
+        that cannot be imported.
     """
     header, tensors = read_model(path)
     require_model(path, header)
@@ -151,7 +184,10 @@ def load(path: str | os.PathLike[str], **again: Any) -> Any:
 
 def restored(header: dict[str, Any], tensors: dict[str, NDArray[Any]], **again: Any) -> Any:
     """The potential that a header and tensors tell of, as of :func:`load`."""
-    loaded: Any = backends()[header["kind"]].load()
+    try:
+        loaded = backend_class(header["kind"])
+    except KernpotError as error:
+        raise ModelFileError(f"the model is of a kind that cannot be used here; {error}") from error
     try:
         return loaded.from_file_contents(header, tensors, **again)
     except TypeError as error:

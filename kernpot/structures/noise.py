@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernpot.errors import StructureError
+from kernpot.errors import ParameterError, StructureError
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure
 
@@ -36,7 +36,7 @@ class NoiseModel:
 
     Raises
     ------
-    ValueError
+    ParameterError
         A level that is not a positive number, or an unknown label kind.
     """
 
@@ -47,9 +47,11 @@ class NoiseModel:
     others: Mapping[str, float | None] | None = None
 
     def __post_init__(self) -> None:
+        if self.others is not None:
+            _check_levels("noise: others", self.others)
         _check_levels("noise", self._levels())
         if self.config_type is not None and not isinstance(self.config_type, Mapping):
-            raise ValueError(f"noise: config_type must map names to levels, got {type(self.config_type).__name__}")
+            raise ParameterError(f"noise: config_type must map names to levels, got {type(self.config_type).__name__}")
         for name, levels in (self.config_type or {}).items():
             _check_levels(f"noise of config_type {name!r}", levels)
 
@@ -61,16 +63,15 @@ class NoiseModel:
         if isinstance(noise, cls):
             return noise
         if not isinstance(noise, Mapping):
-            raise ValueError(
+            raise ParameterError(
                 f"noise must be None, a mapping such as {{'energy': 0.001}}, or a NoiseModel, got {noise!r}"
             )
         unknown = sorted(set(noise) - {*KINDS, "config_type", "others"}, key=str)
         if unknown:
-            raise ValueError(f"noise has unknown keys {unknown}, expected some of {', '.join(KINDS)}, config_type")
-        others = {
-            **(noise.get("others") or {}),
-            **{k: v for k, v in noise.items() if k in KINDS and k not in LABEL_KINDS},
-        }
+            raise ParameterError(f"noise has unknown keys {unknown}, expected some of {', '.join(KINDS)}, config_type")
+        others = noise.get("others") or {}
+        _check_levels("noise: others", others)
+        others = {**others, **{k: v for k, v in noise.items() if k in KINDS and k not in LABEL_KINDS}}
         own = {name: value for name, value in noise.items() if name in (*LABEL_KINDS, "config_type")}
         return cls(**own, others=others or None)
 
@@ -116,11 +117,11 @@ class NoiseModel:
 
 def _check_levels(what: str, levels: Any) -> None:
     if not isinstance(levels, Mapping) or set(levels) - set(KINDS):
-        raise ValueError(f"{what}: expected a mapping with keys among {', '.join(KINDS)}, got {levels!r}")
+        raise ParameterError(f"{what}: expected a mapping with keys among {', '.join(KINDS)}, got {levels!r}")
     for kind, level in levels.items():
         number = isinstance(level, (int, float, np.integer, np.floating)) and not isinstance(level, bool)
         if level is not None and not (number and np.isfinite(level) and level > 0):
-            raise ValueError(f"{what}: {kind} must be a positive number, or None to be optimised, got {level!r}")
+            raise ParameterError(f"{what}: {kind} must be a positive number, or None to be optimised, got {level!r}")
 
 
 def kind_of(group: str) -> str:

@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 
 from kernpot import OnTop, load
 from kernpot.cli.app import app
-from kernpot.cli.backends import potential_class
+from kernpot.cli.backends import names, potential_class
 from kernpot.errors import KernpotError, ModelFileError
+from kernpot.files.container import backend_class, write_model
 from kernpot.potential import Potential
 from kernpot.surfaces.variances import Exportable
 from kernpot.testing import check_potential
@@ -157,3 +158,87 @@ def test_metatomic_evaluates_what_it_exports(rival: Any, tmp_path: Path) -> None
     kernpot("export", tmp_path / "m.kernpot", "-o", tmp_path / "m.pt", "--draws", 2)
     atoms.calc = MetatomicCalculator(str(tmp_path / "m.pt"))
     np.testing.assert_allclose(atoms.get_forces(), potential.mean(atoms).forces, atol=1e-6)
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("noise=abc", "noise must be None, a mapping such as"),
+        ("noise={force: 0.1}", "noise has unknown keys ['force'], expected some of energy, forces, stress"),
+        ("noise={forces: -1}", "forces must be a positive number"),
+        ("noise={others: 3}", "noise: others: expected a mapping"),
+    ],
+)
+def test_bad_parameters_end_in_one_message(rival: Any, tmp_path: Path, setting: str, said: str) -> None:
+    train = labelled(tmp_path / "train.xyz", copper(12, 0))
+    command = ("fit", train, "-o", tmp_path / "m.kernpot", "--backend", "LinearPotential", "--cutoff", 3.5)
+    out = kernpot(*command, "--n-max", 2, "--l-max", 1, "--set", setting, code=1)
+    assert "error: " in out and said in out and not (tmp_path / "m.kernpot").exists()
+
+
+def installed(folder: Path, name: str, value: str, code: str | None = None) -> None:
+    """A package with an entry point, on a folder of the path."""
+    info = folder / f"{name.lower()}_package-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.lower()}-package\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[kernpot.potentials]\n{name} = {value}\n")
+    if code is not None:
+        (folder / f"{value.partition(':')[0]}.py").write_text(code)
+
+
+STRICT = """
+class Strict:
+    def __init__(self, depth=1):
+        if depth == 3:
+            raise ValueError("depth is too large")
+        self.depth = depth
+
+    def fit(self, structures):
+        raise TypeError(f"depth must be a number, got {self.depth!r}")
+"""
+
+
+def test_one_that_refuses_its_parameters_ends_in_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, "Strict", "strict_backend:Strict", STRICT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    train = labelled(tmp_path / "train.xyz", copper(3, 0))
+    command = ("fit", train, "-o", tmp_path / "m.kernpot", "--backend", "Strict", "--set")
+    out = kernpot(*command, "depth=3", code=1)
+    assert "error: the backend Strict cannot be made of {'depth': 3}: depth is too large" in out
+    out = kernpot(*command, "depth=deep", code=1)
+    assert "error: the backend Strict cannot be fitted: depth must be a number, got 'deep'" in out
+    sys.modules.pop("strict_backend")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (None, "needs the module 'broken_backend', which is not installed"),
+        ("import not_there_at_all", "needs the module 'not_there_at_all', which is not installed"),
+        ("", "has no attribute 'Broken'"),
+    ],
+)
+def test_one_that_cannot_be_imported_is_named_with_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str | None, said: str
+) -> None:
+    installed(tmp_path, "Broken", "broken_backend:Broken", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_backend", raising=False)
+    out = kernpot("fit", "train.xyz", "--backend", "Broken", code=1)
+    assert "error: the backend Broken cannot be imported: the package broken-package" in out and said in out
+    write_model(tmp_path / "m.kernpot", {"kind": "Broken", "elements": [29], "summary": {}}, {})
+    with pytest.raises(ModelFileError, match=r"package broken-package.*" + said):
+        load(tmp_path / "m.kernpot")
+    sys.modules.pop("broken_backend", None)
+
+
+@pytest.mark.parametrize("name", ["SparseGPPotential", "NNPEnsemble", "OnTop", "gp"])
+def test_none_takes_the_place_of_ours(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, name, "broken_backend:Broken")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert potential_class("gp").__name__ == "SparseGPPotential"
+    assert names() == ["gp", "nnp"]
+    assert name == "gp" or backend_class(name).__name__ == name
