@@ -35,6 +35,10 @@ class ModelFileError(KernpotError, ValueError):
     """A model file is missing, foreign, truncated, tampered with, or of a newer schema."""
 
 
+class NotInFileError(ModelFileError, DescriptorError):
+    """A model needs something that no file can hold: it is to be given again at load, or its module imported."""
+
+
 class OracleError(KernpotError, RuntimeError):
     """An oracle cannot work at all: a calculator that cannot be built, a program or a folder that is not there."""
 

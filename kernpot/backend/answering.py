@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from kernpot.calculator import KernpotCalculator
-from kernpot.descriptors import Features
-from kernpot.errors import KernpotError
+from kernpot.descriptors import Features, GivenFeatures
+from kernpot.descriptors.demands import require_any_geometry, require_forces
 from kernpot.potential import Share
 from kernpot.prediction import FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.checks import check_atoms, require_elements, require_fitted
@@ -104,7 +104,7 @@ class AnsweringMixin(RegressorMixin):
             The features were given without Jacobians: only energies are known, by :meth:`predict`.
         """
         frames = self._frames(structures)
-        self._require_forces()
+        require_forces(self._descriptors)
         return [self._predictor(a, covariance) for a in frames]
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
@@ -117,7 +117,7 @@ class AnsweringMixin(RegressorMixin):
         """
         check_is_fitted(self)
         require_fitted(atoms, self.elements_, "structure")
-        self._require_forces()
+        require_forces(self._descriptors)
         return self._predictor.mean(atoms, pairs)
 
     def along_pairs(
@@ -142,7 +142,7 @@ class AnsweringMixin(RegressorMixin):
         """
         check_is_fitted(self)
         require_elements(numbers, self.elements_, "the atoms")
-        self._require_forces()
+        require_forces(self._descriptors)
         return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
 
     def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
@@ -160,7 +160,7 @@ class AnsweringMixin(RegressorMixin):
             ``predict_full([atoms])[0].forces.std``.
         """
         (checked,) = self._frames(atoms)
-        self._require_forces()
+        require_forces(self._descriptors)
         return self._predictor.force_std(checked, share)
 
     def score(
@@ -187,21 +187,17 @@ class AnsweringMixin(RegressorMixin):
             Features that are arrays on the atoms do not follow them, and those without Jacobians know no forces.
         """
         check_is_fitted(self)
-        self._require_forces()
-        if not all(f.describes_anything for f in self._descriptors):
-            raise KernpotError(
-                "a calculator moves atoms, and features that are arrays on them belong to one geometry: give a "
-                "function of the structure, GivenFeatures(function, ..., jacobians=True), or ask predict_full."
-            )
+        require_forces(self._descriptors)
+        require_any_geometry(self._descriptors)
         return KernpotCalculator(self, skin=skin)
 
-    def _require_forces(self) -> None:
-        """Refuse what needs forces where descriptors know energies only."""
-        if any(f.knows == "energy" for f in self._descriptors):
-            raise KernpotError(
-                "the features were given without Jacobians, so the potential knows energies only: ask "
-                "predict(structures, return_std=True), or fit with features that have Jacobians."
-            )
+    @property
+    def given_again(self) -> dict[str, Any]:
+        """Parts that no model file holds, as :func:`kernpot.load` takes them: a descriptor with a function in it."""
+        descriptor = getattr(self, "descriptor", None)
+        parts = descriptor if isinstance(descriptor, Sequence) else [descriptor]
+        functions = any(isinstance(f, GivenFeatures) and f.describes_anything for f in parts)
+        return {"descriptor": descriptor} if functions else {}
 
     def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
         """Structures to answer for, checked."""

@@ -30,6 +30,7 @@ def require_described(labelled: Sequence[LabelledStructure], features: Sequence[
             if held:
                 without = "without Jacobians" if "forces" in missing else "without derivatives with respect to strain"
                 raise DescriptorError(
-                    f"{s.source}: has {' and '.join(held)}, which features {without} cannot learn. Leave these labels "
-                    f"out (forces=[None] * n, stress=[None] * n), or take a descriptor that knows them."
+                    f"{s.source}: has {' and '.join(held)}, which features {without} cannot learn. Leave them out "
+                    "(of the structures' calculators; fit and partial_fit take forces=[None] * n and stress=[None] * "
+                    "n), or take a descriptor that knows them."
                 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.descriptors.blocks import Block
-from kernpot.errors import DescriptorError
+from kernpot.errors import DescriptorError, NotInFileError
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 Knows = Literal["energy", "forces", "stress"]
@@ -257,12 +257,12 @@ def features_from_dict(data: dict[str, Any]) -> Features:
 
     Raises
     ------
-    DescriptorError
+    NotInFileError
         A kind that no class defined so far has.
     """
     kind = data.get("kind", _DEFAULT)
     if kind not in _KINDS:
-        raise DescriptorError(
+        raise NotInFileError(
             f"the model has a descriptor of kind {kind!r}, known are {', '.join(sorted(_KINDS))}: import the module "
             "that defines it before loading the model, or upgrade kernpot"
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from kernpot.descriptors.blocks import Block, BlockPairs, balanced_bounds
 from kernpot.descriptors.features import Knows, PairwiseFeatures
-from kernpot.errors import DescriptorError
+from kernpot.errors import DescriptorError, NotInFileError
 from kernpot.structures.neighbours import Pairs
 
 FloatArray = NDArray[np.float64]
@@ -88,19 +88,30 @@ class GivenFeatures(PairwiseFeatures):
         jacobians: str | bool | None = None,
         cutoff: float = 5.0,
     ) -> None:
-        numbers = [atomic_numbers.get(z, 0) if isinstance(z, str) else int(z) for z in species]
-        if not numbers or not all(0 < z < len(chemical_symbols) for z in numbers):
+        listed = list(species) if isinstance(species, Sequence) and not isinstance(species, str) else []
+        numbers = [atomic_numbers.get(z, 0) if isinstance(z, str) else z for z in listed]
+        whole = all(isinstance(z, int | np.integer) and 0 < z < len(chemical_symbols) for z in numbers)
+        if not numbers or not whole:
             raise DescriptorError(f"species: expected symbols or atomic numbers of elements, got {species!r}.")
-        if isinstance(n_features, bool) or not isinstance(n_features, int) or n_features < 1:
+        if isinstance(n_features, bool) or not isinstance(n_features, int | np.integer) or n_features < 1:
             raise DescriptorError(f"n_features must be a positive integer, got {n_features!r}.")
         if not (isinstance(features, str) or callable(features)):
             raise DescriptorError(f"features: expected the name of an array or a function, got {features!r}.")
         if isinstance(features, str) and jacobians not in (None, False) and not isinstance(jacobians, str):
             raise DescriptorError(f"jacobians: expected the name of an array, as features has one, got {jacobians!r}.")
-        if not (np.isfinite(cutoff) and cutoff > 0):
+        if callable(features) and not (jacobians is None or isinstance(jacobians, bool)):
+            raise DescriptorError(
+                f"jacobians: expected True or False, as features is a function, which returns them beside the "
+                f"features, got {jacobians!r}."
+            )
+        if not (isinstance(cutoff, int | float | np.number) and np.isfinite(cutoff) and cutoff > 0):
             raise DescriptorError(f"cutoff must be a positive distance in Angstrom, got {cutoff!r}.")
         self.features, self.jacobians = features, jacobians or None
-        self.species, self.n_features, self.cutoff = tuple(sorted(set(numbers))), n_features, float(cutoff)
+        self.species, self.n_features, self.cutoff = (
+            tuple(sorted({int(z) for z in numbers})),
+            int(n_features),
+            float(cutoff),
+        )
         self.smoothness = 1  # by the word of who gives them
         self.knows: Knows = "energy" if self.jacobians is None else "forces"
         self.describes_anything = not isinstance(features, str)
@@ -198,11 +209,11 @@ class GivenFeatures(PairwiseFeatures):
 
         Raises
         ------
-        DescriptorError
+        NotInFileError
             They come from a function, which no file holds.
         """
         if data["features"] is None:
-            raise DescriptorError(
+            raise NotInFileError(
                 f"the model's features come from the function {data['function']}, which no file holds; give it again: "
                 "load(path, descriptor=GivenFeatures(...))"
             )
@@ -219,6 +230,11 @@ class GivenFeatures(PairwiseFeatures):
             found = self.features(atoms)
             if self.jacobians is None:
                 features = found
+                if isinstance(found, tuple):
+                    raise DescriptorError(
+                        "expected the function to return an array of features, got a tuple; if its second part are "
+                        "Jacobians, write GivenFeatures(..., jacobians=True)."
+                    )
             elif isinstance(found, tuple) and len(found) == 2:
                 features, jacobians = found
             else:
@@ -229,7 +245,9 @@ class GivenFeatures(PairwiseFeatures):
         expected = {"features": (n, self.n_features), "Jacobians": (n, self.n_features, n, 3)}
         out = []
         for (what, shape), values in zip(expected.items(), (features, jacobians), strict=True):
-            array = None if values is None else np.array(values, dtype=np.float64)
+            if values is None and (what == "features" or self.jacobians is not None):
+                raise DescriptorError(f"expected {what} of shape {shape} for {n} atoms, got None.")
+            array = None if values is None else _numbers(values, what)
             if array is not None and (array.shape != shape or not np.isfinite(array).all()):
                 bad = f"shape {array.shape}" if array.shape != shape else "numbers that are not finite"
                 raise DescriptorError(f"expected {what} of shape {shape} for {n} atoms, got {bad}.")
@@ -267,6 +285,19 @@ class _GivenEnvironments:
 
     def pair_tangent(self, pairs: Tensor, slot: int) -> Tensor:  # noqa: ARG002
         return self._derivatives[pairs]
+
+
+def _numbers(values: Any, what: str) -> FloatArray:
+    """A real array, copied."""
+    try:
+        found = np.array(values)
+        if np.iscomplexobj(found):
+            raise TypeError("complex numbers")
+        return found.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DescriptorError(
+            f"expected {what} as an array of real numbers, got {type(values).__name__}: {error}."
+        ) from None
 
 
 def _name_of(function: Any) -> str:

@@ -22,6 +22,8 @@ def reading(part: str) -> Iterator[None]:
     """Whatever goes wrong inside is the file's fault, in this part of it."""
     try:
         yield
+    except ModelFileError:
+        raise  # says all there is to say
     except KeyError as error:
         raise ModelFileError(
             f"the model file lacks {error} (reading its {part}): it was not written by kernpot; save the model again."

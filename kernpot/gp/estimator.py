@@ -19,6 +19,7 @@ from kernpot.backend.known import KnowingMixin
 from kernpot.backend.randomness import Drawing
 from kernpot.backend.selection import Selection
 from kernpot.descriptors import Features
+from kernpot.descriptors.demands import require_forces
 from kernpot.errors import KernpotError
 from kernpot.files.container import write_model
 from kernpot.gp import model_file
@@ -298,7 +299,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
             All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
         """
         require_fitted(atoms, self.fitted_.elements, "structure")
-        self._require_forces()
+        require_forces(self._descriptors)
         return energy_std(self._fitted, atoms, pairs)
 
     def predict_label(self, structures: Sequence[Atoms] | Atoms, kind: str) -> list[Quantity]:
@@ -407,6 +408,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         KernpotError
             When an argument is out of range, or ``"pops"`` finds no training structures in the model's file.
         """
+        require_forces(self.fitted_.features)
         return sample_draws(self.fitted_, n, random_state, parts, posterior)
 
     def sensitivities(self, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:

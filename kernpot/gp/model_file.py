@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.descriptors import SOAPFeatures
-from kernpot.descriptors.features import Features, features_from_dict
+from kernpot.descriptors.features import Features
+from kernpot.files.functions import described, features_again
 from kernpot.files.parts import FILE_UNITS, factor_of, factor_tensors, number, reading, require, tensor_of
 from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
@@ -60,7 +61,7 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
         "units": FILE_UNITS,
         "elements": list(fitted.elements),
         "isolated_atoms": {str(z): e for z, e in fitted.isolated.items()},
-        "descriptors": [f.to_dict() for f in fitted.features],
+        "descriptors": described(fitted.features, [s.atoms for s in fitted.training or ()]),
         "kernels": [kernel_to_dict(k) for k in fitted.kernels],
         "blocks": [_block_data(b) for b in blocks],
         "groups": list(fitted.factors),
@@ -100,7 +101,7 @@ def restored(
     """
     header = upgraded(header)
     with reading("descriptors"):
-        features = _features(header["descriptors"], descriptor)
+        features = features_again(header["descriptors"], descriptor)
     with reading("kernels"):
         kernels = tuple(kernel_from_dict(k) for k in header["kernels"])
         require(len(kernels) == len(features), f"{len(features)} descriptors need as many")
@@ -158,17 +159,6 @@ def _schema(fitted: FittedGP) -> int:
     """The oldest schema that can tell of everything in a model."""
     plain = all(type(k) is SOAPKernel for k in fitted.kernels) and fitted.kinds <= set(LABEL_KINDS)
     return 1 if plain and all(isinstance(f, SOAPFeatures) for f in fitted.features) else 2
-
-
-def _features(data: Sequence[dict[str, Any]], given: Any) -> tuple[Features, ...]:
-    """Descriptors as stored, or given again if they are the same but for what no file holds."""
-    require(len(data) > 0, "it has none")
-    if given is None:
-        return tuple(features_from_dict(d) for d in data)
-    again = tuple(given) if isinstance(given, Sequence) else (given,)
-    told = [f.to_dict() for f in again]
-    require(told == list(data), f"descriptor= does not tell of the same features: {told} instead of {list(data)}")
-    return again
 
 
 def _parameters(

@@ -13,7 +13,7 @@ from gpytorch.constraints import Positive
 from gpytorch.priors import Prior
 from torch import Tensor
 
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, NotInFileError
 from kernpot.kernels.functions import CosineFunction
 
 _KINDS: dict[str, type[CosineKernel]] = {}
@@ -163,14 +163,14 @@ def kernel_from_dict(data: Mapping[str, Any]) -> CosineKernel:
 
     Raises
     ------
-    KernpotError
+    NotInFileError
         A kind that no class defined so far has.
     ValueError
         Amplitudes that do not fit.
     """
     kind = data.get("kind", _DEFAULT)
     if kind not in _KINDS:
-        raise KernpotError(
+        raise NotInFileError(
             f"the model has a kernel of kind {kind!r}, known are {', '.join(sorted(_KINDS))}: import the module that "
             "defines it before loading the model, or upgrade kernpot"
         )

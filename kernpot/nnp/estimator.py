@@ -24,6 +24,7 @@ from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash
 from kernpot.calibration.held_out import calibrate as rescale
 from kernpot.descriptors import Features
+from kernpot.descriptors.demands import require_forces
 from kernpot.errors import KernpotError, KernpotWarning
 from kernpot.files.container import write_model
 from kernpot.nnp import model_file
@@ -295,7 +296,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
             All pairs within :attr:`cutoff`, when the caller keeps a neighbour list.
         """
         require_fitted(atoms, self.fitted_.elements, "structure")
-        self._require_forces()
+        require_forces(self._descriptors)
         return self._predictor.energy_std(atoms, self._fitted.draw_scale, pairs)
 
     def screen(self) -> None:
@@ -363,6 +364,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
             When an argument is out of range.
         """
         fitted = self.fitted_
+        require_forces(self._descriptors)
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
         if posterior not in ("calibrated", "bayes", "members"):

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernpot.calibration.misfit import misfit_data, misfit_from
-from kernpot.descriptors import ACSFFeatures, SOAPFeatures, features_from_dict, features_of
+from kernpot.descriptors import ACSFFeatures, SOAPFeatures
 from kernpot.errors import DescriptorError
+from kernpot.files.functions import described, features_again
 from kernpot.files.parts import FILE_UNITS, factor_of, factor_tensors, number, reading, require, tensor_of
 from kernpot.files.training import pack, unpack
 from kernpot.nnp.fitted import FittedNNP, Trained
@@ -63,14 +64,13 @@ def contents(given: Mapping[str, Any], fitted: FittedNNP) -> tuple[dict[str, Any
     first = next(iter(trained.networks.values()))
     parameters = {name: given[name] for name in _PARAMETERS}
     seed = parameters["random_state"]
-    descriptor = trained.features.to_dict()
     header = {
         "kind": "NNPEnsemble",
         "schema_version": 1 if isinstance(trained.features, SOAPFeatures | ACSFFeatures) else 2,
         "units": FILE_UNITS,
         "elements": list(fitted.elements),
         "isolated_atoms": {str(z): e for z, e in trained.isolated.items()},
-        "descriptors": [descriptor],
+        "descriptors": described([trained.features], [s.atoms for s in trained.labelled]),
         "noise": dict(trained.levels),
         "misfit": {kind: misfit_data(misfit) for kind, misfit in fitted.misfit.items()},
         "noise_model": trained.noise.to_dict(),
@@ -131,9 +131,7 @@ def restored(
         When a part is missing, is of another type, or does not fit the others.
     """
     with reading("descriptors"):
-        (data,) = header["descriptors"]
-        features = features_from_dict(data) if descriptor is None else features_of(descriptor)
-        require(features.to_dict() == data, "descriptor= does not tell of the same features")
+        (features,) = features_again(header["descriptors"], descriptor)
     with reading("elements"):
         elements = tuple(int(z) for z in header["elements"])
         require(bool(elements) and set(elements) <= set(features.species), "they are not the descriptor's")

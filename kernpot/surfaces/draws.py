@@ -11,6 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from kernpot.calculator import KernpotCalculator
+from kernpot.descriptors.demands import require_any_geometry
 from kernpot.errors import KernpotError
 from kernpot.prediction import DrawPredictions, MeanPrediction, PairPrediction
 from kernpot.structures.checks import require_elements, require_fitted
@@ -79,7 +80,14 @@ class PotentialDraw:
         return PairPrediction(energies[0].numpy(), gradient)
 
     def calculator(self, skin: float = 0.5) -> KernpotCalculator:
-        """ASE calculator; its ``prediction`` is refused, as one potential has no error bars."""
+        """ASE calculator; its ``prediction`` is refused, as one potential has no error bars.
+
+        Raises
+        ------
+        DescriptorError
+            Features that are arrays on the atoms do not follow them.
+        """
+        require_any_geometry(self.potentials.descriptors)
         return KernpotCalculator(self, skin=skin)
 
     def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> NoReturn:  # noqa: ARG002
