@@ -126,6 +126,15 @@ class PotentialDraws(Protocol):
 
 
 @runtime_checkable
+class GivenAgain(Protocol):
+    """Potentials that know which of their parts no model file holds."""
+
+    @property
+    def given_again(self) -> dict[str, Any]:
+        """Those parts by name, as :func:`kernpot.load` takes them; of unfitted potentials as well."""
+
+
+@runtime_checkable
 class Linear(Protocol):
     """A potential whose answers are linear in weights with a Gaussian posterior."""
 

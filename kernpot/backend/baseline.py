@@ -8,9 +8,11 @@ are those of the sum.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -21,14 +23,15 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
+from kernpot.backend.known import KnowingMixin
 from kernpot.backend.left_over import isolated_atom, left_over, relabelled
 from kernpot.backend.on_top import DrawsOnTop, PredictorOnTop, ScreenOnTop
 from kernpot.backend.probe import probe, require_same
 from kernpot.calculator import KernpotCalculator
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, NotInFileError
 from kernpot.files.container import require_model, restored, write_model
-from kernpot.files.parts import reading, require
-from kernpot.potential import Chosen, Linear, Novel, Potential, Screen, Surface
+from kernpot.files.parts import reading
+from kernpot.potential import Chosen, GivenAgain, Linear, Novel, Potential, Screen, Surface
 from kernpot.prediction import (
     EnergyStd,
     LeftOut,
@@ -103,13 +106,16 @@ class OnTop(AnsweringMixin, BaseEstimator):
             The baseline fails on a structure.
         """
         surface = _surface_of(self.baseline)
+        if not all(hasattr(self.learner, name) for name in ("fit", "get_params", "sample_potentials")):
+            raise KernpotError(f"learner: expected an unfitted potential, got {type(self.learner).__name__}.")
         left = left_over(label_structures(structures, energies, forces, stress), surface)
         learner = clone(self.learner)
         if self.random_state is not None:
             learner.set_params(random_state=self.random_state)
         isolated = learner.get_params(deep=False).get("isolated_atoms")
-        if isolated:
-            learner.set_params(isolated_atoms={z: e - isolated_atom(z, surface) for z, e in isolated.items()})
+        if isolated:  # what is no energy the learner refuses in its own words
+            less = {z: e - isolated_atom(z, surface) if isinstance(e, Real) else e for z, e in isolated.items()}
+            learner.set_params(isolated_atoms=less)
         learner.fit(*left)
         self._fitted = _Fitted(surface, learner)
         return self
@@ -124,22 +130,28 @@ class OnTop(AnsweringMixin, BaseEstimator):
         """Learn from more labelled structures, as the learner does; an unfitted one is fitted."""
         if not self.__sklearn_is_fitted__():
             return self.fit(structures, energies, forces, stress)
-        labelled = label_structures(structures, energies, forces, stress)
-        self._fitted.learner.partial_fit(*left_over(labelled, self._fitted.surface))
+        labelled, fitted = label_structures(structures, energies, forces, stress), self._fitted
+        learner = _independent(fitted.learner)
+        learner.partial_fit(*left_over(labelled, fitted.surface))
+        self._fitted = _Fitted(fitted.surface, learner)
         return self
 
     def update(self, structures: Sequence[Atoms]) -> Self:
         """Learn from more labelled structures, and describe what is new in them, as the learner does."""
         if not self.__sklearn_is_fitted__():
             return self.fit(structures)
-        left = left_over(label_structures(structures), self._fitted.surface)
-        self._fitted.learner.update(relabelled(*left))
+        fitted = self._fitted
+        learner = _independent(fitted.learner)
+        learner.update(relabelled(*left_over(label_structures(structures), fitted.surface)))
+        self._fitted = _Fitted(fitted.surface, learner)
         return self
 
     def calibrate(self, held_out: Sequence[Atoms]) -> Self:
         """Make standard deviations those of errors on structures that the fit has not seen."""
         fitted = self._known()
-        fitted.learner.calibrate(relabelled(*left_over(label_structures(held_out), fitted.surface)))
+        learner = _independent(fitted.learner)
+        learner.calibrate(relabelled(*left_over(label_structures(held_out), fitted.surface)))
+        self._fitted = _Fitted(fitted.surface, learner)
         return self
 
     # ------------------------------------------------------------------ answering
@@ -225,6 +237,18 @@ class OnTop(AnsweringMixin, BaseEstimator):
         fitted = self._known()
         return max(fitted.learner.cutoff, fitted.surface.cutoff)
 
+    @property
+    def given_again(self) -> dict[str, Any]:
+        """Parts that no model file holds, as :func:`kernpot.load` takes them."""
+        mine = {} if hasattr(self.baseline, "file_contents") else {"baseline": self.baseline}
+        return mine | (self.learner.given_again if isinstance(self.learner, GivenAgain) else {})
+
+    def __sklearn_clone__(self) -> OnTop:
+        """An unfitted one; a baseline that is a fitted potential stays fitted, as it is no part that learns."""
+        fitted = isinstance(self.baseline, BaseEstimator) and hasattr(self.baseline, "elements_")
+        baseline = self.baseline if fitted else clone(self.baseline, safe=False)
+        return type(self)(baseline, clone(self.learner), clone(self.random_state, safe=False))
+
     # ------------------------------------------------------------------ the model file
 
     def file_contents(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -243,7 +267,9 @@ class OnTop(AnsweringMixin, BaseEstimator):
             told["model"], more = _contents_of(fitted.surface)
             tensors = tensors | {_PREFIX + name: array for name, array in more.items()}
         sections = {**header.get("sections", {}), "Baseline": [["Name", told["name"]]]}
-        mine = {"kind": "OnTop", "schema_version": 2, "learner": header["kind"], "baseline": told, "sections": sections}
+        schema = max(2, header.get("schema_version", 1), told.get("model", {}).get("schema_version", 1))
+        mine = {"kind": "OnTop", "schema_version": schema, "learner": header["kind"], "baseline": told}
+        mine["sections"] = sections
         return header | mine, tensors
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -276,16 +302,17 @@ class OnTop(AnsweringMixin, BaseEstimator):
         with reading("baseline"):
             told = header["baseline"]
             if baseline is None:
-                require(
-                    "model" in told,
-                    f"the model stands on the baseline {told['name']}, which no file holds; give it again: "
-                    "load(path, baseline=...)",
-                )
+                if "model" not in told:
+                    raise NotInFileError(
+                        f"the model stands on the baseline {told['name']}, which no file holds; give it again: "
+                        "load(path, baseline=...)"
+                    )
                 require_model("its baseline", told["model"])
                 baseline = restored(told["model"], {name[len(_PREFIX) :]: array for name, array in own.items()})
             surface = _surface_of(baseline)
         rest = {name: array for name, array in tensors.items() if name not in own}
-        inner = header | {"kind": header["learner"]}
+        with reading("learner"):
+            inner = header | {"kind": str(header["learner"])}
         require_model("the model", inner)
         learner = restored(inner, rest, **again)
         with reading("baseline"):
@@ -327,8 +354,14 @@ def _surface_of(baseline: Any) -> Surface:
         raise KernpotError(
             f"baseline: expected a fitted potential, a surface or an ASE calculator, got {type(baseline).__name__}."
         )
-    surface: Surface = baseline
+    surface: Surface = _independent(baseline) if isinstance(baseline, BaseEstimator) else baseline
     return surface
+
+
+def _independent(potential: Any) -> Any:
+    """One that learns on without this one noticing; where all that is known is one frozen state it is shared."""
+    shares = isinstance(potential, KnowingMixin | OnTop)
+    return copy.copy(potential) if shares else copy.deepcopy(potential)
 
 
 def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,10 +11,11 @@ from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, KernpotWarning
 from kernpot.potential import Surface
 from kernpot.structures.checks import require_elements
 from kernpot.structures.labels import LabelledStructure
+from kernpot.surfaces.adapter import surface_name
 
 FloatArray = NDArray[np.float64]
 
@@ -21,11 +23,20 @@ FloatArray = NDArray[np.float64]
 def left_over(
     labelled: Sequence[LabelledStructure], surface: Surface
 ) -> tuple[list[Atoms], list[float | None], list[FloatArray | None], list[FloatArray | None]]:
-    """Structures, and what the baseline leaves of their energies, forces and stress."""
+    """Structures, and what the baseline leaves of their energies, forces and stress.
+
+    Raises
+    ------
+    KernpotError
+        The baseline fails, or has no stress where there are labels of it.
+    """
     others = sorted({kind for s in labelled for kind in s.others})
     if others:
-        raise KernpotError(
-            f"a baseline says nothing of the labels {', '.join(others)}: leave them out, or fit without a baseline."
+        warnings.warn(
+            f"a baseline gives energies, forces and stress; the labels {', '.join(others)} of these structures are "
+            "left out.",
+            KernpotWarning,
+            stacklevel=3,
         )
     energies: list[float | None] = []
     forces: list[FloatArray | None] = []
@@ -33,6 +44,11 @@ def left_over(
     for s in labelled:
         require_elements(s.atoms.numbers, surface.elements_, f"{s.source} (baseline)")
         base = surface.mean(s.atoms)
+        if s.stress is not None and base.stress is None:
+            raise KernpotError(
+                f"{s.source}: has a stress label, and the baseline {surface_name(surface)} has no stress to take from "
+                "it; take a baseline that has, or leave stress out (fit(..., stress=[None] * n))."
+            )
         energies.append(None if s.energy is None else s.energy - base.energy)
         forces.append(None if s.forces is None else s.forces - base.forces)
         stress.append(None if s.stress is None or base.stress is None else s.stress - base.stress)
@@ -59,5 +75,5 @@ def relabelled(
 
 def isolated_atom(element: int | str, surface: Surface) -> float:
     """Energy of an isolated atom of the baseline, eV."""
-    z = atomic_numbers[element] if isinstance(element, str) else int(element)
+    z = atomic_numbers.get(element) if isinstance(element, str) else element
     return surface.mean(Atoms([z], [[0.0, 0.0, 0.0]])).energy if z in surface.elements_ else 0.0

@@ -7,8 +7,7 @@ from typing import Any
 
 from ase import Atoms
 
-from kernpot.errors import KernpotError
-from kernpot.files.parts import require
+from kernpot.errors import KernpotError, NotInFileError
 from kernpot.potential import Surface
 
 # eV/atom by which the baseline given again at load may differ from the one of the fit.
@@ -40,13 +39,13 @@ def _probed(probe: Mapping[str, Any]) -> Atoms:
 
 
 def require_same(surface: Surface, stored: Mapping[str, Any], name: str) -> None:
-    """Refuse, in the words of model files, a baseline that gives another energy than what :func:`probe` found."""
+    """Refuse a baseline that gives another energy than what :func:`probe` found."""
     if stored["energy"] is None:
         return
     atoms = _probed(stored)
     found = surface.mean(atoms).energy
-    require(
-        abs(found - float(stored["energy"])) <= _SAME * len(atoms),
-        f"the baseline given again gives {found:.6f} eV for {atoms.symbols}, that of the fit ({name}) gave "
-        f"{float(stored['energy']):.6f} eV: give the same one",
-    )
+    if abs(found - float(stored["energy"])) > _SAME * len(atoms):
+        raise NotInFileError(
+            f"the baseline given again gives {found:.6f} eV for {atoms.symbols}, that of the fit ({name}) gave "
+            f"{float(stored['energy']):.6f} eV: give the same one."
+        )

@@ -42,4 +42,9 @@ class Drawing:
 
     def keep(self) -> None:
         """Let the generator go on from here: what was drawn is used up."""
-        self._given.set_state(self.rng.get_state())
+        before = self._given.get_state()
+        try:
+            self._given.set_state(self.rng.get_state())
+        except BaseException:  # interrupted: what it was drawn for is not kept either
+            self._given.set_state(before)
+            raise

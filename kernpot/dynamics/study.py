@@ -13,7 +13,7 @@ from sklearn.base import clone
 from kernpot.dynamics.run_directory import Record, RunDirectory, RunDirectoryError, write_atomically
 from kernpot.errors import InducingWarning, KernpotError
 from kernpot.files.container import load
-from kernpot.potential import Potential
+from kernpot.potential import GivenAgain, Potential
 
 # Fewer labelled structures than this are no start: their spread could not be told.
 FEWEST = 2
@@ -52,7 +52,8 @@ class Study:
         path = self._directory.model_file(number)
         if not path.exists():
             raise RunDirectoryError(f"{path} is missing, and the run cannot go on without it; restore it.")
-        self._potential = load(path)
+        again = self._prototype.given_again if isinstance(self._prototype, GivenAgain) else {}
+        self._potential = load(path, **again)
 
     def due(self, n_labels: int, at_fit: int) -> bool:
         """Whether it is time to fit again."""

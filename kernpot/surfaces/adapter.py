@@ -41,16 +41,17 @@ class CalculatorSurface:
         self.name = f"{type(calculator).__module__}.{type(calculator).__qualname__}"
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:  # noqa: ARG002
-        """Energy, forces and (for three periodic directions) stress.
+        """Energy, forces and, for three periodic directions and where the calculator has it, stress.
 
         Atomic energies are the calculator's own, or equal shares of the energy where it has none.
 
         Raises
         ------
         KernpotError
-            The calculator fails, or gives numbers that are not finite.
+            The calculator fails, or gives numbers that are not finite or not as many as there are atoms.
         """
-        copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        copy = atoms.copy()  # with charges, moments and tags, which calculators read
+        copy.set_constraint()
         copy.calc = self.calculator
         known = getattr(self.calculator, "implemented_properties", ())
         try:
@@ -62,11 +63,9 @@ class CalculatorSurface:
                 f"the baseline {self.name} failed on a structure of {len(atoms)} atoms ({atoms.symbols}): {error}"
             ) from error
         energies = np.full(len(atoms), energy / len(atoms)) if own is None else own
-        if all(atoms.pbc) and stress is None:
-            raise KernpotError(
-                f"the baseline {self.name} has no stress, which this structure, periodic in three directions, needs; "
-                "take a calculator that implements it."
-            )
+        for what, x, shape in (("forces", forces, (len(atoms), 3)), ("energies of atoms", energies, (len(atoms),))):
+            if x.shape != shape:
+                raise KernpotError(f"the baseline {self.name} gives {what} of shape {x.shape}, expected {shape}.")
         found = [np.array(energy), energies, forces, *([] if stress is None else [stress])]
         if not all(np.isfinite(x).all() for x in found):
             raise KernpotError(f"the baseline {self.name} gives numbers that are not finite for {atoms.symbols}.")

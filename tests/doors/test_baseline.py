@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms, units
+from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
 from ase.md.langevin import Langevin
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
 
 from kernpot import NNPEnsemble, OnTop, SparseGPPotential, load
-from kernpot.dynamics import UncertaintyGate
+from kernpot.dynamics import Bootstrap, OnTheFlyLearner, Schedule, Stage, UncertaintyGate
+from kernpot.dynamics.oracles import CalculatorOracle
 from kernpot.engines import PairFunction
-from kernpot.errors import KernpotError, ModelFileError
+from kernpot.errors import KernpotError, KernpotWarning, ModelFileError
 from kernpot.structures.neighbours import find_pairs
 from kernpot.testing import check_potential
 from tests.doors.real import copper, coverage, ethanol, soap
@@ -208,3 +215,110 @@ def test_what_cannot_serve_is_refused() -> None:
     with pytest.raises(KernpotError):
         fitted.fit(copper(6, 0))
     np.testing.assert_array_equal(fitted.mean(copper(1, 9)[0]).forces, before)
+
+
+# ------------------------------------------------------------------ nothing is shared, and nothing lost
+
+
+def test_copies_learn_on_by_themselves(on_morse: OnTop) -> None:
+    atoms = copper(1, 9)[0]
+    before = on_morse.mean(atoms).energy
+    other = copy.copy(on_morse).partial_fit(copper(3, 7))
+    assert other.mean(atoms).energy != before == on_morse.mean(atoms).energy
+
+
+def test_the_baseline_is_the_one_it_was_taught_on() -> None:
+    base, atoms = gp(n_inducing=6).fit(copper(5, 3)), copper(1, 9)[0]
+    both = OnTop(base, gp()).fit(copper(12, 0))
+    before = both.mean(atoms).energy
+    base.partial_fit(copper(3, 7))
+    assert both.mean(atoms).energy == before
+
+
+def test_a_clone_keeps_a_fitted_baseline_and_nothing_else_that_was_learnt(tmp_path: Path) -> None:
+    base, frames = gp(n_inducing=6).fit(copper(5, 3)), copper(12, 0)
+    both = OnTop(base, OnTop(MorsePotential(**MORSE), gp())).fit(frames)
+    again = clone(both)
+    with pytest.raises(NotFittedError):
+        again.mean(frames[0])
+    assert again.fit(frames).mean(frames[0]).energy == pytest.approx(both.mean(frames[0]).energy, abs=1e-9)
+    energies = [atoms.get_potential_energy() for atoms in frames]
+    assert np.isfinite(cross_val_score(OnTop(base, gp()), frames, energies, cv=2)).all()
+
+
+class Coulomb(Calculator):
+    """Charges of the atoms against each other; no stress."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=(), system_changes=()) -> None:
+        super().calculate(atoms, properties, system_changes)
+        q, r = atoms.get_initial_charges(), atoms.positions
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+        for i, j in itertools.combinations(range(len(atoms)), 2):
+            d = r[i] - r[j]
+            v = q[i] * q[j] * units.Hartree * units.Bohr / np.linalg.norm(d)
+            self.results["energy"] += v
+            self.results["forces"][[i, j]] += v * np.outer([1, -1], d) / (d @ d)
+
+
+def test_calculators_see_the_charges_of_atoms_and_need_no_stress() -> None:
+    frames = copper(12, 0)
+    for atoms in frames:
+        atoms.set_initial_charges([0.3, -0.1, -0.1, -0.1])
+    with pytest.raises(
+        KernpotError, match=r"structures\[0\]: has a stress label.*Coulomb has no stress.*stress=\[None\]"
+    ):
+        OnTop(Coulomb(), gp()).fit(frames)
+    with pytest.warns(KernpotWarning, match="no structure has stress labels"):
+        both = OnTop(Coulomb(), gp()).fit(frames, stress=[None] * len(frames))
+    neutral = frames[0].copy()
+    neutral.set_initial_charges([0.0] * 4)
+    by_charges = both.mean(frames[0]).energy - both.mean(neutral).energy
+    bare = frames[0].copy()
+    bare.calc = Coulomb()
+    assert by_charges == pytest.approx(bare.get_potential_energy(), rel=1e-9) and abs(by_charges) > 0.1
+    assert both.predict_full(frames[0])[0].stress is None
+
+
+class TooMany(MorsePotential):
+    """Energies of atoms that are not there."""
+
+    implemented_properties = ("energy", "energies", "forces", "stress")
+
+    def calculate(self, *args: object, **options: object) -> None:
+        super().calculate(*args, **options)
+        self.results["energies"] = np.zeros(7)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: OnTop(EMT(), None), "learner: expected an unfitted potential, got NoneType"),
+        (lambda: OnTop(EMT(), gp(isolated_atoms={"Xx": 1.0})), "'Xx'"),
+        (lambda: OnTop(EMT(), gp(isolated_atoms={"Cu": "one"})), "isolated_atoms"),
+        (lambda: OnTop(TooMany(**MORSE), gp()), r"energies of atoms of shape \(7,\), expected \(4,\)"),
+    ],
+)
+def test_what_is_wrong_is_said(make: Callable[[], OnTop], match: str) -> None:
+    with pytest.raises(KernpotError, match=match):
+        make().fit(copper(5, 0))
+
+
+def test_a_run_that_learns_on_the_fly_goes_on_with_the_baseline_it_was_given(tmp_path: Path) -> None:
+    def run(steps: int) -> int:
+        potential = OnTop(MorsePotential(**MORSE), gp())
+        learner = OnTheFlyLearner(
+            potential,
+            CalculatorOracle(EMT),
+            Schedule([Stage("langevin", steps, (100.0, 300.0), timestep=4.0, friction=5.0)]),
+            UncertaintyGate(potential, force_std=0.05, every=2),
+            bulk("Cu", cubic=True),
+            tmp_path / "run",
+            bootstrap=Bootstrap(number=4, rattle=0.05),
+            leg=20,
+            random_state=3,
+        )
+        return learner.run().labels
+
+    assert 4 <= run(20) <= run(40)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from dscribe.descriptors import SOAP
 
 from kernpot import NNPEnsemble, SparseGPPotential, load
 from kernpot.descriptors import GivenFeatures, features_from_dict
@@ -205,3 +206,82 @@ def test_arrays_need_no_function_at_load_but_their_structures_stay_behind(tmp_pa
     np.testing.assert_allclose(again.mean(test).forces, gp.mean(test).forces, atol=1e-9)
     with pytest.raises(KernpotError, match="its features came with the structures"):
         again.left_out()
+
+
+# ------------------------------------------------------------------ nothing wrong goes in or out silently
+
+
+def test_draws_are_refused_what_predictions_are() -> None:
+    frames = ethanol(0, 12)
+    energies = SparseGPPotential(given(jacobians=False, function=True), n_inducing=20, random_state=0)
+    energies.fit(frames, **energies_alone(frames))
+    with pytest.raises(KernpotError, match="knows energies only"):
+        energies.sample_potentials(2)
+    arrays = SparseGPPotential(given(), n_inducing=20, random_state=0).fit(with_arrays(frames, True))
+    draws = arrays.sample_potentials(2, random_state=0)
+    for potential in (draws[0], draws.mean_potential):
+        with pytest.raises(KernpotError, match="belong to one geometry"):
+            potential.calculator()
+
+
+BROKEN = {
+    "no Jacobians": (lambda a: (OWN(a), None), True, r"expected Jacobians of shape .* got None"),
+    "Jacobians that nobody asked for": (described, False, "got a tuple; .*jacobians=True"),
+    "nothing": (lambda _: None, False, r"expected features of shape .* got None"),
+    "ragged lists": (lambda _: [[1.0], [1.0, 2.0]], False, "expected features as an array of real numbers, got list"),
+    "complex": (lambda a: OWN(a) + 1j, False, "complex numbers"),
+    "gradients": (lambda a: torch.tensor(OWN(a), requires_grad=True), False, "got Tensor"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_functions_that_give_something_else_are_refused(name: str) -> None:
+    function, jacobians, match = BROKEN[name]
+    frames = ethanol(0, 3)
+    features = GivenFeatures(function, ["H", "C", "O"], OWN.n_features, jacobians)
+    with pytest.raises(DescriptorError, match=match):
+        SparseGPPotential(features, n_inducing=10).fit(frames, **({} if jacobians else energies_alone(frames)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"species": None}, "species: expected symbols"),
+        ({"species": [None]}, "species: expected symbols"),
+        ({"cutoff": "5"}, "cutoff must be"),
+        ({"n_features": True}, "n_features must be"),
+        ({"jacobians": described}, "jacobians: expected True or False"),
+    ],
+)
+def test_parameters_out_of_range(changes: dict[str, object], match: str) -> None:
+    settings = {"features": described, "species": ["H"], "n_features": 3, "jacobians": True}
+    with pytest.raises(DescriptorError, match=match):
+        GivenFeatures(**(settings | changes))
+
+
+def test_the_same_function_is_known_by_what_it_gives(tmp_path: Path) -> None:
+    """Not by its name: a script's function is in no module, and an edited one keeps its name."""
+    train, path = ethanol(0, 20), tmp_path / "m.kernpot"
+    weighting = {"function": "poly", "r0": 3.0, "c": 1.0, "m": 2}
+    soap = SOAP(species=["H", "C", "O"], r_cut=3.0, n_max=2, l_max=1, sigma=0.5, periodic=True, weighting=weighting)
+    gp = SparseGPPotential([soap, given(function=True)], n_inducing=30, random_state=0).fit(train)
+    gp.save(path)
+
+    def elsewhere(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        return described(atoms)
+
+    def edited(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        features, jacobian = described(atoms)
+        return 1.1 * features, 1.1 * jacobian
+
+    edited.__qualname__, edited.__module__ = described.__qualname__, described.__module__
+    again = [GivenFeatures(f, ["H", "C", "O"], OWN.n_features, True) for f in (elsewhere, edited)]
+    loaded = load(path, descriptor=[soap, again[0]])
+    np.testing.assert_array_equal(loaded.mean(train[0]).forces, gp.mean(train[0]).forces)
+    with pytest.raises(ModelFileError, match=r"gives others for .*give the function of the fit") as refused:
+        load(path, descriptor=[soap, again[1]])
+    assert "damaged" not in str(refused.value)
+    with pytest.raises(ModelFileError, match="the model has 2 descriptors, got 1"):
+        load(path, descriptor=again[0])
+    with pytest.raises(ModelFileError, match="descriptor=: expected a dscribe"):
+        load(path, descriptor=5)
