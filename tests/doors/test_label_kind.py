@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from kernpot import NNPEnsemble, SparseGPPotential, load
+from kernpot import NNPEnsemble, OnTop, SparseGPPotential, load
 from kernpot.errors import KernpotError, KernpotWarning, ModelFileError, StructureError
 from kernpot.functionals import labels as functionals
 from kernpot.structures import kinds
@@ -107,3 +108,21 @@ def test_who_does_not_know_them_says_so(gp: SparseGPPotential) -> None:
     networks = NNPEnsemble(soap(["Cu"]), hidden=(4,), n_members=2, max_epochs=2, random_state=0)
     with pytest.warns(KernpotWarning, match="the labels energies of these structures are left out"):
         networks.fit(copper(8, 0))
+
+
+def test_other_processes_learn_them_too() -> None:
+    """Which have never heard of them."""
+    fits = [
+        SparseGPPotential(soap(["Cu"], 4.5), n_inducing=30, random_state=0, n_jobs=n).fit(copper(8, 0)) for n in (1, 2)
+    ]
+    one, two = (gp.predict_label(copper(1, 1)[0], "energies")[0] for gp in fits)
+    np.testing.assert_allclose(two.mean, one.mean, atol=1e-8)
+    np.testing.assert_allclose(two.std, one.std, rtol=1e-5)
+
+
+def test_a_baseline_leaves_them_out_with_a_warning() -> None:
+    with pytest.warns(KernpotWarning, match="the labels energies of these structures are left out"):
+        both = OnTop(MorsePotential(), SparseGPPotential(soap(["Cu"], 4.5), n_inducing=12, random_state=0)).fit(
+            copper(12, 0)
+        )
+    assert "energies" not in both.learner_.noise_

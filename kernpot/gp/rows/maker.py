@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,16 @@ class RowMaker:
         self, descriptors: Sequence[Features], whitening: Whitening, noise: NoiseModel, isolated: dict[int, float]
     ) -> None:
         self.descriptors, self.whitening, self.noise, self.isolated = list(descriptors), whitening, noise, isolated
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the kinds of labels known here, which another process may never have heard of."""
+        return self.__dict__ | {"known": [(KINDS[kind], functional) for kind, functional in FUNCTIONALS.items()]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for kind, functional in state.pop("known"):
+            KINDS.setdefault(kind.name, kind)
+            FUNCTIONALS.setdefault(kind.name, functional)
+        self.__dict__.update(state)
 
     def __call__(self, labelled: LabelledStructure, structure: Structure) -> Iterator[LabelRows]:
         """Rows of every label of a structure."""
