@@ -1,4 +1,4 @@
-"""From errors to error bars: misfit of labels, and the one place where a standard deviation is made of variances."""
+"""From errors to error bars: the misfit of labels, and how it enters their variances."""
 
 from kernpot.calibration.misfit import Misfit
 
