@@ -13,6 +13,7 @@ import os
 import platform
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -92,9 +93,9 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
     Raises
     ------
     ModelFileError
-        If the header is not JSON-able, or the file cannot be written.
+        If the path is none, the header is not JSON-able, or the file cannot be written.
     """
-    path = Path(path)
+    path = _path_of(path)
     stamped = {
         **header,
         "format": FORMAT,
@@ -130,9 +131,9 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     Raises
     ------
     ModelFileError
-        If the file is missing, truncated, foreign, changed after writing, or of a newer schema.
+        If the path is none, or the file is missing, truncated, foreign, changed after writing, or of a newer schema.
     """
-    path = Path(path)
+    path = _path_of(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -276,8 +277,17 @@ def _digest(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> s
     return digest.hexdigest()
 
 
+def _path_of(path: Any) -> Path:
+    """A path that can name a file."""
+    found = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(found, str) or not Path(found).name or "\0" in found:
+        raise ModelFileError(f"expected the path of a model file, such as 'model.kernpot', got {path!r}")
+    return Path(found)
+
+
 def _replace_file(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # Short, whatever the file is called: names have a greatest length, which the file's own may just keep.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -286,7 +296,9 @@ def _replace_file(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise ModelFileError(
-            f"cannot write {path}: {error.strerror}; check that the folder exists and has room"
+            f"cannot write {path}: {error.strerror}; check the name, and that the folder exists and has room"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where it could not be made there is nothing to remove, and what was wrong is being told.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

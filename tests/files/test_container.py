@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +148,34 @@ def test_failed_write_keeps_the_old_model_and_leaves_nothing(model_file: Path, m
         write_model(model_file, HEADER, {"root": np.zeros(3)})
     assert model_file.read_bytes() == before
     assert list(model_file.parent.iterdir()) == [model_file]
+
+
+@pytest.mark.parametrize("path", [None, 5, b"m.kernpot", "", ".", "/", "a\0b"])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    expected = r"expected the path of a model file, such as 'model\.kernpot', got "
+    for use in (load, read_model, lambda p: write_model(p, HEADER, TENSORS)):
+        with pytest.raises(ModelFileError, match=expected + re.escape(repr(path))):
+            use(path)
+
+
+def test_a_file_in_the_place_of_a_folder(model_file: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"cannot write .*si\.kernpot/x: Not a directory; check the name"):
+        write_model(model_file / "x", HEADER, TENSORS)
+    with pytest.raises(ModelFileError, match=r"cannot read .*si\.kernpot/x: Not a directory"):
+        load(model_file / "x")
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    with pytest.raises(ModelFileError, match=r"cannot write .*: Is a directory"):
+        write_model(tmp_path / "m", HEADER, TENSORS)
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_names_that_are_as_long_as_can_be_and_longer(tmp_path: Path) -> None:
+    path = tmp_path / ("m" * 250)
+    write_model(path, HEADER, TENSORS)
+    assert read_model(path)[0]["zeta"] == 2 and list(tmp_path.iterdir()) == [path]
+    for use in (read_model, lambda p: write_model(p, HEADER, TENSORS)):
+        with pytest.raises(ModelFileError, match=r"cannot (read|write) .*: File name too long"):
+            use(tmp_path / ("m" * 300))
