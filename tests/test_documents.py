@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.registries import only_ours
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -35,8 +37,9 @@ def test_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatc
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks:
-        exec(compile(block, name, "exec"), scope)
+    with only_ours():
+        for block in blocks:
+            exec(compile(block, name, "exec"), scope)
 
 
 @pytest.mark.slow

@@ -102,7 +102,8 @@ class PairwiseFeatures(ABC):
     Attributes
     ----------
     kind : str
-        Name in model files; a class that has one is known to them from its definition on.
+        Name in model files; a class that has one is known to them from its definition on. One that another class has
+        is refused with ValueError.
     name : str
         For messages.
     periodic : bool
@@ -123,6 +124,13 @@ class PairwiseFeatures(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "kind" in cls.__dict__:
+            taken = _KINDS.get(cls.kind, cls)
+            # A class that is defined again, in a notebook or by a reload, replaces itself.
+            if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ValueError(
+                    f"the kind {cls.kind!r} of the descriptor {cls.__module__}.{cls.__qualname__} is that of "
+                    f"{taken.__module__}.{taken.__qualname__} already, which model files name by it; give yours another"
+                )
             _KINDS[cls.kind] = cls
 
     @property

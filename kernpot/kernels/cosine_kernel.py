@@ -46,14 +46,15 @@ class CosineKernel(gpytorch.kernels.Kernel):
     Attributes
     ----------
     kind : str
-        Name in model files; a class that has one is known to them from its definition on.
+        Name in model files; a class that has one is known to them from its definition on. One that another class has
+        is refused with ValueError.
     functions : tuple of CosineFunction
     elements : tuple of int or None
 
     Raises
     ------
     KernpotError
-        For an amplitude that is not positive and finite, and elements that are empty or repeated.
+        For an amplitude that is not positive and finite, elements that are empty or repeated, and without functions.
 
     Notes
     -----
@@ -65,6 +66,13 @@ class CosineKernel(gpytorch.kernels.Kernel):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "kind" in cls.__dict__:
+            taken = _KINDS.get(cls.kind, cls)
+            # A class that is defined again, in a notebook or by a reload, replaces itself.
+            if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ValueError(
+                    f"the kind {cls.kind!r} of the kernel {cls.__module__}.{cls.__qualname__} is that of "
+                    f"{taken.__module__}.{taken.__qualname__} already, which model files name by it; give yours another"
+                )
             _KINDS[cls.kind] = cls
 
     def __init__(
@@ -75,6 +83,11 @@ class CosineKernel(gpytorch.kernels.Kernel):
         amplitude_prior: Prior | None = None,
     ) -> None:
         super().__init__()
+        if not functions or not all(isinstance(function, CosineFunction) for function in functions):
+            raise KernpotError(
+                f"expected one or more functions of the cosine for {type(self).__name__}, such as [Power(2)], got "
+                f"{functions!r}."
+            )
         if not (amplitude > 0 and math.isfinite(amplitude)):
             raise KernpotError(f"amplitude must be a positive energy in eV, got {amplitude!r}.")
         self.functions = tuple(functions)

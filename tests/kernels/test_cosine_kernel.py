@@ -83,3 +83,9 @@ def test_damaged_files_and_unknown_kernels_are_refused() -> None:
         kernel_from_dict(data | {"kind": "of another day"})
     with pytest.raises(KernpotError, match="give the class a kind"):
         kernel_to_dict(two_functions())
+
+
+@pytest.mark.parametrize("functions", [[], [2], [Power(2), None]])
+def test_without_functions_there_is_no_kernel(functions: Any) -> None:
+    with pytest.raises(KernpotError, match=r"expected one or more functions of the cosine for CosineKernel, such as"):
+        CosineKernel(functions)
