@@ -328,3 +328,9 @@ def test_prediction_of_nothing(fitted: SparseGPPotential) -> None:
     assert fitted.predict([]).shape == (0,)
     assert [x.shape for x in fitted.predict([], return_std=True)] == [(0,), (0,)]
     assert fitted.predict_full([]) == []
+
+
+@pytest.mark.parametrize("optimize", ["no", 0, None, 1.0])
+def test_optimize_that_is_no_truth_value(frames: list[Atoms], refusal: Any, optimize: Any) -> None:
+    with refusal(KernpotError, "optimize must be True or False, got", repr(optimize)):
+        fit(frames, optimize=optimize)

@@ -3,6 +3,7 @@
 With the kind (:mod:`kernpot.structures.kinds`) that is all that a fit, its calibration and its answers ask for.
 """
 
+from kernpot.errors import KernpotError
 from kernpot.functionals.labels.energy import ENERGY
 from kernpot.functionals.labels.forces import FORCES
 from kernpot.functionals.labels.functional import LabelFunctional, Part
@@ -25,4 +26,20 @@ def register(functional: LabelFunctional) -> LabelFunctional:
     return functional
 
 
-__all__ = ["FUNCTIONALS", "LabelFunctional", "Part", "register"]
+def functional_of(kind: str) -> LabelFunctional:
+    """What labels of a kind are to a model.
+
+    Raises
+    ------
+    KernpotError
+        The kind is known, but nobody has said what its rows are.
+    """
+    if kind not in FUNCTIONALS:
+        raise KernpotError(
+            f"labels of kind {kind!r} have no rows, by which they are learnt and predicted; register them, "
+            f"kernpot.functionals.labels.register(LabelFunctional({kind!r}, ...)), or leave such labels out"
+        )
+    return FUNCTIONALS[kind]
+
+
+__all__ = ["FUNCTIONALS", "LabelFunctional", "Part", "functional_of", "register"]

@@ -10,6 +10,7 @@ import numpy as np
 from kernpot.backend.requirements import require_described
 from kernpot.descriptors.features import Features
 from kernpot.functionals.descriptions import Descriptions
+from kernpot.functionals.labels import functional_of
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.inducing.blocks import choose, components_of, fill_up, given
 from kernpot.gp.inducing.directions import learn_bases
@@ -45,6 +46,12 @@ class Ingredients(NamedTuple):
         return given(inducing, self.features, components, self.elements, bases), 0
 
 
+def require_rows(structures: Sequence[LabelledStructure]) -> None:
+    """Raise KernpotError when a structure has labels of a kind that nobody has said the rows of."""
+    for kind in sorted({kind for structure in structures for kind in structure.kinds}):
+        functional_of(kind)
+
+
 def ingredients(structures: Sequence[LabelledStructure], parameters: Mapping[str, Any]) -> Ingredients:
     """Check an estimator's parameters, and that its descriptors fit the structures and their labels.
 
@@ -59,4 +66,5 @@ def ingredients(structures: Sequence[LabelledStructure], parameters: Mapping[str
     elements = tuple(sorted({int(z) for s in structures for z in s.atoms.numbers}))
     features = descriptors_for(parameters["descriptor"], elements)
     require_described(structures, features)
+    require_rows(structures)
     return Ingredients(features, kernels_for(parameters["kernel"], len(features), elements), noise, elements)

@@ -15,6 +15,7 @@ from kernpot.files.training import require_training
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.inducing.blocks import enlarge
 from kernpot.gp.inducing.unrepresented import worth_describing
+from kernpot.gp.learning.ingredients import require_rows
 from kernpot.gp.learning.start import starting_noise
 from kernpot.gp.rows.columns import extend
 from kernpot.gp.rows.compress import compress
@@ -33,10 +34,13 @@ def with_labels(
     ------
     StructureError, DescriptorError
         A structure holds elements that were not in the fit, or cannot be described.
+    KernpotError
+        Labels are of a kind that has no rows.
     """
     for s in labelled:
         require_fitted(s.atoms, fitted.elements, s.source)
     require_described(labelled, fitted.features)
+    require_rows(labelled)
     new = compress(labelled, fitted.maker, n_jobs=n_jobs, progress=report).factors
     start = starting_noise(labelled, fitted.noise_model, fitted.isolated)
     factors, noise, misfit = dict(fitted.factors), dict(fitted.noise), dict(fitted.misfit)

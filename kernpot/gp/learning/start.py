@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kernpot.calibration.misfit import Misfit
-from kernpot.functionals.labels import FUNCTIONALS
+from kernpot.functionals.labels import functional_of
 from kernpot.regression.factor import LabelFactor
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
@@ -24,7 +24,7 @@ def starting_noise(
     values: dict[str, list[float]] = {}
     for s in labelled:
         for kind in s.kinds:
-            free = np.ravel(s.label(kind)) - FUNCTIONALS[kind].fixed(s.atoms.numbers, isolated)
+            free = np.ravel(s.label(kind)) - functional_of(kind).fixed(s.atoms.numbers, isolated)
             found = (free / len(s.atoms) if KINDS[kind].extensive else free).tolist()
             values.setdefault(noise.group(s, kind), []).extend(found)
     fixed = noise.fixed

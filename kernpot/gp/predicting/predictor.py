@@ -13,7 +13,7 @@ from torch import Tensor
 from kernpot.calibration.misfit import LabelVariances
 from kernpot.calibration.predictions import Answers
 from kernpot.calibration.surroundings import Surroundings, pooled
-from kernpot.functionals.labels import FUNCTIONALS
+from kernpot.functionals.labels import functional_of
 from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import (
     energy_prior,
@@ -135,7 +135,7 @@ class Predictor:
 
     def _other(self, structure: Structure, kind: str) -> tuple[FloatArray, LabelVariances]:
         """Mean of a label of another kind, and its variances, both by its rows."""
-        functional, size = FUNCTIONALS[kind], structure.n_atoms if KINDS[kind].extensive else 1
+        functional, size = functional_of(kind), structure.n_atoms if KINDS[kind].extensive else 1
         means, variances = [], []
         for _, rows, prior in functional.rows(structure, self._whitening.blocks):
             b = self._whitening(rows)
