@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,32 +28,33 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def page(tmp_path: Path, title: str = "Argon", std_factor: float = 1.0) -> tuple[str, Reader]:
-    result = evaluate(LennardJones(), drawn_frames(40, std_factor=std_factor))
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Reader]:
+    folder, result = tmp_path_factory.mktemp("report"), evaluate(LennardJones(), drawn_frames(40))
     model = [("Provenance", [("a <b>name</b>", "x & y")])]
-    write_html(tmp_path / "report.html", title, result, write_plots(result, tmp_path), model)
-    content = (tmp_path / "report.html").read_text(encoding="utf-8")
+    write_html(folder / "report.html", "<script>alert(1)</script>", result, write_plots(result, folder), model)
+    content = (folder / "report.html").read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(content)
     return content, reader
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
-    content, reader = page(tmp_path)
+def test_nothing_is_loaded_from_elsewhere(page: tuple[str, Reader]) -> None:
+    content, reader = page
     assert not re.search(r"(?i)https?:|//cdn|@import|url\(", content)
     assert not any(tag in ("script", "link", "iframe") for tag, _ in reader.tags)
     images = [attributes["src"] for tag, attributes in reader.tags if tag == "img"]
     assert len(images) == 8 and all(str(source).startswith("data:image/png;base64,iVBOR") for source in images)
 
 
-def test_names_are_escaped(tmp_path: Path) -> None:
-    content, reader = page(tmp_path, title="<script>alert(1)</script>")
+def test_names_are_escaped(page: tuple[str, Reader]) -> None:
+    content, reader = page
     assert "<script>" not in content and "<script>alert(1)</script>" in reader.text
     assert "a <b>name</b>" in reader.text and "x & y" in reader.text
 
 
-def test_numbers_of_the_result_are_in_the_page(tmp_path: Path) -> None:
-    _, reader = page(tmp_path)
+def test_numbers_of_the_result_are_in_the_page(page: tuple[str, Reader]) -> None:
+    _, reader = page
     row = evaluate(LennardJones(), drawn_frames(40)).rows("forces")[0]
     for number in (f"{row.mae:.3g}", f"{row.rmse:.3g}", f"{100 * row.coverage[0.9]:.0f} %", str(row.n_components)):
         assert number in reader.text
