@@ -158,7 +158,8 @@ def kernel_to_dict(kernel: CosineKernel) -> dict[str, Any]:
     KernpotError
         Its class gives no ``kind`` or no parameters.
     """
-    if getattr(type(kernel), "kind", None) not in _KINDS:
+    known = _KINDS.get(getattr(type(kernel), "kind", ""))
+    if known is None or known.__qualname__ != type(kernel).__qualname__:  # a subclass is not what its parent is
         raise KernpotError(f"{type(kernel).__name__} cannot be written to a model file: give the class a kind.")
     return {
         **({} if kernel.kind == _DEFAULT else {"kind": kernel.kind}),

@@ -89,3 +89,11 @@ def test_damaged_files_and_unknown_kernels_are_refused() -> None:
 def test_without_functions_there_is_no_kernel(functions: Any) -> None:
     with pytest.raises(KernpotError, match=r"expected one or more functions of the cosine for CosineKernel, such as"):
         CosineKernel(functions)
+
+
+def test_a_subclass_without_a_kind_of_its_own_is_not_written_as_its_parent() -> None:
+    class Changed(SOAPKernel):
+        pass
+
+    with pytest.raises(KernpotError, match="Changed cannot be written to a model file: give the class a kind"):
+        kernel_to_dict(Changed(2, [29]))
