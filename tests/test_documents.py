@@ -27,8 +27,8 @@ def python_blocks(path: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.M | re.S)
 
 
-LONG = ("README.md", *(f"docs/{name}.md" for name in ("start", "which-uncertainty", "how-to")))
-SHORT = tuple(f"docs/{name}.md" for name in ("concepts", "networks", "on-the-fly", "extending"))
+LONG = ("README.md", *(f"docs/{name}.md" for name in ("start", "which-uncertainty", "how-to", "networks")))
+SHORT = tuple(f"docs/{name}.md" for name in ("concepts", "on-the-fly", "extending"))
 
 
 @pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])

@@ -36,9 +36,8 @@ def without_numbers(text: str) -> list[str]:
     return [re.sub(r"\s*[-+]?[0-9][0-9.e+-]*\s*", "#", line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(
-    "script", [pytest.param(s, id=s.stem, marks=[] if k == 0 else pytest.mark.slow) for k, s in enumerate(NUMBERED)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("script", NUMBERED, ids=[s.stem for s in NUMBERED])
 def test_a_numbered_example_runs_and_prints_what_the_gallery_shows(gallery, script):
     if script.stem in NEEDS:
         module, extra = NEEDS[script.stem]

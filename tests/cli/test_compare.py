@@ -63,6 +63,7 @@ def test_from_files_to_page_numbers_and_words(place: Path) -> None:
     assert len(list((place / "out" / "fits").glob("*.json"))) == 6
 
 
+@pytest.mark.slow
 def test_without_test_and_shifted_files_parts_are_held_out(place: Path) -> None:
     output = kernpot("compare", "train.xyz", "-o", "out", "--no-learning-curve")
     assert "22 structures to learn, 6 to be asked about; unlike those learnt: 8 of warm" in output
@@ -76,6 +77,7 @@ def test_without_test_and_shifted_files_parts_are_held_out(place: Path) -> None:
     assert len(Rival.fits) == 8
 
 
+@pytest.mark.slow
 def test_groups_to_leave_out_are_named(place: Path) -> None:
     output = kernpot("compare", "train.xyz", "-o", "out", "--no-learning-curve", "--leave-out", "crystal")
     assert "unlike those learnt: 20 of crystal" in output

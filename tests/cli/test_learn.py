@@ -95,6 +95,7 @@ def test_a_run_from_beginning_to_end(place: Path) -> None:
     assert (place / "page.html").stat().st_size > 50_000
 
 
+@pytest.mark.slow
 def test_the_directory_is_all_a_resumed_run_needs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From another folder, without the settings and the structure, moved, and with more steps than before."""
     kernpot("learn", "cu.yaml", "--directory", "run")
@@ -194,6 +195,7 @@ def test_paths_in_settings_become_absolute(place: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_tolerance_sets_the_threshold(place: Path) -> None:
     """Twelve first labels, and the threshold that their errors give to the potential that learnt them."""
     gate, number = "{tolerance: {max_force_error: 0.5, missed: 0.1}, every: 5}", "number: 12"

@@ -55,6 +55,7 @@ def test_all_jobs_are_done_once_and_kept(tmp_path: Path) -> None:
     assert [name for name, _ in Rival.fits[12:]] == ["b"] * 2
 
 
+@pytest.mark.slow
 def test_another_label_or_group_is_another_comparison(tmp_path: Path) -> None:
     rivals = {"a": Rival("a"), "b": Rival("b")}
     for change in ("nothing", "label", "group"):

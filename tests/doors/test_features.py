@@ -126,6 +126,7 @@ def test_given_with_jacobians_is_the_descriptor_itself() -> None:
             np.testing.assert_allclose(draws[0], draws[1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_networks_learn_given_features_with_jacobians() -> None:
     train, test = ethanol(0, 40), ethanol(40, 50)
     own = NNPEnsemble(OWN, **NETWORKS).fit(train)

@@ -232,6 +232,7 @@ def test_an_oracle_that_was_mended_is_asked_again(tmp_path: Path) -> None:
     assert set(broken.asked()) <= set(mended.asked())
 
 
+@pytest.mark.slow
 def test_says_when_labels_cannot_reach_the_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernpot.dynamics.patience._STUCK", 8)
     gate = UncertaintyGate(potential(), force_std=1e-9)
@@ -275,6 +276,7 @@ def test_takes_any_dynamics(tmp_path: Path) -> None:
     assert outcome.reason == "finished"
 
 
+@pytest.mark.slow
 def test_crystals_under_pressure(tmp_path: Path) -> None:
     class WithStress(CountingOracle):
         def answers(self, frames):

@@ -170,6 +170,7 @@ def test_score_is_r2_of_energies_per_atom() -> None:
     assert nnp.score([*FRAMES, held_out[1]], [*ENERGIES, None]) == pytest.approx(nnp.score(FRAMES))
 
 
+@pytest.mark.slow
 def test_grid_search() -> None:
     grid = {"max_epochs": [1, 60], "descriptor": [soap(), acsf(["Cu"])]}
     search = GridSearchCV(estimator(n_members=2, learning_rate=0.03), grid, cv=KFold(2)).fit(FRAMES, ENERGIES)

@@ -96,6 +96,7 @@ def test_learner_learns_labels_resumes_and_ends_with_an_ensemble(tmp_path: Path)
     assert np.isfinite(final.predict([cluster()], return_std=True)).all()
 
 
+@pytest.mark.slow
 def test_command_line_from_fit_to_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write("train.xyz", crystals(20), format="extxyz")

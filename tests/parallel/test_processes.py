@@ -149,6 +149,7 @@ def loky_workers() -> list[int]:
     return [child.pid for child in children if any("LokyProcess" in word for word in child.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_in_the_middle_costs_nothing_but_time(
     alone: SparseGPPotential, undisturbed: SparseGPPotential
 ) -> None:

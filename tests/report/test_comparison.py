@@ -146,6 +146,7 @@ def test_who_learns_faster_is_told_by_size(result: ComparisonResult) -> None:
     assert said.endswith("with 30 structures <i>sharp</i> has the smaller errors.")
 
 
+@pytest.mark.slow
 def test_derived_quantities_without_values_are_no_gap_in_the_page(tmp_path: Path, equals: ComparisonResult) -> None:
     narrow = {"pressures": Coverage(40, 40, 0.2, 0.5, (0.4, 0.6), 3.0, 0.1, "GPa")}
     changed = replace(equals, derived={"first": "the draws are <lost>", "second": narrow}, curve=equals.curve[-1:])

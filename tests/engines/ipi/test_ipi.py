@@ -89,7 +89,7 @@ def standard(atoms: Atoms) -> Atoms:
     return Atoms(atoms.numbers, atoms.positions @ turn.T, cell=cell, pbc=atoms.pbc)
 
 
-@pytest.mark.parametrize("kind", ["crystal", "molecule"])
+@pytest.mark.parametrize("kind", ["crystal", pytest.param("molecule", marks=pytest.mark.slow)])
 def test_i_pi_has_the_calculators_numbers(kind, potential, model, tmp_path):
     """Positions that i-PI wrote, evaluated here, give the forces, potential and virial that it wrote."""
     if kind == "crystal":
@@ -201,6 +201,7 @@ def test_two_clients_at_a_socket(model, tmp_path):
         np.testing.assert_allclose(near, far, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_no_server(model, tmp_path):
     write(tmp_path / "start.xyz", alloy((1, 1, 1)))
     with pytest.raises(KernpotError, match=r"client at the unix socket 'nobody-is-here' .*Is i-PI running"):

@@ -325,7 +325,7 @@ def simulated_ranks(zeta: int, repeats: int, n_draws: int) -> NDArray[np.int64]:
 
 
 @pytest.mark.filterwarnings("ignore:.*misfit is unknown")
-@pytest.mark.parametrize("zeta", [1, 2, 3])
+@pytest.mark.parametrize("zeta", [2, *(pytest.param(zeta, marks=pytest.mark.slow) for zeta in (1, 3))])
 def test_truths_from_the_prior_rank_uniformly_among_draws(zeta: int) -> None:
     n_draws = 19
     ranks = simulated_ranks(zeta, 200, n_draws)
