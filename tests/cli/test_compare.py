@@ -88,6 +88,7 @@ def test_groups_to_leave_out_are_named(place: Path) -> None:
     assert "needs a name of its own" in kernpot("compare", "train.xyz", *twice, code=1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_finished_fits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit = Rival.fit
 

@@ -80,6 +80,7 @@ def test_init_writes_what_can_be_read_and_replaces_nothing(tmp_path: Path, monke
     assert "the folder no does not exist" in kernpot("learn", "no/learn.yaml", "--init", code=1)
 
 
+@pytest.mark.slow
 def test_a_run_from_beginning_to_end(place: Path) -> None:
     output = kernpot("learn", "cu.yaml")
     directory = place / "cu"

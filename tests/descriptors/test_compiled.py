@@ -146,6 +146,7 @@ def test_folding_adds_up(rng):
     np.testing.assert_allclose(strain, 1 + gradient.T @ vectors, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_without_compilation_everything_still_works(tmp_path):
     """numba's own switch leaves a package of plain torch and Python; the numbers stay."""
     script = tmp_path / "script.py"

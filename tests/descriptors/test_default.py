@@ -62,6 +62,7 @@ def test_cutoff_reaches_the_second_shell_of_common_crystals():
         assert SOAPFeatures(default_descriptor(elements(atoms))).cutoff > 1.05 * second
 
 
+@pytest.mark.slow
 def test_every_element_has_one():
     for z in range(1, 97):
         features = SOAPFeatures(default_descriptor([z]))

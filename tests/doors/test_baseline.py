@@ -305,6 +305,7 @@ def test_what_is_wrong_is_said(make: Callable[[], OnTop], match: str) -> None:
         make().fit(copper(5, 0))
 
 
+@pytest.mark.slow
 def test_a_run_that_learns_on_the_fly_goes_on_with_the_baseline_it_was_given(tmp_path: Path) -> None:
     def run(steps: int) -> int:
         potential = OnTop(MorsePotential(**MORSE), gp())

@@ -110,6 +110,7 @@ def test_who_does_not_know_them_says_so(gp: SparseGPPotential) -> None:
         networks.fit(copper(8, 0))
 
 
+@pytest.mark.slow
 def test_other_processes_learn_them_too() -> None:
     """Which have never heard of them."""
     fits = [

@@ -460,6 +460,7 @@ def test_the_screen_of_a_stale_calculator_is_not_believed() -> None:
     assert gate.check(atoms) is not None
 
 
+@pytest.mark.slow
 def test_screening_a_gaussian_process_lets_nothing_through_that_full_checks_flag() -> None:
     gp = fitted("aluminium")
     atoms = bulk("Al", cubic=True)

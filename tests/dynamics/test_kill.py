@@ -50,7 +50,8 @@ class Killed(BaseException):
     """Stands for the end of the process; nothing catches it."""
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_touch_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     steps = 60
     for name in ("undisturbed", "killed"):

@@ -119,6 +119,7 @@ def test_more_steps_go_on_where_the_run_ended(tmp_path: Path) -> None:
     assert len(oracle.asked()) == len(set(oracle.asked())) >= asked
 
 
+@pytest.mark.slow
 def test_several_walkers_and_batches(tmp_path: Path) -> None:
     oracle, seen = CountingOracle(tmp_path / "asked.log"), []
     outcome = learner(
@@ -147,6 +148,7 @@ def test_failed_frames_are_set_aside_with_their_reason_and_the_run_goes_on(tmp_p
     assert len(of("failed", seen)) == 3
 
 
+@pytest.mark.slow
 def test_an_oracle_that_always_fails_ends_the_run_cleanly(tmp_path: Path) -> None:
     oracle = CountingOracle(tmp_path / "asked.log", spoil=lambda n: n > 6)
     outcome = learner(tmp_path / "run", oracle, steps=2000, audit_every=None).run()

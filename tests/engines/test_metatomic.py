@@ -59,7 +59,13 @@ def networks(uncertainty: str, **settings) -> NNPEnsemble:
     return estimator(*ALLOY, uncertainty=uncertainty, **settings).fit(frames())
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+# Those left to the slow tests are of the forms and networks that the others are of.
+REPEATED = ("few inducing", "third power, compressed", "softplus", "linear")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(k, marks=pytest.mark.slow if k in REPEATED else ()) for k in KINDS]
+)
 def potential(request) -> Potential:
     return KINDS[request.param]()
 
@@ -186,6 +192,7 @@ def test_selected_atoms_alone(plain, tmp_path, kind):
         assert samples.tolist() == [[0], [2]]
 
 
+@pytest.mark.slow
 def test_a_process_that_has_no_kernpot(plain, tmp_path):
     write(plain, tmp_path / "alloy.pt")
     atoms = alloy((1, 1, 1), seed=1)

@@ -286,6 +286,7 @@ def test_same_seed_same_bits() -> None:
     assert np.abs(first.forces.mean - other.forces.mean).max() > 0
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_model() -> None:
     frames, new = [*crystals(5), slab(), cluster()], crystals(1, seed=5)[0]
     settings = {**FIXED, "n_inducing": 12}

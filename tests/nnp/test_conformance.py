@@ -23,9 +23,13 @@ def wire() -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize(
-    "uncertainty", ["ensemble", *(pytest.param(name, marks=pytest.mark.slow) for name in ("shallow", "last_layer"))]
-)
+def test_an_alloy_and_a_cluster_of_it() -> None:
+    nnp = NNPEnsemble(soap(["Cu", "Au"]), **(SMALL | {"max_epochs": 50})).fit(alloy_frames())
+    check_potential(nnp, [cluster("Cu3Au", 5)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("uncertainty", ["ensemble", "shallow", "last_layer"])
 def test_alloy_in_every_periodicity(uncertainty: str) -> None:
     nnp = NNPEnsemble(soap(["Cu", "Au"]), uncertainty=uncertainty, **SMALL).fit(alloy_frames())
     check_potential(nnp, [crystals(1, 9, symbols="Cu3Au")[0], slab(3), wire(), cluster("Cu3Au", 5), Atoms("Cu")])

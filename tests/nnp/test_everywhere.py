@@ -69,6 +69,7 @@ def test_evaluation(fitted: dict, backend: str) -> None:
     assert 0.5 < forces.coverage[0.9] <= 1.0
 
 
+@pytest.mark.slow
 def test_learner_learns_labels_resumes_and_ends_with_an_ensemble(tmp_path: Path) -> None:
     nnp = NNPEnsemble(SOAP(**SOAP_OPTIONS), hidden=(6,), n_members=3, max_epochs=40, isolated_atoms={"Ar": 0.0})
     oracle = CountingOracle(tmp_path / "asked.log")

@@ -115,6 +115,7 @@ def test_histogram_counts_what_lies_outside() -> None:
     assert any(text.get_text() == f"{beyond} of {forces.label.size} beyond ±5" for text in axes.texts)
 
 
+@pytest.mark.slow
 def test_zero_stds_and_single_labels_can_be_drawn(tmp_path: Path) -> None:
     frames = drawn_frames(1)
     for potential in (LennardJones(), LennardJones(force_std=0.0)):
@@ -122,6 +123,7 @@ def test_zero_stds_and_single_labels_can_be_drawn(tmp_path: Path) -> None:
         assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths.values())
 
 
+@pytest.mark.slow
 def test_same_result_same_bytes(result: EvaluationResult, tmp_path: Path) -> None:
     first = {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}
     assert first == {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}

@@ -112,6 +112,7 @@ def test_i_pi_has_the_calculators_numbers(kind, potential, model, tmp_path):
             np.testing.assert_allclose(-row[2:8], expected.stress[[0, 1, 2, 5, 4, 3]], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_committee_of_a_ring_polymer_is_reweighted_by_i_pis_own_tool(potential, model, tmp_path):
     """Four beads: averages over beads of what is written are those computed here; the tool gives what they imply."""
     atoms = standard(alloy((1, 1, 1), 0.05))

@@ -103,6 +103,7 @@ except KernpotError as error:
 """
 
 
+@pytest.mark.slow
 def test_an_error_on_one_rank_stops_all_of_them(model, tmp_path):
     in_lammps(alloy((2, 2, 1)), tmp_path / "data")
     root = str(Path(__file__).resolve().parents[3])

@@ -175,6 +175,7 @@ def test_stds_may_be_asked_for_rarely(run, tmp_path, potential):
     assert (frames[5][:, 8] != frames[8][:, 8]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", RANKS)
 def test_exact_stds_of_forces(run, tmp_path, potential, n_ranks):
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")

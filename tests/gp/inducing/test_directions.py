@@ -45,7 +45,10 @@ def compression(mode: str) -> dict[str, Any]:
     "changes",
     [
         {"descriptor": soap(["Cu", "Au"]), "n_components": 5},
-        {"descriptor": soap(["Cu", "Au"], **compression("mu1nu1")), "n_components": 6, "kernel": SOAPKernel(3)},
+        pytest.param(
+            {"descriptor": soap(["Cu", "Au"], **compression("mu1nu1")), "n_components": 6, "kernel": SOAPKernel(3)},
+            marks=pytest.mark.slow,
+        ),
         {"descriptor": [soap(["Cu", "Au"], 3.0, l_max=1), soap(["Cu", "Au"], 4.5)], "n_components": 4},
     ],
     ids=["off", "mu1nu1", "sum"],
