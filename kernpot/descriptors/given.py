@@ -290,10 +290,10 @@ class _GivenEnvironments:
 def _numbers(values: Any, what: str) -> FloatArray:
     """A real array, copied."""
     try:
-        found = np.array(values)
+        found = np.asarray(values)
         if np.iscomplexobj(found):
             raise TypeError("complex numbers")
-        return found.astype(np.float64)
+        return np.array(found, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DescriptorError(
             f"expected {what} as an array of real numbers, got {type(values).__name__}: {error}."
