@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,8 @@ from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from kernpot.errors import KernpotError, KernpotWarning
+from kernpot.backend.requirements import without_other_kinds
+from kernpot.errors import KernpotError
 from kernpot.potential import Surface
 from kernpot.structures.checks import require_elements
 from kernpot.structures.labels import LabelledStructure
@@ -30,18 +30,10 @@ def left_over(
     KernpotError
         The baseline fails, or has no stress where there are labels of it.
     """
-    others = sorted({kind for s in labelled for kind in s.others})
-    if others:
-        warnings.warn(
-            f"a baseline gives energies, forces and stress; the labels {', '.join(others)} of these structures are "
-            "left out.",
-            KernpotWarning,
-            stacklevel=3,
-        )
     energies: list[float | None] = []
     forces: list[FloatArray | None] = []
     stress: list[FloatArray | None] = []
-    for s in labelled:
+    for s in without_other_kinds(labelled, "a baseline gives"):
         require_elements(s.atoms.numbers, surface.elements_, f"{s.source} (baseline)")
         base = surface.mean(s.atoms)
         if s.stress is not None and base.stress is None:

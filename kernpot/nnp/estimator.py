@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
@@ -20,12 +19,13 @@ from sklearn.utils.validation import check_is_fitted
 from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
 from kernpot.backend.randomness import Drawing
+from kernpot.backend.requirements import without_other_kinds
 from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash
 from kernpot.calibration.held_out import calibrate as rescale
 from kernpot.descriptors import Features
 from kernpot.descriptors.demands import require_forces
-from kernpot.errors import KernpotError, KernpotWarning
+from kernpot.errors import KernpotError
 from kernpot.files.container import write_model
 from kernpot.nnp import model_file
 from kernpot.nnp.calibration import held_out_forces
@@ -37,7 +37,7 @@ from kernpot.nnp.selection import select
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
-from kernpot.structures.labels import LabelledStructure, label_structures, require_any_energy, require_any_label
+from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import Draws, PotentialDraw
@@ -203,7 +203,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         KernpotError
             When a parameter is out of range, or the checkpoint is of another training.
         """
-        labelled = _predictable(label_structures(structures, energies, forces, stress))
+        labelled = without_other_kinds(label_structures(structures, energies, forces, stress), "networks learn")
         require_any_energy(labelled)
         drawing = Drawing(self.random_state)
         with reporting(self.progress) as report:
@@ -240,7 +240,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
             return self.fit(structures, energies, forces, stress)
         labelled = label_structures(structures, energies, forces, stress)
         require_any_label(labelled)
-        labelled = _predictable(labelled)
+        labelled = without_other_kinds(labelled, "networks learn")
         with reporting(self.progress) as report:
             fitted = with_labels(self._fitted, labelled, self.get_params(deep=False), report)
         self._fitted = fitted
@@ -441,16 +441,3 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_fitted")
-
-
-def _predictable(labelled: list[LabelledStructure]) -> list[LabelledStructure]:
-    """Structures without labels of kinds that networks do not learn, with a warning if there were any."""
-    others = sorted({kind for s in labelled for kind in s.others})
-    if others:
-        warnings.warn(
-            f"networks learn energies, forces and stress; the labels {', '.join(others)} of these structures are "
-            "left out.",
-            KernpotWarning,
-            stacklevel=3,
-        )
-    return [s.without(*s.others) for s in labelled] if others else labelled
