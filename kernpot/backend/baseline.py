@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Self
@@ -30,7 +30,7 @@ from kernpot.backend.probe import probe, require_same
 from kernpot.calculator import KernpotCalculator
 from kernpot.errors import KernpotError, NotInFileError
 from kernpot.files.container import require_model, restored, write_model
-from kernpot.files.parts import reading
+from kernpot.files.parts import reading, require
 from kernpot.potential import Chosen, GivenAgain, Linear, Novel, Potential, Screen, Surface
 from kernpot.prediction import (
     EnergyStd,
@@ -41,7 +41,8 @@ from kernpot.structures.labels import label_structures
 from kernpot.structures.neighbours import Pairs
 from kernpot.surfaces.adapter import CalculatorSurface, surface_name
 
-_PREFIX = "baseline."
+# Where the tensors of each stand in a file.
+_OF_BASELINE, _OF_LEARNER = "baseline.", "learner."
 
 
 class OnTop(AnsweringMixin, BaseEstimator):
@@ -240,8 +241,11 @@ class OnTop(AnsweringMixin, BaseEstimator):
     @property
     def given_again(self) -> dict[str, Any]:
         """Parts that no model file holds, as :func:`kernpot.load` takes them."""
-        mine = {} if hasattr(self.baseline, "file_contents") else {"baseline": self.baseline}
-        return mine | (self.learner.given_again if isinstance(self.learner, GivenAgain) else {})
+        whole = hasattr(self.baseline, "file_contents") and not _given_again(self.baseline)
+        of_learner = _given_again(self.learner)
+        if isinstance(self.learner, OnTop):
+            of_learner = {"learner": of_learner} if of_learner else {}
+        return ({} if whole else {"baseline": self.baseline}) | of_learner
 
     def __sklearn_clone__(self) -> OnTop:
         """An unfitted one; a baseline that is a fitted potential stays fitted, as it is no part that learns."""
@@ -263,13 +267,16 @@ class OnTop(AnsweringMixin, BaseEstimator):
         header, tensors = _contents_of(fitted.learner)
         surface = fitted.surface
         told: dict[str, Any] = {"name": surface_name(surface), "probe": probe(surface, fitted.learner.elements_)}
+        tensors = {_OF_LEARNER + name: array for name, array in tensors.items()}
         if hasattr(fitted.surface, "file_contents"):
             told["model"], more = _contents_of(fitted.surface)
-            tensors = tensors | {_PREFIX + name: array for name, array in more.items()}
+            tensors |= {_OF_BASELINE + name: array for name, array in more.items()}
         sections = {**header.get("sections", {}), "Baseline": [["Name", told["name"]]]}
         schema = max(2, header.get("schema_version", 1), told.get("model", {}).get("schema_version", 1))
         mine = {"kind": "OnTop", "schema_version": schema, "learner": header["kind"], "baseline": told}
         mine["sections"] = sections
+        # What of the learner's own header the sum's takes the place of: a learner may be such a sum itself.
+        mine["of_learner"] = {name: header[name] for name in (*mine, "of_learner") if name in header}
         return header | mine, tensors
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -282,6 +289,7 @@ class OnTop(AnsweringMixin, BaseEstimator):
         header: dict[str, Any],
         tensors: dict[str, NDArray[Any]],
         baseline: Surface | Calculator | None = None,
+        learner: Mapping[str, Any] | None = None,
         **again: Any,
     ) -> Self:
         """Rebuild a fitted potential from a model file's header and tensors (see :func:`kernpot.load`).
@@ -290,15 +298,16 @@ class OnTop(AnsweringMixin, BaseEstimator):
         ----------
         baseline : Surface or Calculator, optional
             The one of the fit, given again, where the file could not hold it.
+        learner : mapping, optional
+            What the learner wants to be given again, where it is a sum with a baseline itself.
         **again
-            What the learner wants to be given again.
+            The same of any other learner.
 
         Raises
         ------
         ModelFileError
             The baseline is missing, or gives other energies than that of the fit.
         """
-        own = {name: array for name, array in tensors.items() if name.startswith(_PREFIX)}
         with reading("baseline"):
             told = header["baseline"]
             if baseline is None:
@@ -308,17 +317,31 @@ class OnTop(AnsweringMixin, BaseEstimator):
                         "load(path, baseline=...)"
                     )
                 require_model("its baseline", told["model"])
-                baseline = restored(told["model"], {name[len(_PREFIX) :]: array for name, array in own.items()})
+                try:
+                    baseline = restored(told["model"], _within(tensors, _OF_BASELINE))
+                except NotInFileError as error:
+                    raise NotInFileError(
+                        f"the baseline {told['name']} cannot be restored alone ({error}); give it again whole: "
+                        "load(path, baseline=...)"
+                    ) from error
             surface = _surface_of(baseline)
-        rest = {name: array for name, array in tensors.items() if name not in own}
         with reading("learner"):
-            inner = header | {"kind": str(header["learner"])}
+            apart = {"kind", "schema_version", "learner", "baseline", "sections", "of_learner"}
+            inner = {name: value for name, value in header.items() if name not in apart} | dict(header["of_learner"])
+            require(inner.get("kind") == header["learner"], "its header is not the learner's")
         require_model("the model", inner)
-        learner = restored(inner, rest, **again)
+        if not isinstance(learner, Mapping | None):
+            raise NotInFileError(f"learner=: expected a mapping such as {{'baseline': ...}}, got {learner!r}")
+        try:
+            taught = restored(inner, _within(tensors, _OF_LEARNER), **(learner or {}), **again)
+        except NotInFileError as error:
+            if inner["kind"] != "OnTop":
+                raise
+            raise NotInFileError(f"of the learner, as load(path, learner={{'baseline': ...}}): {error}") from error
         with reading("baseline"):
             require_same(surface, told["probe"], told["name"])
-        potential = cls(baseline, clone(learner))
-        potential._fitted = _Fitted(surface, learner)
+        potential = cls(baseline, clone(taught))
+        potential._fitted = _Fitted(surface, taught)
         return potential
 
     # ------------------------------------------------------------------ parts
@@ -362,6 +385,14 @@ def _independent(potential: Any) -> Any:
     """One that learns on without this one noticing; where all that is known is one frozen state it is shared."""
     shares = isinstance(potential, KnowingMixin | OnTop)
     return copy.copy(potential) if shares else copy.deepcopy(potential)
+
+
+def _given_again(potential: Any) -> dict[str, Any]:
+    return potential.given_again if isinstance(potential, GivenAgain) else {}
+
+
+def _within(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)}
 
 
 def _contents_of(potential: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

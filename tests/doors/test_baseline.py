@@ -323,3 +323,27 @@ def test_a_run_that_learns_on_the_fly_goes_on_with_the_baseline_it_was_given(tmp
         return learner.run().labels
 
     assert 4 <= run(20) <= run(40)
+
+
+def test_sums_of_sums_are_stored_and_say_what_they_want_again(tmp_path: Path) -> None:
+    frames, path, morse = copper(12, 0), tmp_path / "m.kernpot", MorsePotential(**MORSE)
+    base, small = gp(n_inducing=6).fit(copper(5, 3)), gp(n_inducing=4).fit(copper(4, 8))
+    for both, again, match in (
+        (OnTop(base, OnTop(small, gp())), [], None),
+        (OnTop(base, OnTop(morse, gp())), ["learner"], r"of the learner, as load\(path, learner=.*MorsePotential"),
+        (
+            OnTop(OnTop(morse, gp(n_inducing=6)).fit(copper(5, 3)), gp()),
+            ["baseline"],
+            r"cannot be restored alone .*give it again whole",
+        ),
+    ):
+        both.fit(frames).save(path)
+        assert list(both.given_again) == again
+        if match:
+            with pytest.raises(ModelFileError, match=match):
+                load(path)
+        loaded = load(path, **both.given_again)
+        np.testing.assert_array_equal(loaded.mean(frames[0]).forces, both.mean(frames[0]).forces)
+        assert loaded.energy_std(frames[0]).std == both.energy_std(frames[0]).std
+    with pytest.raises(ModelFileError, match="learner=: expected a mapping"):
+        load(path, baseline=both.baseline, learner=5)
