@@ -25,7 +25,7 @@ def describe_data(labelled: Sequence[LabelledStructure]) -> dict[str, Any]:
 
 
 def _components(labelled: Sequence[LabelledStructure], kind: str) -> int:
-    return sum(int(np.size(s.label(kind))) for s in labelled if s.label(kind) is not None)
+    return sum(int(s.known(kind).sum()) for s in labelled if s.label(kind) is not None)
 
 
 def data_hash(labelled: Sequence[LabelledStructure]) -> str:
@@ -34,6 +34,7 @@ def data_hash(labelled: Sequence[LabelledStructure]) -> str:
     for s in labelled:
         parts = [s.atoms.numbers, s.atoms.positions, s.atoms.cell.array, s.atoms.pbc, s.energy, s.forces, s.stress]
         parts += [s.others[name] for name in sorted(s.others)]
+        parts += [] if s.atom_scales is None else [s.atom_scales]
         for part in parts:
             value = np.ascontiguousarray(np.array([] if part is None else part, dtype=np.float64))
             digest.update(repr(value.shape).encode() + value.tobytes())

@@ -97,9 +97,9 @@ def calibrate(
     parts: dict[str, list[LabelVariances]] = {}
     for s in held_out:
         for kind, (predicted, variances) in predictor.labels(s.atoms, s.kinds).items():
-            size = len(s.atoms) if KINDS[kind].extensive else 1
-            errors.setdefault(kind, []).append(np.ravel(predicted - s.label(kind)) / size)
-            parts.setdefault(kind, []).append(variances)
+            size, known = len(s.atoms) if KINDS[kind].extensive else 1, s.known(kind)
+            errors.setdefault(kind, []).append(np.ravel(predicted - s.label(kind))[known] / size)
+            parts.setdefault(kind, []).append(LabelVariances(*(v[torch.from_numpy(known)] for v in variances)))
     enough = [kind for kind in KINDS if len(errors.get(kind, [])) >= MIN_STRUCTURES]
     if not enough:
         raise StructureError(

@@ -39,19 +39,32 @@ class Surroundings:
         return cls(structure.n_atoms, block.centres, block.neighbours, block.vectors, described.features.cutoff)
 
     def pool(self, component_variances: Tensor) -> Tensor:
-        """For components of all atoms (c n,): the mean variance in the surroundings of their atom, (c n,)."""
+        """For components of all atoms (c n,): the mean variance in the surroundings of their atom, (c n,).
+
+        Components with NaN do not count.
+        """
         v = component_variances.view(len(self._total), -1)
-        width, v = v.shape[1], v.mean(1)
-        total = v.clone().index_add_(0, self._centres, self._weights * v[self._neighbours])
-        return (total / self._total).repeat_interleave(width)
+        width, v = v.shape[1], v.nanmean(1)
+        counts = v.isfinite()
+        if counts.all():
+            total, around = v.clone(), self._total
+        else:
+            v = v.nan_to_num()
+            total, around = v.clone(), counts.to(v.dtype)
+            around.index_add_(0, self._centres, self._weights * counts[self._neighbours])
+        total.index_add_(0, self._centres, self._weights * v[self._neighbours])
+        return (total / around).repeat_interleave(width)
 
 
 def pooled(kind: str, own: Tensor, surroundings: Surroundings) -> Tensor:
-    """Variances of what shares the causes of misfit with components of a label, from their own variances (n,)."""
+    """Variances of what shares the causes of misfit with components of a label, from their own variances (n,).
+
+    NaN is that of a component that does not count.
+    """
     match KINDS[kind].pooled:
         case "surroundings":
             return surroundings.pool(own)
         case "components":
-            return own.mean().expand(own.shape)
+            return own.nanmean().expand(own.shape)
         case _:
             return own

@@ -170,9 +170,9 @@ def _strained(a: Atoms, b: Atoms) -> bool:
 
 
 def _single(labelled: Sequence[LabelledStructure]) -> list[Target]:
-    pressures = [Target(PRESSURE, (k,)) for k, item in enumerate(labelled) if item.stress is not None]
+    pressures = [Target(PRESSURE, (k,)) for k, item in enumerate(labelled) if item.is_whole("stress")]
     # Forces that vanish by symmetry vanish for every draw, too: nothing is at risk there.
-    moving = [item.forces is not None and np.abs(item.forces).max() > _VANISHING for item in labelled]
+    moving = [item.is_whole("forces") and np.abs(item.label("forces")).max() > _VANISHING for item in labelled]
     return pressures + [Target(LARGEST, (k,)) for k, moves in enumerate(moving) if moves]
 
 

@@ -121,17 +121,19 @@ def first_model(
     Raises
     ------
     StructureError
-        When data have no energy or no forces.
+        When data have no energy, or not the forces on all atoms.
     KernpotError
         When too few labels came of it.
     """
     labels = learning.labels
     for given in data:
-        if given.energy is None or given.forces is None:
-            raise StructureError(f"{given.source}: expected energy and forces among the data to begin with.")
+        if given.energy is None or given.forces is None or not given.is_whole("forces"):
+            raise StructureError(
+                f"{given.source}: expected the energy and the forces on all atoms among the data to begin with."
+            )
         entry = labels.find(given.atoms)
         if entry is None:
-            answer = Labels(given.energy, given.forces, given.stress)
+            answer = Labels(given.energy, given.forces, given.stress if given.is_whole("stress") else None)
             entry = Entry(labels.free(state.asked + 1), given.atoms, answer, 0.0)
             labels.add(entry)
         state.asked += 1

@@ -77,9 +77,13 @@ def threshold_for(
     if calibration is None:
         found = [(left_out.errors, left_out.std) for left_out in potential.left_out()]
     else:
-        labels = [(s.atoms, s.forces) for s in label_structures(calibration) if s.forces is not None]
-        predictions = potential.predict_full([atoms for atoms, _ in labels])
-        found = [(p.forces.mean - forces, p.forces.std) for p, (_, forces) in zip(predictions, labels, strict=True)]
+        frames = [s for s in label_structures(calibration) if s.forces is not None]
+        predictions = potential.predict_full([s.atoms for s in frames])
+        known = [s.known("forces").reshape(-1, 3) for s in frames]
+        found = [
+            ((p.forces.mean - s.label("forces"))[here], p.forces.std[here])
+            for p, s, here in zip(predictions, frames, known, strict=True)
+        ]
     if len(found) < FEWEST_FRAMES:
         raise KernpotError(
             f"a threshold from a tolerance needs at least {FEWEST_FRAMES} structures with forces "

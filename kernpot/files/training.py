@@ -15,6 +15,7 @@ from kernpot.structures.kinds import KINDS, LABEL_KINDS, LabelKind
 from kernpot.structures.labels import LabelledStructure
 
 _PREFIX = "training."
+_SCALES = "atom_scales"
 
 
 def require_training(
@@ -37,8 +38,8 @@ def pack(labelled: Sequence[LabelledStructure]) -> tuple[dict[str, Any], dict[st
     header : dict
         ``config_type``, ``source``, ``labels`` (kinds present) and ``noise_scale`` of every structure.
     tensors : dict of str to ndarray
-        ``training.*``: sizes, numbers, positions (A), cells (A), pbc, and the labels that are present, each kind in the
-        order of the structures.
+        ``training.*``: sizes, numbers, positions (A), cells (A), pbc, the labels that are present, each kind in the
+        order of the structures, and factors on the noise of the forces on atoms, where there are any.
     """
     present = [kind for kind in KINDS if kind in LABEL_KINDS or any(s.label(kind) is not None for s in labelled)]
     header = {
@@ -58,6 +59,9 @@ def pack(labelled: Sequence[LabelledStructure]) -> tuple[dict[str, Any], dict[st
         labels = [np.ravel(s.label(kind)) for s in labelled if s.label(kind) is not None]
         flat = np.concatenate([np.empty(0), *labels])
         tensors[kind] = flat.reshape(-1, *KINDS[kind].shape(1)[-1:])
+    if any(s.atom_scales is not None for s in labelled):
+        scales = [np.ones(len(s.atoms)) if s.atom_scales is None else s.atom_scales for s in labelled]
+        tensors[_SCALES] = np.concatenate(scales)
     return header, {_PREFIX + name: array for name, array in tensors.items()}
 
 
@@ -77,7 +81,9 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
             f"unknown kinds of labels {sorted(unknown)}, expected some of {', '.join(KINDS)}; import the module that "
             "registers a kind of your own before loading"
         )
-    parts = {name: tensors[_PREFIX + name] for name in ("sizes", "numbers", "positions", "cells", "pbc", *present)}
+    weighed = (_SCALES,) if _PREFIX + _SCALES in tensors else ()
+    names = ("sizes", "numbers", "positions", "cells", "pbc", *weighed, *present)
+    parts = {name: tensors[_PREFIX + name] for name in names}
     labels, sizes = told["labels"], parts["sizes"]
     n, n_atoms = len(labels), int(sizes.sum())
     if {len(values) for values in told.values()} != {n} or sizes.shape != (n,) or not n or (sizes < 1).any():
@@ -89,6 +95,7 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
         "positions": (n_atoms, 3),
         "cells": (n, 3, 3),
         "pbc": (n, 3),
+        **dict.fromkeys(weighed, (n_atoms,)),
         **{kind: _stored_shape(KINDS[kind], sizes, [kind in kinds for kinds in labels]) for kind in present},
     }
     for name, shape in expected.items():
@@ -113,6 +120,9 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
         scales = {kind: float(noise_scale[kind]) for kind in present}
         if not all(0 < scale < np.inf for scale in scales.values()):
             raise ValueError(f"{source}: noise_scale {scales} is not positive")
+        atom_scales = parts[_SCALES][own] if weighed else None
+        if atom_scales is not None and not (atom_scales > 0).all():
+            raise ValueError(f"{source}: factors on the noise of atoms are not positive")
         found.append(
             LabelledStructure(
                 atoms=atoms,
@@ -123,6 +133,7 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
                 source=str(source),
                 noise_scale=scales,
                 others=checked,
+                atom_scales=atom_scales,
             )
         )
     return found

@@ -73,14 +73,14 @@ def _errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOu
                 continue
             predicted, variances = found[kind]
             # A structure with larger noise of its own counts as what it would be without.
-            scale = s.noise_scale[kind]
+            known, scale = s.known(kind), s.scales(kind)
             per = scale * (len(s.atoms) if kind == "energy" else 1)
-            residuals.setdefault(kind, []).append(np.ravel(s.label(kind) - predicted) / per)
-            own.setdefault(kind, []).append(variances.parameter.numpy() / scale**2)
-            pooled.setdefault(kind, []).append(variances.pooled.numpy() / scale**2)
+            residuals.setdefault(kind, []).append((np.ravel(s.label(kind) - predicted) / per)[known])
+            own.setdefault(kind, []).append((variances.parameter.numpy() / scale**2)[known])
+            pooled.setdefault(kind, []).append((variances.pooled.numpy() / scale**2)[known])
             if kind == "energy":
-                forces = of_forces / scale**2 if s.forces is not None else None
-                energies.append((float(variances.parameter[0]) / scale**2, forces))
+                forces = of_forces / scale[0] ** 2 if s.forces is not None else None
+                energies.append((float(variances.parameter[0]) / scale[0] ** 2, forces))
     reach = reach_of(energies) if energies else 0.0
     if reach > 0:
         pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
@@ -97,5 +97,7 @@ def held_out_forces(spread: Spread, held_out: Sequence[LabelledStructure], misfi
         mean, variances = spread.labels(s.atoms, ["forces"])["forces"]
         added, _ = misfit_variance(misfit, variances, KINDS["forces"].together)
         std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
-        found.append(LeftOut(mean - s.forces, std.reshape(-1, 3)))
+        whole = s.known("forces").reshape(-1, 3).all(axis=1)
+        if whole.any():
+            found.append(LeftOut((mean - s.forces)[whole], std.reshape(-1, 3)[whole]))
     return found

@@ -91,9 +91,9 @@ def compress(
             predicted = getattr(mean, kind)
             if part is None or predicted is None:
                 continue
-            scale = n * s.noise_scale[kind]
-            left = torch.from_numpy(np.ravel(getattr(s, kind) - predicted) / scale)
-            b = torch.from_numpy(part.reshape(len(part), -1).T / scale)
+            known, scale = s.known(kind), n * s.scales(kind)
+            left = torch.from_numpy((np.ravel(getattr(s, kind) - predicted) / scale)[known])
+            b = torch.from_numpy((part.reshape(len(part), -1) / scale).T[known])
             group = noise.group(s, kind)
             factors.setdefault(group, LabelFactor.empty(rows.n, 1)).add(b, left, b.square().sum(1, keepdim=True))
         if report is not None:

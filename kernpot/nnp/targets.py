@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.nnp.derivatives import Batch
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
+
+FloatArray = NDArray[np.float64]
 
 # Force components that weigh as much as one energy: those of one structure share their causes of misfit.
 _COMPONENTS = 10.0
@@ -52,7 +55,7 @@ def scales_of(
     per_atom = np.array([(s.energy or 0.0) - sum(isolated[int(z)] for z in s.atoms.numbers) for s in with_energy])
     per_atom = per_atom / np.array([len(s.atoms) for s in with_energy])
     found = np.linalg.lstsq(parts, per_atom, rcond=1e-6)[0]
-    components = [s.forces.ravel() for s in labelled if s.forces is not None]
+    components = [s.forces.ravel()[s.known("forces")] for s in labelled if s.forces is not None]
     rms = float(np.sqrt(np.mean(np.concatenate(components) ** 2))) if components else 0.0
     spread = float(np.std(per_atom - parts @ found)) if with_energy else 0.0
     level = {"forces": _PART * rms, "energy": _PART * _LENGTH * rms, "stress": _PART * _PER_AREA * rms}
@@ -73,10 +76,8 @@ class Targets:
     ----------
     energies, energy_weights : Tensor of shape (n_structures,)
         Energy per atom less those of isolated atoms and offsets.
-    forces : Tensor of shape (n_atoms, 3)
-    force_weights : Tensor of shape (n_structures,)
-    stress : Tensor of shape (n_structures, 6)
-    stress_weights : Tensor of shape (n_structures,)
+    forces, force_weights : Tensor of shape (n_atoms, 3)
+    stress, stress_weights : Tensor of shape (n_structures, 6)
     """
 
     energies: Tensor
@@ -92,24 +93,39 @@ def targets_of(
 ) -> Targets:
     """Labels with the weights that their noise levels and the structures' own ``noise_scale`` give them."""
     n, unit = len(labelled), scales.unit
-    weights = {kind: torch.zeros(n) for kind in ("energy", "forces", "stress")}
-    energies, stress, forces = torch.zeros(n), torch.zeros((n, 6)), []
+    energies, energy_weights = torch.zeros(n), torch.zeros(n)
+    forces: list[FloatArray] = []
+    force_weights: list[FloatArray] = []
+    stress: list[FloatArray] = []
+    stress_weights: list[FloatArray] = []
+
+    def components(s: LabelledStructure, kind: str, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
+        """A label and its weights; both zero where it is not known."""
+        if s.label(kind) is None:
+            return np.zeros(shape), np.zeros(shape)
+        weights = unit / (scales.levels[noise.group(s, kind)] * s.scales(kind) * _COMPONENTS**0.5)
+        known = s.known(kind)
+        return np.nan_to_num(s.label(kind) / unit), np.where(known, weights, 0.0).reshape(shape)
+
     for k, s in enumerate(labelled):
-        for kind in s.kinds:
-            weights[kind][k] = unit / (scales.levels[noise.group(s, kind)] * s.noise_scale[kind])
         if s.energy is not None:
             known = sum(isolated[int(z)] + scales.offsets[int(z)] for z in s.atoms.numbers)
             energies[k] = (s.energy - known) / (unit * len(s.atoms))
-        forces.append(np.zeros((len(s.atoms), 3)) if s.forces is None else s.forces / unit)
-        if s.stress is not None:
-            stress[k] = torch.from_numpy(s.stress / unit)
+            energy_weights[k] = unit / (scales.levels[noise.group(s, "energy")] * s.noise_scale["energy"])
+        for kind, shape, labels, weights in (
+            ("forces", (len(s.atoms), 3), forces, force_weights),
+            ("stress", (6,), stress, stress_weights),
+        ):
+            label, weight = components(s, kind, shape)
+            labels.append(label)
+            weights.append(weight)
     return Targets(
         energies,
-        weights["energy"],
+        energy_weights,
         torch.from_numpy(np.concatenate(forces)).float(),
-        weights["forces"] / _COMPONENTS**0.5,
-        stress,
-        weights["stress"] / _COMPONENTS**0.5,
+        torch.from_numpy(np.concatenate(force_weights)).float(),
+        torch.from_numpy(np.stack(stress)).float(),
+        torch.from_numpy(np.stack(stress_weights)).float(),
     )
 
 
@@ -126,9 +142,9 @@ def loss(targets: Targets, batch: Batch, energies: Tensor, forces: Tensor, stres
     chosen = torch.from_numpy(batch.structures)
     sizes = torch.from_numpy(batch.sizes)
     total = ((energies - targets.energies[chosen]) * targets.energy_weights[chosen]).square()
-    weights = targets.force_weights[chosen].repeat_interleave(sizes)
-    squares = ((forces - targets.forces[batch.places, :, None]) * weights[:, None, None]).square().sum(1)
+    weights = targets.force_weights[batch.places, :, None]
+    squares = ((forces - targets.forces[batch.places, :, None]) * weights).square().sum(1)
     owner = torch.arange(len(chosen)).repeat_interleave(sizes)
     total = total + squares.new_zeros((len(chosen), squares.shape[1])).index_add(0, owner, squares).T
-    strained = (stress - targets.stress[chosen, :, None]) * targets.stress_weights[chosen, None, None]
+    strained = (stress - targets.stress[chosen, :, None]) * targets.stress_weights[chosen, :, None]
     return total + strained.square().sum(1).T

@@ -72,18 +72,18 @@ def check_energy(value: Any, source: str) -> float:
 
 
 def check_forces(value: Any, n_atoms: int, source: str) -> np.ndarray:
-    """Forces in eV/Angstrom as a finite new array of shape (n_atoms, 3), else StructureError."""
+    """Forces in eV/Angstrom as a new array of shape (n_atoms, 3), NaN where not known, else StructureError."""
     array = _numeric(value, "forces", source)
     if array.shape != (n_atoms, 3):
         raise StructureError(
             f"{source}: forces have shape {array.shape}, expected ({n_atoms}, 3): one row of x, y, z in eV/A per atom."
         )
-    _require_finite(array, "forces", source)
+    _require_not_infinite(array, "forces", source)
     return array
 
 
 def check_voigt(value: Any, source: str, name: str = "stress", floor: float = SYMMETRY_FLOOR) -> np.ndarray:
-    """A symmetric tensor as six finite numbers in ASE's Voigt order (xx, yy, zz, yz, xz, xy).
+    """A symmetric tensor as six numbers in ASE's Voigt order (xx, yy, zz, yz, xz, xy), NaN where not known.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def check_voigt(value: Any, source: str, name: str = "stress", floor: float = SY
     Raises
     ------
     StructureError
-        Another shape, not finite, or asymmetric by more than `floor` and than ``SYMMETRY_TOLERANCE`` of its largest
+        Another shape, infinite, or asymmetric by more than `floor` and than ``SYMMETRY_TOLERANCE`` of its largest
         component.
     """
     array = _numeric(value, name, source)
@@ -106,15 +106,15 @@ def check_voigt(value: Any, source: str, name: str = "stress", floor: float = SY
             f"{source}: {name} has shape {array.shape}, expected (6,) in the order xx, yy, zz, yz, xz, xy,"
             " or a full 3x3 tensor as (3, 3) or (9,)."
         )
-    _require_finite(array, name, source)
+    _require_not_infinite(array, name, source)
     if array.shape == (6,):
         return array
     full = array.reshape(3, 3)
-    asymmetry = np.abs(full - full.T).max()
-    if asymmetry > max(floor, SYMMETRY_TOLERANCE * np.abs(full).max()):
+    asymmetry, largest = (np.nan_to_num(np.abs(part)).max() for part in (full - full.T, full))
+    if asymmetry > max(floor, SYMMETRY_TOLERANCE * largest):
         raise StructureError(
             f"{source}: {name} is not symmetric: it differs from its transpose by up to {asymmetry:.3g} where the"
-            f" largest component is {np.abs(full).max():.3g}; check the order of its components."
+            f" largest component is {largest:.3g}; check the order of its components."
         )
     full = (full + full.T) / 2
     return np.asarray(full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
@@ -151,6 +151,15 @@ def _require_finite(array: np.ndarray, name: str, source: str) -> None:
         raise StructureError(
             f"{source}: {name} has {n_bad} NaN or infinite value(s) of {array.size}; a label that was not computed must"
             " be absent (None), not NaN."
+        )
+
+
+def _require_not_infinite(array: np.ndarray, name: str, source: str) -> None:
+    n_bad = int(np.isinf(array).sum())
+    if n_bad:
+        raise StructureError(
+            f"{source}: {name} has {n_bad} infinite value(s) of {array.size}; a component that is not known must be"
+            " NaN, a label that was not computed absent (None)."
         )
 
 

@@ -14,6 +14,7 @@ from ase import Atoms
 from kernpot.errors import StructureError
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
+from kernpot.structures.known import LeftOut, atom_scales, known_forces
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +28,9 @@ class LabelledStructure:
     energy : float or None
         Total energy, eV.
     forces : ndarray of shape (n_atoms, 3) or None
-        eV/Angstrom.
+        eV/Angstrom; NaN where a component is not known.
     stress : ndarray of shape (6,) or None
-        eV/Angstrom^3, ASE sign, order xx, yy, zz, yz, xz, xy.
+        eV/Angstrom^3, ASE sign, order xx, yy, zz, yz, xz, xy; NaN where a component is not known.
     config_type : str
         ``atoms.info["config_type"]``, empty when there is none.
     source : str
@@ -38,6 +39,8 @@ class LabelledStructure:
         Factor on the noise level of each label kind, from ``atoms.info["noise_scale"]``; 1 unless given.
     others : dict
         Labels of further kinds (:mod:`kernpot.structures.kinds`), by name.
+    atom_scales : ndarray of shape (n_atoms,) or None
+        Factor on the noise level of the forces on each atom, beside that of the structure.
     """
 
     atoms: Atoms
@@ -48,6 +51,7 @@ class LabelledStructure:
     source: str
     noise_scale: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 1.0))
     others: dict[str, Any] = field(default_factory=dict)
+    atom_scales: np.ndarray | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -57,6 +61,20 @@ class LabelledStructure:
     def label(self, kind: str) -> Any:
         """Its label of a kind, or None."""
         return getattr(self, kind) if kind in LABEL_KINDS else self.others.get(kind)
+
+    def known(self, kind: str) -> np.ndarray:
+        """Which components (n,) of a label, in C order, are known."""
+        return np.isfinite(np.ravel(np.asarray(self.label(kind), dtype=np.float64)))
+
+    def is_whole(self, kind: str) -> bool:
+        """Whether there is a label of a kind, with all its components."""
+        return self.label(kind) is not None and bool(self.known(kind).all())
+
+    def scales(self, kind: str) -> np.ndarray:
+        """Factors (n,) on the noise level of the components of a label, in C order."""
+        n = np.size(self.label(kind))
+        own = np.full(n, self.noise_scale[kind])
+        return own * np.repeat(self.atom_scales, 3) if kind == "forces" and self.atom_scales is not None else own
 
     def without(self, *kinds: str) -> LabelledStructure:
         """The same without labels of some kinds."""
@@ -79,9 +97,11 @@ def label_structures(
     energies : iterable of (float or None), optional
         Total energies, eV. When given they replace the calculators' energies; None means this structure has none.
     forces : iterable of (array of shape (n_atoms, 3) or None), optional
-        eV/Angstrom, as `energies`.
+        eV/Angstrom, as `energies`. NaN is a component that is not known, as are those that ``arrays["forces_mask"]``
+        (n_atoms,) or (n_atoms, 3) has false, and zeros of atoms that a constraint holds. ``arrays["forces_weight"]``
+        weighs atoms.
     stress : iterable of (array of shape (6,), (3, 3) or (9,), or None), optional
-        eV/Angstrom^3, ASE sign, as `energies`.
+        eV/Angstrom^3, ASE sign, as `energies`; NaN is a component that is not known.
 
     Returns
     -------
@@ -93,6 +113,11 @@ def label_structures(
     StructureError
         No structures, a structure or label that cannot be used, another number of labels than structures, or a
         calculator whose results belong to another geometry. The message names the structure.
+
+    Warns
+    -----
+    KernpotWarning
+        Forces that are no labels were left out, or look like it.
     """
     if isinstance(structures, Atoms):
         raise StructureError("structures: expected a list of ase.Atoms, got a single one; write [atoms].")
@@ -103,10 +128,13 @@ def label_structures(
         kind: _aligned(kind, values, len(frames))
         for kind, values in zip(LABEL_KINDS, (energies, forces, stress), strict=True)
     }
-    return [
-        _label(atoms, index, {kind: values[index] for kind, values in explicit.items() if values is not None})
+    told = LeftOut()
+    labelled = [
+        _label(atoms, index, {kind: values[index] for kind, values in explicit.items() if values is not None}, told)
         for index, atoms in enumerate(frames)
     ]
+    told.warn()
+    return labelled
 
 
 def require_any_energy(labelled: Sequence[LabelledStructure]) -> None:
@@ -148,20 +176,26 @@ def _energy_advice(labelled: Sequence[LabelledStructure]) -> str:
     )
 
 
-def _label(atoms: Atoms, index: int, explicit: dict[str, Any]) -> LabelledStructure:
+def _label(atoms: Atoms, index: int, explicit: dict[str, Any], told: LeftOut) -> LabelledStructure:
     source = source_of(atoms, index)
     check_atoms(atoms, source)
     labels = {**_calculator_labels(atoms, source, [kind for kind in KINDS if kind not in explicit]), **explicit}
     checked = {kind: KINDS[kind].check(value, atoms, source) for kind, value in labels.items() if value is not None}
+    forces, stress = checked.pop("forces", None), checked.pop("stress", None)
+    scales = None
+    if forces is not None:
+        forces = known_forces(forces, atoms, source, told)
+        scales = atom_scales(atoms, source)
     return LabelledStructure(
         atoms=atoms.copy(),
         energy=checked.pop("energy", None),
-        forces=checked.pop("forces", None),
-        stress=checked.pop("stress", None),
+        forces=forces,
+        stress=None if stress is None or np.isnan(stress).all() else stress,
         others=checked,
         config_type=str(atoms.info.get("config_type", "")),
         source=source,
         noise_scale=_noise_scale(atoms.info.get("noise_scale"), source),
+        atom_scales=scales,
     )
 
 
@@ -230,5 +264,5 @@ def _noise_scale(value: Any, source: str) -> dict[str, float]:
 
 
 def n_labels(labelled: LabelledStructure) -> int:
-    """Number of labels of a structure, counting components."""
-    return sum(int(np.size(labelled.label(kind))) for kind in labelled.kinds)
+    """Number of labels of a structure, counting components that are known."""
+    return sum(int(labelled.known(kind).sum()) for kind in labelled.kinds)

@@ -225,6 +225,7 @@ def _compare(index: int, item: LabelledStructure, prediction: Prediction) -> lis
             continue
         parts = (label, quantity.mean, quantity.std, quantity.epistemic_std)
         values = factor * np.stack([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
+        values = values[:, item.known(kind)]
         pieces.append(_Piece(kind, index, item.config_type or NO_CONFIG_TYPE, values, quantity.degrees_of_freedom))
     return pieces
 

@@ -127,24 +127,27 @@ def relabelled(atoms: Atoms, **labels: Any) -> None:
     atoms.calc = SinglePointCalculator(atoms, **(atoms.calc.results | labels))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_labels_that_are_not_finite(frames: list[Atoms], refusal: Any, value: float) -> None:
+@pytest.mark.wrong_input("Labels", "infinite forces", "refused")
+def test_infinite_forces(frames: list[Atoms], refusal: Any) -> None:
     forces = np.array(frames[1].calc.results["forces"])
-    forces[0, 0] = value
+    forces[0, 0] = np.inf
     relabelled(frames[1], forces=forces)
-    with refusal(StructureError, "train.xyz#1: forces has 1 NaN or infinite value(s) of 12"):
-        fit(frames)
-    frames[1].calc = frames[0].calc
-    frames[1] = frames[0].copy()
-    relabelled_energy = SinglePointCalculator(frames[1], energy=value)
-    frames[1].calc = relabelled_energy
-    with refusal(StructureError, "#0: energy has 1 NaN or infinite"):
+    with refusal(StructureError, "train.xyz#1: forces has 1 infinite value(s) of 12"):
         fit(frames)
 
 
+@pytest.mark.wrong_input("Labels", "an energy that is NaN or infinite", "refused")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_energies_that_are_not_finite(frames: list[Atoms], refusal: Any, value: float) -> None:
+    frames[1].calc = SinglePointCalculator(frames[1], energy=value)
+    with refusal(StructureError, "#1: energy has 1 NaN or infinite"):
+        fit(frames)
+
+
+@pytest.mark.wrong_input("Labels", "infinite stress", "refused")
 def test_stress_that_is_not_finite(frames: list[Atoms], refusal: Any) -> None:
-    with refusal(StructureError, "train.xyz#0: stress has 2 NaN"):
-        estimator().fit(frames, stress=[[np.nan, np.nan, 0, 0, 0, 0], None, None, None, None])
+    with refusal(StructureError, "train.xyz#0: stress has 2 infinite"):
+        estimator().fit(frames, stress=[[np.inf, np.inf, 0, 0, 0, 0], None, None, None, None])
 
 
 def test_forces_of_the_wrong_shape(frames: list[Atoms], refusal: Any) -> None:

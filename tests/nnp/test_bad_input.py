@@ -67,7 +67,7 @@ def spoilt(how: str, frames: list[Atoms]) -> Any:
         for atoms in frames:
             del atoms.calc.results["energy"]
     elif how == "label":
-        results = frames[1].calc.results | {"forces": np.full((4, 3), np.nan)}
+        results = frames[1].calc.results | {"forces": np.full((4, 3), np.inf)}
         frames[1].calc = SinglePointCalculator(frames[1], **results)
     elif how == "element":
         frames[3].numbers[0] = 79
@@ -94,7 +94,7 @@ def spoilt(how: str, frames: list[Atoms]) -> Any:
         ("geometry", StructureError, ["train.xyz#2", "belong to another geometry"]),
         ("scale", StructureError, ["train.xyz#1: noise_scale for energy is -1.0"]),
         ("energies", StructureError, ["none of the 5 structures", "has an energy"]),
-        ("label", StructureError, ["train.xyz#1: forces has 12 NaN"]),
+        ("label", StructureError, ["train.xyz#1: forces has 12 infinite"]),
         ("element", DescriptorError, ["train.xyz#3: elements ['Au'] are not among the descriptor's ['Cu']"]),
         ("atoms", StructureError, ["structures[2]: the structure has no atoms"]),
         ("text", StructureError, ["structures[5]: expected an ase.Atoms object, got str"]),

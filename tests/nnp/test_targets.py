@@ -101,8 +101,10 @@ def test_missing_labels_weigh_nothing() -> None:
     labelled, model, found = scales(frames)
     targets = targets_of(labelled, model, found, ISOLATED)
     assert (targets.energy_weights > 0).tolist() == [True, False, True, True]
-    assert (targets.force_weights > 0).tolist() == [False, True, True, False]
-    assert (targets.stress_weights > 0).tolist() == [False, False, False, True]
+    of_atoms = (targets.force_weights > 0).reshape(4, -1)
+    assert of_atoms.all(1).tolist() == of_atoms.any(1).tolist() == [False, True, True, False]
+    of_stress = targets.stress_weights > 0
+    assert of_stress.all(1).tolist() == of_stress.any(1).tolist() == [False, False, False, True]
 
 
 def test_huge_total_energies_keep_their_differences() -> None:
@@ -154,3 +156,21 @@ def test_loss_is_the_weighted_sum_of_squares(scale: float) -> None:
                 expected += ((error / (0.002 * s.noise_scale["stress"])) ** 2).sum() / 10
             assert float(value[member, place]) == pytest.approx(expected, rel=1e-4)
         at += n
+
+
+def test_components_that_are_not_known_weigh_nothing() -> None:
+    a = FRAMES[0]
+    forces, stress = np.array(a.get_forces()), np.array(a.get_stress())
+    forces[0], stress[1] = np.nan, np.nan
+    part = relabelled(a, energy=a.get_potential_energy(), forces=forces, stress=stress)
+    part.arrays["forces_weight"] = np.where(np.arange(len(a)) == 1, 4.0, 1.0)
+    labelled, model, found = scales([FRAMES[1], part])
+    targets = targets_of(labelled, model, found, ISOLATED)
+    n = len(FRAMES[1])
+    weights = targets.force_weights
+    assert torch.isfinite(targets.forces).all()
+    assert torch.isfinite(targets.stress).all()
+    assert weights[n].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(weights[n + 1], 2 * weights[n + 2])
+    np.testing.assert_allclose(weights[n + 2], weights[0])
+    assert (targets.stress_weights[1] > 0).tolist() == [True, False, True, True, True, True]

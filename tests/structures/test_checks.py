@@ -90,10 +90,18 @@ def test_forces_of_wrong_shape_or_not_finite():
         check_forces(np.zeros((3, 2)), 4, "train.xyz#12")
     with pytest.raises(StructureError, match=r"forces have shape \(12,\), expected \(4, 3\)"):
         check_forces(np.zeros(12), 4, "a")
-    with pytest.raises(StructureError, match=r"forces has 2 NaN or infinite value\(s\) of 6"):
+    with pytest.raises(StructureError, match=r"forces has 1 infinite value\(s\) of 6"):
         check_forces([[0, np.nan, 0], [0, 0, -np.inf]], 2, "a")
     with pytest.raises(StructureError, match="forces is not numeric"):
         check_forces([[0, 0, 0], [0, 0]], 2, "a")
+
+
+def test_what_is_not_known_is_nan():
+    np.testing.assert_array_equal(
+        check_forces([[None, 1.0, 0], [0, np.nan, 2.0]], 2, "a"), [[np.nan, 1, 0], [0, np.nan, 2]]
+    )
+    full = np.array([[1.0, 6, np.nan], [6, 2, 4], [5, 4, None]], dtype=object)
+    np.testing.assert_array_equal(check_voigt(full, "a"), [1, 2, np.nan, 4, np.nan, 6])
 
 
 def test_checked_labels_are_float64_copies():
@@ -128,8 +136,8 @@ def test_asymmetry_is_averaged_within_tolerance_and_refused_beyond():
 def test_bad_stress():
     with pytest.raises(StructureError, match=r"stress has shape \(3,\), expected \(6,\)"):
         check_voigt([1, 2, 3], "a")
-    with pytest.raises(StructureError, match="stress has 1 NaN"):
-        check_voigt([1, 2, 3, 4, 5, np.nan], "a")
+    with pytest.raises(StructureError, match="stress has 1 infinite"):
+        check_voigt([1, 2, 3, 4, 5, np.inf], "a")
 
 
 @pytest.mark.parametrize("pbc", [(False,) * 3, (True, False, False), (True, True, False)])

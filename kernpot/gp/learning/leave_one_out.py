@@ -92,7 +92,10 @@ def leave_one_out(
                 of_forces = variance[torch.from_numpy(kinds == "forces")]
                 energies.append((float(v.mean()), float(of_forces.mean()) if len(of_forces) else None))
             else:
-                around.setdefault(kind, []).append(pooled(kind, v, structure.surroundings).numpy())
+                whole = v.new_full((structure.sizes[kind],), torch.nan)
+                components = torch.cat([part.components for part in structure.parts if part.kind == kind])
+                whole[components] = v
+                around.setdefault(kind, []).append(pooled(kind, whole, structure.surroundings)[components].numpy())
     reach = reach_of(energies)
     if energies:
         around["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]

@@ -25,6 +25,7 @@ def starting_noise(
     for s in labelled:
         for kind in s.kinds:
             free = np.ravel(s.label(kind)) - functional_of(kind).fixed(s.atoms.numbers, isolated)
+            free = free[s.known(kind)]
             found = (free / len(s.atoms) if KINDS[kind].extensive else free).tolist()
             values.setdefault(noise.group(s, kind), []).extend(found)
     fixed = noise.fixed

@@ -39,14 +39,19 @@ def left_out_forces(fitted: FittedGP) -> list[LeftOut]:
         if labelled.forces is None or is_isolated_atom(labelled):
             continue
         structure = Structure(fitted.features, labelled.atoms)
-        kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure))
+        sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
+        kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure), sizes)
         out = leave_one_out([kept], fitted.posterior, fitted.noise, maker.whitening.block, fitted.amplitudes)
-        # Rows were divided by the structure's own noise scale.
-        scale = labelled.noise_scale["forces"]
+        # Rows were divided by the structure's own noise scale. Atoms count whose forces are known whole.
+        known = labelled.known("forces")
+        whole = np.repeat(known.reshape(-1, 3).all(axis=1), 3)[known]
+        if not whole.any():
+            continue
+        scale = labelled.scales("forces")[known][whole]
         parts = (out.own, out.pooled, out.unrepresented)
-        variances = LabelVariances(*(torch.from_numpy(scale**2 * part["forces"][0]) for part in parts))
+        variances = LabelVariances(*(torch.from_numpy(scale**2 * part["forces"][0][whole]) for part in parts))
         added, _ = misfit_variance(misfit, variances, together)
         std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
-        errors = -scale * out.residuals["forces"][0]
+        errors = -scale * out.residuals["forces"][0][whole]
         found.append(LeftOut(np.reshape(errors, (-1, 3)), np.reshape(std, (-1, 3))))
     return found

@@ -174,12 +174,14 @@ class _Columns:
             self.rows.add_described(labelled, structure)
             return
         self.rows.add_described(labelled.without("forces"), structure)
-        scale = labelled.noise_scale["forces"]
+        # Components that are not known weigh nothing.
+        per_scale = np.where(labelled.known("forces"), 1.0 / labelled.scales("forces"), 0.0)
+        weight = torch.from_numpy(per_scale.reshape(-1, 3, 1))
         products = ForceProducts(structure, self._maker.whitening.blocks)
-        forces = products.forces(self._weights) / scale
+        forces = products.forces(self._weights) * weight
         e = forces.flatten(0, 1)
-        y = torch.from_numpy(np.array(labelled.forces, dtype=np.float64).ravel()) / scale
-        self._add_sums(group, _Sums(products.sums(forces) / scale, e.mT @ e, e.mT @ y))
+        y = torch.from_numpy(np.nan_to_num(np.ravel(labelled.forces)) * per_scale)
+        self._add_sums(group, _Sums(products.sums(forces * weight), e.mT @ e, e.mT @ y))
 
     def add_all(self, training: Sequence[LabelledStructure], n_jobs: int | None) -> Iterator[int]:
         """Add structures; yields how many were added each time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from kernpot.calibration.surroundings import Surroundings
@@ -58,7 +59,8 @@ class Compressor:
                 kept, self._room = self._room[: len(part.rows)], self._room[len(part.rows) :]
                 parts.append(replace(part, rows=kept.copy_(part.rows)))
         if keep:
-            self.kept.append(KeptRows(parts, Surroundings.of(structure)))
+            sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
+            self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes))
 
     def merge(self, factors: dict[str, LabelFactor], kept: list[KeptRows]) -> None:
         """Add what another process made of other structures."""

@@ -34,12 +34,15 @@ class LabelRows:
         Labels less the isolated atoms.
     prior : Tensor of shape (n, n_blocks)
         Prior variances from each inducing block, unit amplitude.
+    components : Tensor of shape (n,)
+        Which components of the whole label these are.
     """
 
     group: str
     rows: Tensor
     targets: Tensor
     prior: Tensor
+    components: Tensor
 
     @property
     def kind(self) -> str:
@@ -49,10 +52,20 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class KeptRows:
-    """Rows of one structure, kept for leave-one-out, and the surroundings its force variances are pooled over."""
+    """Rows of one structure, kept for leave-one-out.
+
+    Attributes
+    ----------
+    parts : list of LabelRows
+    surroundings : Surroundings
+        What its force variances are pooled over.
+    sizes : dict of str to int
+        Components of the whole label of each kind, known or not.
+    """
 
     parts: list[LabelRows]
     surroundings: Surroundings
+    sizes: dict[str, int]
 
 
 class RowMaker:
@@ -89,9 +102,19 @@ class RowMaker:
             if label is None:
                 continue
             # The noise of an extensive label is given per atom: a structure and its supercell are then described alike.
-            scale = labelled.noise_scale[kind] * (structure.n_atoms if KINDS[kind].extensive else 1)
+            size = structure.n_atoms if KINDS[kind].extensive else 1
+            scale = torch.from_numpy(size * labelled.scales(kind))
+            known = torch.from_numpy(labelled.known(kind))
             targets = np.ravel(label) - functional.fixed(labelled.atoms.numbers, self.isolated)
             y = torch.from_numpy(np.asarray(targets, dtype=np.float64)) / scale
             group = self.noise.group(labelled, kind)
-            for components, rows, prior in functional.rows(structure, self.whitening.blocks):
-                yield LabelRows(group, self.whitening(rows / scale), y[components], prior / scale**2)
+            place = torch.arange(len(y))
+            for part, rows, prior in functional.rows(structure, self.whitening.blocks):
+                here = known[part]
+                if not here.all():
+                    rows, prior = rows[here], prior[here]
+                components = place[part][here]
+                if not len(components):
+                    continue
+                by = scale[components, None]
+                yield LabelRows(group, self.whitening(rows / by), y[components], prior / by**2, components)

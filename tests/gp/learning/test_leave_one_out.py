@@ -36,10 +36,10 @@ def synthetic(rng, n_structures=20, energy_noise=0.01, force_noise=0.3, shared=0
             if group == "forces":
                 error = error + rows @ torch.from_numpy(rng.normal(size=M)) * shared
             prior = rows.square().sum(1, keepdim=True) + 0.1
-            part = LabelRows(group, rows, rows @ truth + error, prior)
+            part = LabelRows(group, rows, rows @ truth + error, prior, torch.arange(n))
             factors[group].add(part.rows, part.targets, part.prior)
             parts.append(part)
-        kept.append(KeptRows(parts, NoSurroundings()))
+        kept.append(KeptRows(parts, NoSurroundings(), {"energy": 1, "forces": 9}))
     return factors, kept
 
 

@@ -116,6 +116,22 @@ def test_equals_a_fit_with_all(groups_done_by_products: list[str]) -> None:
     assert gp.summary_["updates"] == [{"inducing": 10}]
 
 
+def test_components_that_are_not_known_and_weights_of_atoms(groups_done_by_products: list[str], tmp_path: Path) -> None:
+    data = [a.copy() for a in DATA]
+    for k, (a, b) in enumerate(zip(DATA, data, strict=True)):
+        b.calc = deepcopy(a.calc)
+        if k % 2 and "forces" in a.calc.results:
+            b.calc.results["forces"][k % 3, :2] = np.nan
+            b.arrays["forces_weight"] = np.linspace(0.5, 2.0, len(b))
+    fitted(data=data).save(tmp_path / "masked.kernpot")
+    start = load(tmp_path / "masked.kernpot")
+    assert isinstance(start, SparseGPPotential)
+    gp = start.add_inducing(added())
+    assert len(groups_done_by_products) == 2
+    assert "failed" not in groups_done_by_products
+    require_same(fitted(first() + added(), data), gp, 1e-9)
+
+
 def test_one_group_by_products_and_one_by_rows(
     monkeypatch: pytest.MonkeyPatch, groups_done_by_products: list[str]
 ) -> None:
