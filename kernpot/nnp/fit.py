@@ -18,7 +18,7 @@ from kernpot.progress import Report
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
-from kernpot.structures.reference import by_least_squares
+from kernpot.structures.reference import by_least_squares, with_atoms_isolated
 
 
 def fit_nnp(
@@ -44,6 +44,7 @@ def fit_nnp(
     noise.require_known(labelled)
     features = descriptor_for(parameters["descriptor"], sorted({int(z) for s in labelled for z in s.atoms.numbers}))
     require_described(labelled, [features])
+    labelled = with_atoms_isolated(labelled, features.cutoff)
     warn_unseen(labelled, learnable([features]))
     with one_thread() as n_threads:
         trained, told = train(list(labelled), features, noise, parameters, rng, report, n_threads)
@@ -81,6 +82,7 @@ def with_labels(
         require_fitted(s.atoms, fitted.elements, s.source)
     require_described(labelled, [fitted.trained.features])
     check_settings(parameters)
+    labelled = with_atoms_isolated(labelled, fitted.trained.features.cutoff)
     with one_thread() as n_threads:
         trained, _ = train_more(fitted.trained, labelled, parameters, report, n_threads)
     update = {"data": describe_data(labelled), "data_hash": data_hash(labelled)}

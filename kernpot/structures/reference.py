@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
 
 from kernpot.errors import KernpotWarning, StructureError
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.neighbours import find_pairs
 
 ISOLATION_DISTANCE = 12.0
-"""A single atom counts as isolated when its nearest periodic image is at least this far, in Angstrom."""
+"""A single atom counts as isolated when its nearest periodic image is at least this far, in Angstrom.
+
+For a model, its cutoff where that is shorter.
+"""
+
+TAGS = ("isolatedatom", "isolatedatoms", "isolated", "singleatom", "freeatom", "e0")
+"""Configuration types of isolated atoms, in lower case without what is no letter or digit."""
 
 AGREEMENT = 1e-3
 """Given and computed isolated-atom energies that differ by more than this, in eV, are reported."""
@@ -28,7 +36,8 @@ def isolated_atom_energies(
 ) -> dict[int, float]:
     """Reference energy of every element, by decreasing authority: single-atom frames, given values, least squares.
 
-    An element's energy is that of its isolated-atom frame (the lowest, when there are several, e.g. spin states), else
+    An element's energy is that of its isolated-atom frame (:func:`is_alone`; the lowest, when there are several, e.g.
+    spin states), else
     the value given. Those of the remaining elements e_z minimise, with the known ones fixed,
 
         sum_s [ (E_s - sum_z n_sz e_z) / N_s ]^2,
@@ -51,6 +60,12 @@ def isolated_atom_energies(
     ------
     StructureError
         `given` has an unknown element or a value that is not finite.
+
+    Warns
+    -----
+    KernpotWarning
+        A given value differs from a frame's; or energies come from least squares over more than one composition, with
+        what they are and how uncertain.
     """
     from_frames = _frame_energies(labelled)
     from_user = _checked(given or {})
@@ -65,7 +80,10 @@ def isolated_atom_energies(
             )
     known = {**from_user, **from_frames}
     present = {int(z) for structure in labelled for z in np.unique(structure.atoms.numbers)}
-    known |= _least_squares(labelled, known, sorted(present - known.keys()))
+    fitted = _least_squares(labelled, known, sorted(present - known.keys()))
+    if fitted.n_compositions > 1:
+        warnings.warn(fitted.told(), KernpotWarning, stacklevel=2)
+    known |= fitted.energies
     return dict(sorted(known.items()))
 
 
@@ -81,9 +99,50 @@ def is_isolated_atom(structure: LabelledStructure) -> bool:
     return is_alone(structure.atoms)
 
 
-def is_alone(atoms: Atoms) -> bool:
-    """Whether these are one atom without a periodic image within `ISOLATION_DISTANCE`."""
-    return len(atoms) == 1 and len(find_pairs(atoms, ISOLATION_DISTANCE)) == 0
+def is_alone(atoms: Atoms, distance: float = ISOLATION_DISTANCE) -> bool:
+    """Whether these are one atom without a periodic image within a distance, or that is called isolated.
+
+    ``config_type=IsolatedAtom`` and the like, in any spelling of :data:`TAGS`, call it so.
+    """
+    return len(atoms) == 1 and (is_tagged(atoms) or len(find_pairs(atoms, distance)) == 0)
+
+
+def is_tagged(atoms: Atoms) -> bool:
+    """Whether the configuration type is that of isolated atoms."""
+    name = str(atoms.info.get("config_type", ""))
+    return "".join(filter(str.isalnum, name)).lower() in TAGS
+
+
+def with_atoms_isolated(labelled: Sequence[LabelledStructure], cutoff: float) -> list[LabelledStructure]:
+    """The same, single atoms that are isolated for a model taken out of their boxes.
+
+    In a box that is smaller than `ISOLATION_DISTANCE`, but that no neighbour reaches into, an atom would pass for a
+    crystal; one that is called isolated would have its images for neighbours.
+
+    Parameters
+    ----------
+    labelled : sequence of LabelledStructure
+    cutoff : float
+        Of the model, A.
+
+    Raises
+    ------
+    StructureError
+        A structure of several atoms is called an isolated atom.
+    """
+    found = []
+    for s in labelled:
+        if len(s.atoms) > 1 and "atom" in s.config_type.lower() and is_tagged(s.atoms):
+            raise StructureError(
+                f"{s.source}: config_type is {s.config_type!r}, but there are {len(s.atoms)} atoms, expected one; give "
+                "it another config_type."
+            )
+        if s.atoms.pbc.any() and is_alone(s.atoms, min(cutoff, ISOLATION_DISTANCE)):
+            free = s.atoms.copy()
+            free.pbc = False
+            s = replace(s.without("stress"), atoms=free)
+        found.append(s)
+    return found
 
 
 def _frame_energies(labelled: Sequence[LabelledStructure]) -> dict[int, float]:
@@ -109,12 +168,43 @@ def _checked(given: Mapping[int | str, float]) -> dict[int, float]:
     return energies
 
 
-def _least_squares(
-    labelled: Sequence[LabelledStructure], known: Mapping[int, float], unknown: list[int]
-) -> dict[int, float]:
+@dataclass(frozen=True)
+class _Fitted:
+    """Energies by least squares.
+
+    Attributes
+    ----------
+    energies : dict of int to float
+        eV, by atomic number.
+    stds : ndarray of shape (n_elements,)
+        eV; infinite where the compositions do not determine an energy.
+    n_compositions : int
+        Different ones among the structures that decide.
+    """
+
+    energies: dict[int, float]
+    stds: NDArray[np.float64]
+    n_compositions: int
+
+    def told(self) -> str:
+        """What was fitted, and how uncertain it is."""
+        values = [
+            f"{chemical_symbols[z]} {energy:.3f} eV ("
+            + (f"std {std:.2g} eV)" if np.isfinite(std) else "not determined by these compositions)")
+            for (z, energy), std in zip(self.energies.items(), self.stds, strict=True)
+        ]
+        return (
+            f"there are no isolated atoms of {', '.join(chemical_symbols[z] for z in self.energies)}; their energies "
+            f"are fitted to structures of {self.n_compositions} compositions instead: {', '.join(values)}. What a "
+            "structure gains by binding is then unknown, and energies of other compositions rest on these numbers. Add "
+            "frames of single atoms (config_type IsolatedAtom), or give their energies (isolated_atoms)."
+        )
+
+
+def _least_squares(labelled: Sequence[LabelledStructure], known: Mapping[int, float], unknown: list[int]) -> _Fitted:
     with_energy = [structure for structure in labelled if structure.energy is not None]
     if not unknown or not with_energy:
-        return dict.fromkeys(unknown, 0.0)
+        return _Fitted(dict.fromkeys(unknown, 0.0), np.full(len(unknown), np.inf), 0)
     n_atoms = np.array([len(structure.atoms) for structure in with_energy], dtype=np.float64)
     counts = {
         z: np.array([np.count_nonzero(structure.atoms.numbers == z) for structure in with_energy])
@@ -123,5 +213,21 @@ def _least_squares(
     energies = np.array([structure.energy for structure in with_energy], dtype=np.float64)
     remainder = energies - sum(counts[z] * energy for z, energy in known.items())
     fractions = np.stack([counts[z] for z in unknown], axis=1) / n_atoms[:, None]
-    solution = np.linalg.lstsq(fractions, remainder / n_atoms, rcond=_RANK_TOLERANCE)[0]
-    return {z: float(energy) for z, energy in zip(unknown, solution, strict=True)}
+    solution, _, rank, _ = np.linalg.lstsq(fractions, remainder / n_atoms, rcond=_RANK_TOLERANCE)
+    decide = fractions.any(axis=1)
+    n_compositions = len(np.unique(np.round(fractions[decide], 6), axis=0))
+    stds = _stds(fractions[decide], (remainder / n_atoms - fractions @ solution)[decide], int(rank))
+    return _Fitted({z: float(energy) for z, energy in zip(unknown, solution, strict=True)}, stds, n_compositions)
+
+
+def _stds(fractions: NDArray[np.float64], residuals: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """Standard deviations of a least-squares solution; infinite for what is not determined, or by nothing to spare."""
+    freedom = len(fractions) - rank
+    if freedom < 1:
+        return np.full(fractions.shape[1], np.inf)
+    variance = float(residuals @ residuals) / freedom
+    _, singular, vectors = np.linalg.svd(fractions, full_matrices=True)
+    determined = vectors[:rank]
+    inside = (determined**2).sum(axis=0) > 1 - _RANK_TOLERANCE
+    spread = ((determined / singular[:rank, None]) ** 2).sum(axis=0)
+    return np.where(inside, np.sqrt(variance * spread), np.inf)

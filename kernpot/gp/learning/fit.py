@@ -22,7 +22,7 @@ from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
 from kernpot.progress import Report
 from kernpot.structures.labels import LabelledStructure
-from kernpot.structures.reference import by_least_squares, isolated_atom_energies
+from kernpot.structures.reference import by_least_squares, isolated_atom_energies, with_atoms_isolated
 
 
 def fit_gp(
@@ -44,6 +44,7 @@ def fit_gp(
     """
     # Everything is checked before any work.
     made = ingredients(labelled, parameters)
+    labelled = with_atoms_isolated(labelled, max(features.cutoff for features in made.features))
     made.noise.require_known(labelled)
     warn_unseen(labelled, learnable(made.features))
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])

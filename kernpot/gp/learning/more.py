@@ -23,6 +23,7 @@ from kernpot.progress import Report
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import kind_of
+from kernpot.structures.reference import with_atoms_isolated
 
 
 def with_labels(
@@ -41,6 +42,7 @@ def with_labels(
         require_fitted(s.atoms, fitted.elements, s.source)
     require_described(labelled, fitted.features)
     require_rows(labelled)
+    labelled = with_atoms_isolated(labelled, max(features.cutoff for features in fitted.features))
     new = compress(labelled, fitted.maker, n_jobs=n_jobs, progress=report).factors
     start = starting_noise(labelled, fitted.noise_model, fitted.isolated)
     factors, noise, misfit = dict(fitted.factors), dict(fitted.noise), dict(fitted.misfit)
