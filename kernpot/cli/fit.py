@@ -109,6 +109,12 @@ def fit(
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
+    trust_labels: Annotated[
+        bool,
+        typer.Option(
+            "--trust-labels", help="Fit labels that contradict one another, with a warning.", rich_help_panel="Labels"
+        ),
+    ] = False,
     seed: Seed = 0,
     n_jobs: Annotated[
         int | None,
@@ -183,6 +189,7 @@ def fit(
     descriptor = descriptor_for(structures, cutoff, n_max, l_max)
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
         shared = {"descriptor": descriptor, "random_state": seed, "progress": report}
+        shared |= {"trust_labels": True} if trust_labels else {}
         try:
             with on_cluster(scheduler), fitting(backend):
                 potential = unfitted(backend, shared, chosen).fit(structures)

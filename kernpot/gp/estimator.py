@@ -86,6 +86,9 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         Seed of the choice of inducing environments.
     progress : bool or callable, optional
         True shows bars; a callable gets ``(stage, done, total)``.
+    trust_labels : bool, default=False
+        Fit labels that contradict one another all the same, with a warning; else they are refused, with the likely
+        cause.
 
     Attributes
     ----------
@@ -134,6 +137,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         progress: bool | Report | None = None,
+        trust_labels: bool = False,
     ) -> None:
         self.descriptor = descriptor
         self.n_inducing = n_inducing
@@ -146,6 +150,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.progress = progress
+        self.trust_labels = trust_labels
 
     _fitted: FittedGP
 

@@ -79,9 +79,9 @@ def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
         raise KernpotError(f"n_inducing must be a positive integer, got {n_inducing!r}.")
     if n_components is not None and not _positive_integer(n_components):
         raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
-    optimize = parameters["optimize"]
-    if not isinstance(optimize, bool | np.bool_):
-        raise KernpotError(f"optimize must be True or False, got {optimize!r}.")
+    for name in ("optimize", "trust_labels"):
+        if not isinstance(parameters[name], bool | np.bool_):
+            raise KernpotError(f"{name} must be True or False, got {parameters[name]!r}.")
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {n_jobs!r}.")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):

@@ -102,6 +102,9 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         Seed of starting weights, batches and what is held out.
     progress : bool or callable, optional
         True shows bars; a callable gets ``(stage, done, total)``.
+    trust_labels : bool, default=False
+        Fit labels that contradict one another all the same, with a warning; else they are refused, with the likely
+        cause.
 
     Attributes
     ----------
@@ -150,6 +153,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         checkpoint: str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         progress: bool | Report | None = None,
+        trust_labels: bool = False,
     ) -> None:
         self.descriptor = descriptor
         self.hidden = hidden
@@ -169,6 +173,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         self.checkpoint = checkpoint
         self.random_state = random_state
         self.progress = progress
+        self.trust_labels = trust_labels
 
     _fitted: FittedNNP
 

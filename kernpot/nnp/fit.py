@@ -10,6 +10,7 @@ import numpy as np
 from kernpot.backend.requirements import learnable, require_described
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.unseen import warn_unseen
+from kernpot.nnp.contradictions import contradictions
 from kernpot.nnp.fitted import FittedNNP
 from kernpot.nnp.fitting import train, train_more
 from kernpot.nnp.settings import check_settings, descriptor_for
@@ -18,6 +19,7 @@ from kernpot.progress import Report
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
+from kernpot.structures.plausibility import act_on, findings
 from kernpot.structures.reference import by_least_squares, with_atoms_isolated
 
 
@@ -46,6 +48,7 @@ def fit_nnp(
     require_described(labelled, [features])
     labelled = with_atoms_isolated(labelled, features.cutoff)
     warn_unseen(labelled, learnable([features]))
+    act_on(findings(labelled), parameters["trust_labels"])
     with one_thread() as n_threads:
         trained, told = train(list(labelled), features, noise, parameters, rng, report, n_threads)
     networks = next(iter(trained.networks.values()))
@@ -61,7 +64,9 @@ def fit_nnp(
         "training": told,
         "updates": [],
     }
-    return FittedNNP.calibrated(trained, summary)
+    fitted = FittedNNP.calibrated(trained, summary)
+    act_on(contradictions(fitted.trained), parameters["trust_labels"])
+    return fitted
 
 
 def with_labels(

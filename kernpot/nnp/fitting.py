@@ -259,7 +259,7 @@ def _identity(
     weights: NDArray[np.float64],
 ) -> dict[str, Any]:
     """What decides the result of a training."""
-    apart = {"progress", "checkpoint", "random_state", "descriptor"}
+    apart = {"progress", "checkpoint", "random_state", "descriptor", "trust_labels"}
     told = {name: repr(value) for name, value in parameters.items() if name not in apart}
     labels = {
         "data": data_hash(labelled),

@@ -101,6 +101,15 @@ class Networks:
         """Number of energies of an environment."""
         return len(self.head)
 
+    @property
+    def n_bodies(self) -> int:
+        """Number of different last hidden layers."""
+        return len(self.weights[0])
+
+    def member(self, k: int) -> Networks:
+        """One of the members, as an ensemble of one."""
+        return self.like([t[:1] if len(t) == 1 else t[k : k + 1] for t in self.tensors])
+
     def like(self, tensors: Sequence[Tensor]) -> Networks:
         """The same networks with other numbers, in the order of :attr:`tensors`."""
         n = len(self.weights)

@@ -50,7 +50,7 @@ def select(
                 require_fitted(s.atoms, tuple(sorted(trained.networks)), s.source)
             require_described(pool, [trained.features])
             features, inputs, noise = trained.features, trained.inputs, trained.noise
-            networks = {z: first_member(net) for z, net in trained.networks.items()}
+            networks = {z: net.member(0) for z, net in trained.networks.items()}
             levels, amplitude = levels_of_kinds(trained.levels) | trained.levels, trained.amplitude
             known = [s for s, weights in zip(trained.labelled, trained.weights.T, strict=True) if weights.any()]
         kinds = set(LABEL_KINDS) & {kind_of(group) for group in levels}
@@ -94,11 +94,6 @@ class _Rows:
     def _level(self, structure: LabelledStructure, kind: str) -> float:
         level = self._levels.get(self._noise.group(structure, kind), self._levels[kind])
         return level * structure.noise_scale[kind]
-
-
-def first_member(networks: Networks) -> Networks:
-    """The first of the members, as an ensemble of one."""
-    return networks.like([t[:1] for t in networks.tensors])
 
 
 def _untrained(

@@ -45,6 +45,8 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
         raise KernpotError(f"learning_rate must lie between 0 and 1 (0.01, say), got {rate!r}.")
     if not (_real(part) and 0 <= part <= 0.5):
         raise KernpotError(f"validation must be a part of the structures, 0 to 0.5, got {part!r}.")
+    if not isinstance(parameters["trust_labels"], bool | np.bool_):
+        raise KernpotError(f"trust_labels must be True or False, got {parameters['trust_labels']!r}.")
     checkpoint, seed = parameters["checkpoint"], parameters["random_state"]
     if checkpoint is not None:
         if not isinstance(seed, int | np.integer):

@@ -26,7 +26,6 @@ from sklearn.utils import estimator_checks
 from kernpot import NNPEnsemble
 from kernpot.errors import KernpotError, StructureError
 from kernpot.nnp.last_layer import HiddenRows
-from kernpot.nnp.selection import first_member
 from kernpot.structures.noise import NoiseModel
 from tests.helpers.systems import cluster, crystals, labelled, slab, small_molecule, soap
 from tests.nnp.small import LAST_LAYER_OF, ONE_OF, UNCERTAINTIES, acsf, estimator, relabelled
@@ -515,9 +514,7 @@ def test_updates_that_fail_on_the_way_change_nothing() -> None:
 def rows_of(nnp: NNPEnsemble, atoms: Atoms) -> np.ndarray:
     """Rows of all labels, divided by their noise, for the first member."""
     trained = nnp.fitted_.trained
-    found = HiddenRows(trained.features, trained.inputs, {z: first_member(n) for z, n in trained.networks.items()})(
-        atoms
-    )
+    found = HiddenRows(trained.features, trained.inputs, {z: n.member(0) for z, n in trained.networks.items()})(atoms)
     parts = [(found.energies[:, None] / len(atoms), "energy"), (found.forces, "forces"), (found.stress, "stress")]
     rows = [x.reshape(len(x), -1).T / nnp.noise_[kind] for x, kind in parts if x is not None]
     return trained.amplitude * np.concatenate(rows)

@@ -13,6 +13,7 @@ from kernpot.calibration.unseen import warn_unseen
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.fitted import FittedGP
+from kernpot.gp.learning.contradictions import contradictions
 from kernpot.gp.learning.hyperparameters import learn_hyperparameters
 from kernpot.gp.learning.ingredients import ingredients
 from kernpot.gp.learning.leave_one_out import choose_kept
@@ -22,6 +23,7 @@ from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
 from kernpot.progress import Report
 from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.plausibility import act_on, findings
 from kernpot.structures.reference import by_least_squares, isolated_atom_energies, with_atoms_isolated
 
 
@@ -42,11 +44,12 @@ def fit_gp(
     report : callable, optional
         Called with (stage, done, total).
     """
-    # Everything is checked before any work.
+    # Everything that can be is checked before any work.
     made = ingredients(labelled, parameters)
     labelled = with_atoms_isolated(labelled, max(features.cutoff for features in made.features))
     made.noise.require_known(labelled)
     warn_unseen(labelled, learnable(made.features))
+    act_on(findings(labelled), parameters["trust_labels"])
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
@@ -56,7 +59,7 @@ def fit_gp(
     whitening = Whitening(blocks)
     # ... what the labels say of them, one triangle for each level of noise ...
     maker = RowMaker(made.features, whitening, made.noise, isolated)
-    rows = compress(labelled, maker, keep, parameters["n_jobs"], report, structures)
+    rows = compress(labelled, maker, keep, parameters["n_jobs"], report, structures, sketches=True)
     # ... and the hyperparameters under which that is most likely, and errors on structures left out least.
     learnt = learn_hyperparameters(
         rows.factors,
@@ -76,7 +79,7 @@ def fit_gp(
         "updates": [],
         "hyperparameters": learnt.told,
     }
-    return FittedGP(
+    fitted = FittedGP(
         made.features,
         tuple(learnt.kernels),
         whitening,
@@ -90,3 +93,6 @@ def fit_gp(
         summary,
         learnt.posterior,
     ).ready()
+    # What only the fit can know of its labels.
+    act_on(contradictions(fitted, rows.sketches), parameters["trust_labels"])
+    return fitted

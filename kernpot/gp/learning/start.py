@@ -13,8 +13,8 @@ from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel, kind_of
 
-# Where optimisation starts: this part of the labels' spread, no lower than where their kind does.
-_START_PART = 0.05
+START = 0.05
+"""Where optimisation starts: this part of the labels' spread, no lower than where their kind does."""
 
 
 def starting_noise(
@@ -33,7 +33,7 @@ def starting_noise(
     for group, found in values.items():
         kind = kind_of(group)
         spread = np.std(found) if KINDS[kind].centred else np.sqrt(np.mean(np.square(found)))
-        out[group] = fixed.get(group, max(_START_PART * float(spread), KINDS[kind].start))
+        out[group] = fixed.get(group, max(START * float(spread), KINDS[kind].start))
     return out
 
 

@@ -193,7 +193,7 @@ class _Columns:
         shares = deal([len(s.atoms) for s in training], len(self._weights))
         work = [(self._empty(), [training[k] for k in share]) for share in shares]
         for share, part in zip(shares, in_processes(_share, work, n_jobs), strict=True):
-            self.rows.merge(part.rows.factors, part.rows.kept)
+            self.rows.merge(part.rows.result())
             for group, sums in part.sums.items():
                 self._add_sums(group, sums)
             yield len(share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +13,24 @@ from kernpot.calibration.surroundings import Surroundings
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import Structure
 from kernpot.gp.rows.maker import KeptRows, RowMaker
+from kernpot.gp.rows.sketch import Sketches, Sketching
 from kernpot.parallel.processes import in_processes, shared_out
 from kernpot.regression.factor import LabelFactor
 from kernpot.structures.labels import LabelledStructure, n_labels
 
+# Numbers in sketches that are kept, 240 MB; of more structures evenly chosen ones have one.
+_SKETCHED = 30_000_000
 # Shares for several processes: rows of forces in one, in units of M, and how many there are at least.
 _ROWS_PER_SHARE = 4
 _FEWEST_SHARES = 8
+
+
+class Compressed(NamedTuple):
+    """What a process gives back: see `Compressor`."""
+
+    factors: dict[str, LabelFactor]
+    kept: list[KeptRows]
+    sketches: dict[int, Sketches]
 
 
 class Compressor:
@@ -35,6 +47,8 @@ class Compressor:
     factors : dict of str to LabelFactor
     kept : list of KeptRows
         Rows of the structures asked for, for leave-one-out.
+    sketches : dict of int to Sketches
+        By the index of a structure.
     """
 
     def __init__(self, maker: RowMaker, n_kept: int = 0) -> None:
@@ -43,15 +57,20 @@ class Compressor:
         self._room = torch.empty((n_kept, len(maker.whitening.block)), dtype=torch.float64)
         self.factors: dict[str, LabelFactor] = {}
         self.kept: list[KeptRows] = []
+        self.sketches: dict[int, Sketches] = {}
 
-    def add(self, labelled: LabelledStructure, keep: bool = False) -> None:
-        """Add the labels of one structure."""
-        self.add_described(labelled, Structure(self._maker.descriptors, labelled.atoms), keep)
+    def add(self, labelled: LabelledStructure, keep: bool = False, index: int | None = None) -> None:
+        """Add the labels of one structure, and sketch them where they have an index."""
+        self.add_described(labelled, Structure(self._maker.descriptors, labelled.atoms), keep, index)
 
-    def add_described(self, labelled: LabelledStructure, structure: Structure, keep: bool = False) -> None:
+    def add_described(
+        self, labelled: LabelledStructure, structure: Structure, keep: bool = False, index: int | None = None
+    ) -> None:
         """Add the labels of a structure that is described already."""
-        parts = []
+        parts, drawing = [], Sketching()
         for part in self._maker(labelled, structure):
+            if index is not None:
+                drawing.add(part)
             if part.group not in self.factors:
                 self.factors[part.group] = LabelFactor.empty(part.rows.shape[1], part.prior.shape[1])
             self.factors[part.group].add(part.rows, part.targets, part.prior)
@@ -61,11 +80,18 @@ class Compressor:
         if keep:
             sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
             self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes))
+        if index is not None:
+            self.sketches[index] = drawing.done()
 
-    def merge(self, factors: dict[str, LabelFactor], kept: list[KeptRows]) -> None:
+    def result(self) -> Compressed:
+        """What there is, to be merged into another."""
+        return Compressed(self.factors, self.kept, self.sketches)
+
+    def merge(self, other: Compressed) -> None:
         """Add what another process made of other structures."""
-        self.kept += kept
-        for group, factor in factors.items():
+        self.kept += other.kept
+        self.sketches |= other.sketches
+        for group, factor in other.factors.items():
             if group in self.factors:
                 self.factors[group].merge(factor)
             else:
@@ -79,6 +105,7 @@ def compress(
     n_jobs: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     described: Descriptions | None = None,
+    sketches: bool = False,
 ) -> Compressor:
     """Compress all structures.
 
@@ -95,26 +122,39 @@ def compress(
         Called with (stage, done, total).
     described : Descriptions, optional
         Of the same structures; other processes describe anew.
+    sketches : bool
+        Whether to sketch the structures' labels, as many as there is room for.
     """
     total = Compressor(maker, sum(n_labels(structures[k]) for k in keep))
+    drawn = _sketched(len(structures), len(maker.whitening.block)) if sketches else set()
     if not shared_out(n_jobs):
         for k, labelled in enumerate(structures):
+            index = k if k in drawn else None
             if described is None:
-                total.add(labelled, k in keep)
+                total.add(labelled, k in keep, index)
             else:
-                total.add_described(labelled, described.take(k), k in keep)
+                total.add_described(labelled, described.take(k), k in keep, index)
             if progress:
                 progress("rows", k + 1, len(structures))
         return total
     shares = deal([len(s.atoms) for s in structures], len(maker.whitening.block))
-    work = [([structures[k] for k in share], [k in keep for k in share], maker) for share in shares]
+    work = [
+        ([structures[k] for k in share], [k in keep for k in share], [k if k in drawn else None for k in share], maker)
+        for share in shares
+    ]
     done = 0
     for share, result in zip(shares, in_processes(_share, work, n_jobs), strict=True):
-        total.merge(*result)
+        total.merge(result)
         done += len(share)
         if progress:
             progress("rows", done, len(structures))
     return total
+
+
+def _sketched(n_structures: int, n_inducing: int) -> set[int]:
+    """Structures that are sketched: all, or evenly chosen ones where there are too many."""
+    step = -(-n_structures * 3 * n_inducing // _SKETCHED)
+    return set(range(0, n_structures, max(1, step)))
 
 
 def deal(sizes: Sequence[int], n_inducing: int) -> list[list[int]]:
@@ -130,10 +170,10 @@ def deal(sizes: Sequence[int], n_inducing: int) -> list[list[int]]:
 
 
 def _share(
-    structures: list[LabelledStructure], keep: list[bool], maker: RowMaker
-) -> tuple[dict[str, LabelFactor], list[KeptRows]]:
+    structures: list[LabelledStructure], keep: list[bool], indices: list[int | None], maker: RowMaker
+) -> Compressed:
     torch.set_num_threads(1)
     compressor = Compressor(maker, sum(n_labels(s) for s, kept in zip(structures, keep, strict=True) if kept))
-    for labelled, kept in zip(structures, keep, strict=True):
-        compressor.add(labelled, kept)
-    return compressor.factors, compressor.kept
+    for labelled, kept, index in zip(structures, keep, indices, strict=True):
+        compressor.add(labelled, kept, index)
+    return compressor.result()

@@ -62,7 +62,7 @@ def test_parts_that_others_made_merge_into_the_whole(maker: RowMaker) -> None:
     first, second = compress(FRAMES[2:3], maker), compress([FRAMES[3], *FRAMES[:2]], maker)
     total = Compressor(maker)
     for part in (first, second):
-        total.merge(part.factors, part.kept)
+        total.merge(part.result())
     require_equal(total.factors, maker, FRAMES)
 
 

@@ -1,0 +1,246 @@
+"""Labels of single structures that contradict those of all others, found by what a fit says of each.
+
+Forces and stress of a structure are held against the fit: as a whole they are a multiple of what it says. Energies are
+held against the fit without them, which has a closed form: with the row ``b`` of an energy and the root ``R`` of the
+posterior precision, an energy counts with ``h = |R^-T b|^2 / sigma^2`` in its own prediction, and misses the fit
+without it by ``(y - b . w) / (1 - h)``. Whole kinds of labels come first (:mod:`kernpot.calibration.kinds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernpot.calibration.kinds import SHARP, EnergyRows, between_kinds
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.learning.start import START, starting_noise
+from kernpot.gp.rows.sketch import Sketches
+from kernpot.regression.posterior import Posterior
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.noise import kind_of
+from kernpot.structures.plausibility import LabelFinding
+from kernpot.structures.reference import is_isolated_atom
+from kernpot.structures.slips import mistake
+
+# Fewer structures than twice this tell nothing of what is usual among them.
+_FEWEST = 4
+# Labels of single structures: no chance makes them differ from the fit by so many robust spreads and such a factor.
+_FAR, _AGREES = 12.0, (0.5, 2.0)
+# A fit that misses the middle one of its labels by such a part has been drawn away by a few that are far too large.
+_MISSED = 0.3
+# Energies: so many robust spreads, and eV/atom, off, where forces are no further off than so many of theirs.
+_SPREADS, _LEAST, _NEAR = 15.0, 3e-3, 5.0
+# Two levels of theory: groups that differ by so many of their spreads, and eV/atom, and are so large a part.
+_APART, _OFFSET, _PART, _FEWEST_OF_GROUP = 10.0, 0.02, 0.1, 3
+_NAMED = 5
+
+FloatArray = NDArray[np.float64]
+
+
+def contradictions(fitted: FittedGP, sketches: Mapping[int, Sketches]) -> list[LabelFinding]:
+    """What is wrong with the labels of a fit: one kind as a whole, or else those of single structures.
+
+    Parameters
+    ----------
+    fitted : FittedGP
+    sketches : mapping of int to Sketches
+        Of its training structures, by index.
+    """
+    labelled = list(fitted.training or ())
+    energies, sharp = _energies(labelled, sketches).rows, _sharp(fitted, labelled)
+    found = between_kinds(labelled, energies, fitted.factors, fitted.whitening.block, fitted.amplitudes, sharp)
+    return found or of_structures(fitted, sketches)
+
+
+def of_structures(fitted: FittedGP, sketches: Mapping[int, Sketches]) -> list[LabelFinding]:
+    """What is wrong with labels of single structures, by those of all others.
+
+    Parameters
+    ----------
+    fitted : FittedGP
+    sketches : mapping of int to Sketches
+        Of its training structures, by index.
+    """
+    labelled, model = list(fitted.training or ()), fitted.noise_model
+    agreements = {kind: _agreements(kind, fitted, labelled, sketches) for kind in ("forces", "stress")}
+    found = [finding for kind in agreements.values() for finding in kind.findings()]
+    energies = _energies(labelled, sketches)
+    if len(energies) >= 2 * _FEWEST:
+        levels = np.array([fitted.noise[model.group(labelled[k], "energy")] for k in energies.indices])
+        found += energies.findings(labelled, fitted.posterior, levels, agreements["forces"])
+    return found
+
+
+def _agreements(
+    kind: str, fitted: FittedGP, labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sketches]
+) -> _Agreements:
+    """By the fit, or by its other kinds of labels where this one has drawn it away."""
+    found = _Agreements(kind, labelled, sketches, _weights(fitted.posterior))
+    others = {group: factor for group, factor in fitted.factors.items() if kind_of(group) != kind}
+    if not found.drawn_away or not others:
+        return found
+    without = Posterior(others, fitted.whitening.block, _sharp(fitted, labelled), fitted.amplitudes)
+    return _Agreements(kind, labelled, sketches, _weights(without))
+
+
+def _sharp(fitted: FittedGP, labelled: Sequence[LabelledStructure]) -> dict[str, float]:
+    """Noise so small that every kind of label counts."""
+    start = starting_noise(labelled, fitted.noise_model, fitted.isolated)
+    return {group: SHARP / START * level for group, level in start.items()}
+
+
+def _weights(posterior: Posterior) -> Tensor:
+    return posterior.whitened_weights * posterior.scale
+
+
+class _Agreements:
+    """Labels of one kind of all structures, each held against what the fit says of it.
+
+    With the prediction ``p`` of a label ``y``, ``y . p / |y|^2`` is one over the factor between them, and what is
+    missing to one, times ``|y|``, an error along the label, of the size of that of a single component.
+    """
+
+    def __init__(
+        self, kind: str, labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sketches], weights: Tensor
+    ) -> None:
+        self._kind, self._labelled = kind, labelled
+        own = {k: s.components[kind] for k, s in sketches.items() if kind in s.components}
+        self._agreements = {k: s.agreement(weights) for k, s in own.items() if s.square > 0}
+        errors = {k: abs(1 - a) * np.sqrt(own[k].square) for k, a in self._agreements.items()}
+        spread = 1.4826 * float(np.median(list(errors.values()))) if errors else 0.0
+        self._far = {k: float(error / spread) if spread > 0 else 0.0 for k, error in errors.items()}
+
+    @property
+    def drawn_away(self) -> bool:
+        """Whether the fit misses most of these labels."""
+        return bool(self._agreements) and float(np.median([abs(1 - a) for a in self._agreements.values()])) > _MISSED
+
+    def far(self, index: int) -> float:
+        """Error of a structure in spreads of all; 0 where it has no such label."""
+        return self._far.get(index, 0.0)
+
+    def findings(self) -> list[LabelFinding]:
+        """Structures whose labels are a multiple of what the fit says."""
+        n = len(self._agreements)
+        factors = {k: 1 / a for k, a in sorted(self._agreements.items()) if a != 0 and self._far[k] > _FAR}
+        wrong = {k: f for k, f in factors.items() if not _AGREES[0] < f < _AGREES[1]}
+        if n < 2 * _FEWEST or not wrong or len(wrong) > n / 2:
+            return []
+        causes = {k: cause for k, f in wrong.items() if (cause := mistake(self._kind, f))}
+        found = []
+        for cause in sorted(set(causes.values())):
+            of_cause = [k for k in causes if causes[k] == cause]
+            found.append(LabelFinding("refused", f"{self._told(of_cause, wrong, n)}; {cause}."))
+        others = [k for k in wrong if k not in causes]
+        if others:
+            found.append(LabelFinding("warned", f"{self._told(others, wrong, n)}; check these calculations."))
+        return found
+
+    def _told(self, indices: list[int], factors: Mapping[int, float], n: int) -> str:
+        middle = float(np.median([factors[k] for k in indices]))
+        return (
+            f"{self._kind} of {len(indices)} of {n} structures ({_names(self._labelled, indices)}) do not go with "
+            f"those of the others: they are {middle:.3g} times what a fit to all says"
+        )
+
+
+class _Energies:
+    """Energies per atom of some structures, as rows and labels."""
+
+    def __init__(self, indices: list[int], rows: EnergyRows) -> None:
+        self.indices, self.rows = indices, rows
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def findings(
+        self, labelled: Sequence[LabelledStructure], posterior: Posterior, levels: FloatArray, forces: _Agreements
+    ) -> list[LabelFinding]:
+        """Energies that the fit without them misses although it knows their forces, and groups that lie apart."""
+        rows = self.rows.rows * posterior.scale
+        miss = self.rows.targets - posterior.mean(rows).numpy()
+        counts = np.clip(posterior.variance(rows).numpy() / levels**2, 0.0, 1 - 1e-9)
+        errors = miss / (1 - counts)
+        apart = self._apart(labelled, errors)
+        if apart:
+            return apart
+        types = np.array([labelled[k].config_type for k in self.indices])
+        # Of the few of a rare type the fit knows little: nothing is unusual there.
+        spreads = np.full(len(errors), np.inf)
+        for name in set(types.tolist()):
+            here = types == name
+            if here.sum() >= _FEWEST:
+                spreads[here] = max(_spread(errors[here]), _spread(errors))
+        known = np.array([forces.far(k) < _NEAR for k in self.indices])
+        wrong = np.flatnonzero(known & (np.abs(errors) > np.maximum(_SPREADS * spreads, _LEAST)))
+        if not len(wrong):
+            return []
+        worst = wrong[np.argsort(-np.abs(errors[wrong]))]
+        more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
+        names = ", ".join(f"{labelled[self.indices[k]].source} by {errors[k]:+.3g}" for k in worst[:_NAMED])
+        return [
+            LabelFinding(
+                "warned",
+                f"energies of {len(worst)} of {len(self)} structures are off what all other labels say, by more than "
+                f"{_SPREADS:g} times the usual {_spread(errors):.2g} eV/atom: {names} eV/atom{more}. Another "
+                "electronic state, a calculation that did not converge, or another setting? Look at them, leave them "
+                "out, or give them a larger noise_scale.",
+            )
+        ]
+
+    def _apart(self, labelled: Sequence[LabelledStructure], errors: FloatArray) -> list[LabelFinding]:
+        """Two groups of energies with an offset between them: by file, by configuration type, or as they fall."""
+        sources = np.array([labelled[k].source.rsplit("#", 1)[0] for k in self.indices])
+        types = np.array([labelled[k].config_type for k in self.indices])
+        for what, names in (("file", sources), ("config_type", types), ("", _halves(errors))):
+            for name in sorted(set(names.tolist())):
+                here = names == name
+                fewest = max(_FEWEST_OF_GROUP, _PART * len(here))
+                if min(here.sum(), (~here).sum()) < fewest or here.sum() > len(here) / 2:
+                    continue
+                offset = float(np.median(errors[here]) - np.median(errors[~here]))
+                within = max(_spread(errors[here]), _spread(errors[~here]))
+                if abs(offset) > max(_APART * within, _OFFSET):
+                    group = [self.indices[k] for k in np.flatnonzero(here)]
+                    which = f"{what} {name}" if what else _names(labelled, group)
+                    return [
+                        LabelFinding(
+                            "warned",
+                            f"energies of {len(group)} of {len(self)} structures ({which}) lie {offset:+.3g} eV/atom "
+                            f"from those of the others, which differ by {within:.2g} among themselves: another code, "
+                            "functional or setting? Labels of one fit must come from one.",
+                        )
+                    ]
+        return []
+
+
+def _energies(labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sketches]) -> _Energies:
+    found = [(k, s.energy) for k, s in sorted(sketches.items()) if s.energy and not is_isolated_atom(labelled[k])]
+    rows = torch.stack([e.row for _, e in found]) if found else torch.empty((0, 0), dtype=torch.float64)
+    targets = np.array([e.target for _, e in found])
+    return _Energies([k for k, _ in found], EnergyRows.of([labelled[k] for k, _ in found], rows, targets))
+
+
+def _halves(errors: FloatArray) -> NDArray[np.str_]:
+    """Names for those below and above the widest gap."""
+    ordered = np.sort(errors)
+    inner = slice(_FEWEST_OF_GROUP - 1, len(ordered) - _FEWEST_OF_GROUP)
+    gaps = np.diff(ordered)[inner]
+    if not len(gaps):
+        return np.full(len(errors), "")
+    cut = ordered[inner][int(gaps.argmax())] + gaps.max() / 2
+    return np.where(errors > cut, "above", "below")
+
+
+def _spread(values: FloatArray) -> float:
+    """Robust standard deviation."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def _names(labelled: Sequence[LabelledStructure], indices: Sequence[int]) -> str:
+    named = ", ".join(labelled[k].source for k in indices[:_NAMED])
+    return named + (f" and {len(indices) - _NAMED} more" if len(indices) > _NAMED else "")
