@@ -69,6 +69,10 @@ def test_numbers_in_the_texts_are_those_measured():
 
 
 @pytest.mark.slow
+def test_the_table_of_checks_says_what_the_tests_do():
+    subprocess.run([sys.executable, ROOT / "docs" / "build_checks.py", "--check"], check=True)
+
+
 def test_pictures_of_a_page_are_those_its_script_draws(tmp_path):
     page = (ROOT / "docs" / "which-uncertainty.md").read_text()
     script = ROOT / "docs" / "figures" / "which_uncertainty.py"
