@@ -16,6 +16,7 @@ from benchmarks.accuracy import tables as of_accuracy
 from benchmarks.engines import cluster_tables, lammps_tables, metatomic_tables, path_tables
 from benchmarks.error_bars import gate_tables
 from benchmarks.error_bars import tables as of_error_bars
+from benchmarks.inputs import tables as of_inputs
 from benchmarks.learning import tables as of_learning
 from benchmarks.networks import compare_tables
 from benchmarks.networks import tables as of_networks
@@ -34,6 +35,7 @@ PAGES = (
             "uncertainty",
             "gate",
             "learning",
+            "checks",
             "compare",
             "networks",
             "lammps",
@@ -50,6 +52,7 @@ for module in (
     of_error_bars,
     gate_tables,
     of_learning,
+    of_inputs,
     compare_tables,
     of_networks,
     lammps_tables,

@@ -3,7 +3,7 @@
     python docs/build_checks.py            # writes it
     python docs/build_checks.py --check    # exit 1 where the page does not say what the tests do
 
-A test, or one of its parameters, is marked ``wrong_input(kind, what, outcome)``; that it passes is for the tests to say.
+A test, or one of its parameters, is marked ``wrong_input(kind, what, outcome)``. That it passes, the tests say.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ def _marks(path: Path) -> Iterator[Checked]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "wrong_input":
             values = [value.value if isinstance(value, ast.Constant) else None for value in node.args]
-            if len(values) != 3 or values[0] not in KINDS or not isinstance(values[1], str) or values[2] not in OUTCOMES:
+            if (
+                len(values) != 3
+                or values[0] not in KINDS
+                or not isinstance(values[1], str)
+                or values[2] not in OUTCOMES
+            ):
                 raise ValueError(
                     f"{path.name}:{node.lineno}: expected wrong_input(kind, what, outcome), three texts, kind one of "
                     f"{', '.join(KINDS)}, outcome one of {', '.join(OUTCOMES)}; got {values}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import NamedTuple
 
-SUBJECTS = ("accuracy", "speed", "error_bars", "engines", "networks", "learning")
+SUBJECTS = ("accuracy", "speed", "error_bars", "engines", "networks", "learning", "inputs")
 
 
 class Measurement(NamedTuple):
