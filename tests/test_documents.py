@@ -68,11 +68,11 @@ def test_numbers_in_the_texts_are_those_measured():
     assert out.returncode == 0, out.stdout + out.stderr
 
 
-@pytest.mark.slow
 def test_the_table_of_checks_says_what_the_tests_do():
     subprocess.run([sys.executable, ROOT / "docs" / "build_checks.py", "--check"], check=True)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_page_are_those_its_script_draws(tmp_path):
     page = (ROOT / "docs" / "which-uncertainty.md").read_text()
     script = ROOT / "docs" / "figures" / "which_uncertainty.py"

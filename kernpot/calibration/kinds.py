@@ -29,10 +29,31 @@ SHARP = 0.01
 _CORRELATED, _FEWEST = 0.9, 4
 # One that is off by more than this, or has the other sign, need not be seen so clearly.
 _FAR_OFF, _SEEN = 5.0, 0.75
+# A fit to all labels misses so large a part of one kind, and of that so much less when the factor is corrected.
+_BROKEN, _MENDED = 0.3, 0.5
 
 FloatArray = NDArray[np.float64]
 
 _PLURAL = {"energy": "energies"}
+
+
+def _weights(posterior: Posterior) -> Tensor:
+    return posterior.whitened_weights * posterior.scale
+
+
+def _missed(factors: Mapping[str, LabelFactor], energies: EnergyRows, weights: Tensor) -> float:
+    """Root of the largest part of the squares of any kind that is missed; of energies beside compositions."""
+    parts = {}
+    for kind in dict.fromkeys(kind_of(group) for group in factors):
+        if kind == "energy":
+            labels, predicted = energies.centred(weights)
+            missed, total = float(np.sum((labels - predicted) ** 2)), float(np.sum(labels**2))
+        else:
+            own = [factor for group, factor in factors.items() if kind_of(group) == kind]
+            missed = sum(factor.misfit(weights) for factor in own)
+            total = sum(factor.misfit(torch.zeros_like(weights)) for factor in own)
+        parts[kind] = missed / total if total > 0 else 0.0
+    return float(np.sqrt(max(parts.values())))
 
 
 def _wrong(factor: float, correlation: float) -> bool:
@@ -64,6 +85,10 @@ class EnergyRows:
         elements = sorted({int(z) for s in structures for z in s.atoms.numbers})
         fractions = [[float(np.mean(s.atoms.numbers == z)) for z in elements] for s in structures]
         return cls(rows, targets, np.array(fractions))
+
+    def multiplied(self, by: float) -> EnergyRows:
+        """The same rows with energies multiplied by a number."""
+        return EnergyRows(self.rows, by * self.targets, self.fractions)
 
     def centred(self, weights: Tensor) -> tuple[FloatArray, FloatArray]:
         """Labels and predictions less what compositions explain, which other kinds of labels do not know."""
@@ -98,8 +123,7 @@ def between_kinds(
         others = {group: factor for group, factor in factors.items() if kind_of(group) != kind}
         if not others or sum(kind in s.kinds for s in labelled) < _FEWEST:
             continue
-        posterior = Posterior(others, block, sharp, amplitudes)
-        weights = posterior.whitened_weights * posterior.scale
+        weights = _weights(Posterior(others, block, sharp, amplitudes))
         if kind == "energy":
             lines[kind] = line(*energies.centred(weights))
         else:
@@ -112,6 +136,19 @@ def between_kinds(
         return []
     kind = max(wrong, key=lambda k: abs(wrong[k][1]))
     factor, correlation = wrong[kind]
+
+    def missed(by: float) -> float:
+        """Part of the worst kind of label that a fit to all misses, this kind multiplied."""
+        own = {group for group in factors if kind_of(group) == kind}
+        mended = {g: f.multiplied(by) if g in own else f for g, f in factors.items()}
+        noise = {g: sharp[g] * (abs(by) if g in own else 1.0) for g in factors}
+        posterior = Posterior(mended, block, noise, amplitudes)
+        return _missed(mended, energies.multiplied(by if kind == "energy" else 1.0), _weights(posterior))
+
+    # A poor model tells a line, too; but what a fit to all misses is then not for a factor to mend.
+    before = missed(1.0)
+    if before < _BROKEN or missed(1 / factor) > _MENDED * before:
+        return []
     rest = " and ".join(_PLURAL.get(k, k) for k in kinds if k != kind)
     cause = mistake(kind, factor)
     return [

@@ -151,7 +151,7 @@ def restored(
             else {int(z) if z.isdigit() else z: number(e) for z, e in atoms.items()},
             "hidden": tuple(parameters["hidden"]),
         }
-        check_settings(parameters | {"checkpoint": None, "progress": None})
+        check_settings(parameters | {"checkpoint": None, "progress": None, "trust_labels": False})
     with reading("networks"):
         form = header["networks"]
         check_activation(form["activation"])

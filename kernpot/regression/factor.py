@@ -176,6 +176,16 @@ class LabelFactor:
             "prior": self.prior.clone(),
         }
 
+    def multiplied(self, by: float) -> Self:
+        """The factor of the same rows and of labels multiplied by a number."""
+        tensors = self.as_tensors()
+        projected, residual = by * tensors["projected"], by**2 * tensors["residual"]
+        return type(self).from_tensors(tensors | {"projected": projected, "residual": residual})
+
+    def misfit(self, weights: Tensor) -> float:
+        """``|y - B v|^2`` at weights ``v`` (M,) of unit-amplitude columns."""
+        return float((self.projected - self.triangle @ weights).square().sum()) + float(self.residual)
+
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """Rebuild a factor from :meth:`as_tensors`.

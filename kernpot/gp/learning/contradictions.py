@@ -169,6 +169,7 @@ class _Energies:
         if apart:
             return apart
         types = np.array([labelled[k].config_type for k in self.indices])
+        errors = errors - np.median(errors)
         # Of the few of a rare type the fit knows little: nothing is unusual there.
         spreads = np.full(len(errors), np.inf)
         for name in set(types.tolist()):
