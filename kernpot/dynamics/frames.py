@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.prediction import Prediction
+from kernpot.structures.predictions import PREDICTED_ENERGY, PREDICTED_FORCES
 
 
 def annotated(atoms: Atoms, prediction: Prediction) -> Atoms:
@@ -28,7 +29,8 @@ def annotated(atoms: Atoms, prediction: Prediction) -> Atoms:
     Atoms
         ``calc``: ``energy`` (eV), ``forces`` (eV/A), ``stress`` (eV/A^3; periodic in three directions only).
         ``arrays``: ``forces_std`` (n_atoms, 3), eV/A, and ``energies_std`` (n_atoms,), eV.
-        ``info``: ``energy_std``, eV, of the total energy, and ``stress_std`` (6,), eV/A^3.
+        ``info``: ``energy_std``, eV, of the total energy, and ``stress_std`` (6,), eV/A^3; ``energy_predicted``, eV, by
+        which a fit tells predictions from labels (:mod:`kernpot.structures.predictions`).
 
     Raises
     ------
@@ -42,6 +44,8 @@ def annotated(atoms: Atoms, prediction: Prediction) -> Atoms:
     frame.arrays["forces_std"] = np.array(prediction.forces.std)
     frame.arrays["energies_std"] = np.array(prediction.energies.std)
     frame.info["energy_std"] = float(prediction.energy.std)
+    frame.info[PREDICTED_ENERGY] = results["energy"]
+    frame.arrays.pop(PREDICTED_FORCES, None)  # of labels it had
     frame.info.pop("stress_std", None)  # of an earlier prediction
     if prediction.stress is not None:
         results["stress"] = np.array(prediction.stress.mean)
@@ -69,7 +73,6 @@ def beside_labels(frame: Atoms, prediction: Prediction | None) -> Atoms:
     if prediction is None:
         return frame
     both = annotated(frame, prediction)
-    both.arrays["forces_predicted"] = both.get_forces(apply_constraint=False)
-    both.info["energy_predicted"] = both.get_potential_energy()
+    both.arrays[PREDICTED_FORCES] = both.get_forces(apply_constraint=False)
     both.calc = frame.calc
     return both

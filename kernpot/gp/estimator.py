@@ -40,6 +40,7 @@ from kernpot.prediction import EnergyStd, LeftOut, Quantity, Sensitivities
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
+from kernpot.structures.missing import warn_of_missing
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import PARTS, Draws, Part
@@ -185,6 +186,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         labelled = label_structures(structures, energies, forces, stress)
         require_any_energy(labelled)
+        warn_of_missing([(s.source, s.atoms, s.kinds) for s in labelled])
         drawing = Drawing(self.random_state)
         with reporting(self.progress) as report:
             fitted = fit_gp(labelled, self.get_params(deep=False), drawing.rng, report)

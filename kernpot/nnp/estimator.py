@@ -38,6 +38,7 @@ from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
+from kernpot.structures.missing import warn_of_missing
 from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import Draws, PotentialDraw
@@ -210,6 +211,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         labelled = without_other_kinds(label_structures(structures, energies, forces, stress), "networks learn")
         require_any_energy(labelled)
+        warn_of_missing([(s.source, s.atoms, s.kinds) for s in labelled])
         drawing = Drawing(self.random_state)
         with reporting(self.progress) as report:
             fitted = fit_nnp(labelled, self.get_params(deep=False), drawing.rng, report)

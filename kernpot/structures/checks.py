@@ -65,10 +65,10 @@ def check_atoms(atoms: Any, source: str) -> None:
 def check_energy(value: Any, source: str) -> float:
     """Total energy in eV as a finite float, else StructureError."""
     array = _numeric(value, "energy", source)
-    if array.shape != ():
+    if array.shape not in ((), (1,)):
         raise StructureError(f"{source}: energy has shape {array.shape}, expected one number, the total energy in eV.")
     _require_finite(array, "energy", source)
-    return float(array)
+    return float(array.item())
 
 
 def check_forces(value: Any, n_atoms: int, source: str) -> np.ndarray:

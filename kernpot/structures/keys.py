@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from kernpot.errors import KernpotWarning, StructureError
-from kernpot.structures.checks import SYMMETRY_FLOOR, check_energy, check_forces, check_voigt
+from kernpot.structures.checks import check_energy, check_forces, check_voigt
+from kernpot.structures.energies import energy_of_forces, warn_of_mixed_energies
+from kernpot.structures.foreign_units import check_units
+from kernpot.structures.predictions import KERNPOT
+from kernpot.structures.stresses import (
+    agreed_stress,
+    has_stress,
+    stress_of_virial,
+    warn_of_left_out,
+    warn_of_zeros,
+)
 
 VIRIAL_KEYS = ("virial", "virials")
 
 
 class LabelKeys(NamedTuple):
-    """Names under which labels are kept; None is the standard place, the calculator."""
+    """Names under which labels are kept; None is the standard place."""
 
     energy: str | None
     forces: str | None
     stress: str | None
 
 
+@dataclass
+class _Told:
+    """Frames of which there is something to say, by source."""
+
+    n_frames: int
+    energies: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    zeros: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
 def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
     """Give every frame a calculator with just its labels, found under the keys and checked.
+
+    Without a key a label stands in its standard place: among the calculator's results, or in info or arrays under its
+    own name in any case (forces also as ``force``). Of an energy and a free energy the second is taken.
 
     Parameters
     ----------
@@ -38,7 +61,8 @@ def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
     Raises
     ------
     StructureError
-        A named key occurs in no frame, or a label has the wrong shape or is not finite.
+        A named key occurs in no frame; a label has the wrong shape, is not finite, or is in a foreign unit; a stress
+        and a virial disagree.
     """
     for kind, key in keys._asdict().items():
         if key is not None and all(_lookup(atoms, key) is None for atoms in frames):
@@ -46,59 +70,80 @@ def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
                 f"{where}: {kind}_key={key!r} occurs in none of the {len(frames)} structures; the names that do occur:"
                 f" {_names(frames)}."
             )
-    found = [_find_labels(atoms, keys) for atoms in frames]
+    told = _Told(len(frames))
+    found = [_find_labels(atoms, keys, told) for atoms in frames]
     _warn_of_mixture(found, keys)
-    if keys.stress is None:
-        _warn_of_ignored_virials(frames, found)
+    _warn_of_other_names(frames, found, keys)
+    warn_of_mixed_energies(told.energies)
+    warn_of_zeros(told.zeros, told.n_frames)
+    warn_of_left_out(told.left_out, told.n_frames)
+    check_units([(atoms.info["source"], atoms, labels) for atoms, labels in zip(frames, found, strict=True)])
     for atoms, labels in zip(frames, found, strict=True):
+        name = getattr(atoms.calc, "name", None)
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None
+        if labels and name == KERNPOT:
+            atoms.calc.name = name
 
 
-def _find_labels(atoms: Atoms, keys: LabelKeys) -> dict[str, Any]:
+def _find_labels(atoms: Atoms, keys: LabelKeys, told: _Told) -> dict[str, Any]:
     source = atoms.info["source"]
-    energy = _lookup(atoms, keys.energy) if keys.energy else _results(atoms).get("energy")
-    forces = _lookup(atoms, keys.forces) if keys.forces else _results(atoms).get("forces")
     labels: dict[str, Any] = {}
+    if keys.energy:
+        energy = _lookup(atoms, keys.energy)
+    else:
+        both = {name: value for name in ("energy", "free_energy") if (value := _standard(atoms, name)) is not None}
+        told.energies += [(source, both)] if both else []
+        energy = energy_of_forces(both)
+    forces = _lookup(atoms, keys.forces) if keys.forces else _standard(atoms, "forces", "force")
     if energy is not None:
         labels["energy"] = check_energy(energy, source)
     if forces is not None:
         labels["forces"] = check_forces(forces, len(atoms), source)
-    stress = _find_stress(atoms, keys.stress, source)
+    stress = _find_stress(atoms, keys.stress, source, told)
     if stress is not None:
         labels["stress"] = stress
     return labels
 
 
-def _find_stress(atoms: Atoms, key: str | None, source: str) -> np.ndarray | None:
-    candidates = [key] if key else ["stress", *(VIRIAL_KEYS if _volume(atoms) > 0 else ())]
-    for name in candidates:
-        value = _results(atoms).get("stress") if name == "stress" and key is None else _lookup(atoms, name)
-        if value is None:
-            continue
-        return _stress_from_virial(value, atoms, name) if "virial" in name.lower() else check_voigt(value, source)
-    return None
-
-
-def _stress_from_virial(virial: Any, atoms: Atoms, name: str) -> np.ndarray:
-    """Stress in eV/A^3 from a virial in eV: ``-virial / volume``, ASE's sign."""
-    source = atoms.info["source"]
-    volume = _volume(atoms)
-    if not volume > 0:
-        raise StructureError(
-            f"{source}: has {name!r}, but its cell has zero volume, so there is no stress (molecules have none); remove"
-            " it from the file."
-        )
-    return np.asarray(-check_voigt(virial, source, name, floor=SYMMETRY_FLOOR * volume) / volume)
-
-
-def _volume(atoms: Atoms) -> float:
-    return float(abs(np.linalg.det(atoms.cell.array)))
+def _find_stress(atoms: Atoms, key: str | None, source: str, told: _Told) -> Any:
+    name = key or ""
+    stress = None if "virial" in name.lower() else _lookup(atoms, name) if key else _standard(atoms, "stress")
+    virial = _standard(atoms, *VIRIAL_KEYS) if key is None else _lookup(atoms, name) if stress is None else None
+    if stress is None and virial is None:
+        return None
+    if not has_stress(atoms):
+        told.left_out.append(source)
+        return None
+    checked = None if stress is None else check_voigt(stress, source)
+    if virial is None:
+        return checked
+    from_virial = stress_of_virial(virial, atoms, source, key or "virial")
+    if checked is None:
+        return from_virial
+    if checked.any() != from_virial.any():
+        told.zeros.append(source)
+    return agreed_stress(checked, from_virial, source)
 
 
 def _lookup(atoms: Atoms, key: str) -> Any:
     for place in (atoms.info, atoms.arrays, _results(atoms)):
         if place.get(key) is not None:
             return place[key]
+    return None
+
+
+def _standard(atoms: Atoms, *names: str) -> Any:
+    """What has one of the names: among the results, else in any case in info or arrays."""
+    for name in names:
+        value = _results(atoms).get(name)
+        if value is not None:
+            return value
+    for name in names:
+        for place in (atoms.info, atoms.arrays):
+            for key, value in place.items():
+                # words of a remark are flags in a header
+                if isinstance(key, str) and key.lower() == name and value is not None and not isinstance(value, bool):
+                    return value
     return None
 
 
@@ -128,16 +173,19 @@ def _warn_of_mixture(found: Sequence[dict[str, Any]], keys: LabelKeys) -> None:
         )
 
 
-def _warn_of_ignored_virials(frames: Sequence[Atoms], found: Sequence[dict[str, Any]]) -> None:
-    ignored = [
-        atoms.info["source"]
-        for atoms, labels in zip(frames, found, strict=True)
-        if "stress" not in labels and any(_lookup(atoms, key) is not None for key in VIRIAL_KEYS)
-    ]
-    if ignored:
-        warnings.warn(
-            f"{len(ignored)} of {len(frames)} structures (from {ignored[0]} on) have a virial but no cell, so there is"
-            " no stress (molecules have none); the virial of these is ignored.",
-            KernpotWarning,
-            stacklevel=4,
-        )
+def _warn_of_other_names(frames: Sequence[Atoms], found: Sequence[dict[str, Any]], keys: LabelKeys) -> None:
+    """Frames without a named key that have the label in its standard place: files that were put together."""
+    for kind, key in (("energy", keys.energy), ("forces", keys.forces)):
+        names = ("energy", "free_energy") if kind == "energy" else ("forces", "force")
+        other = [
+            atoms.info["source"]
+            for atoms, labels in zip(frames, found, strict=True)
+            if key is not None and kind not in labels and _standard(atoms, *names) is not None
+        ]
+        if other:
+            warnings.warn(
+                f"{len(other)} of {len(frames)} structures (from {other[0]} on) have no {key!r}, but {kind} under the"
+                " standard name, which are not read. Give all files the same names, or leave these out.",
+                KernpotWarning,
+                stacklevel=4,
+            )

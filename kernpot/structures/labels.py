@@ -15,6 +15,7 @@ from kernpot.errors import StructureError
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.known import LeftOut, atom_scales, known_forces
+from kernpot.structures.screening import results_of, screen
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,18 +107,21 @@ def label_structures(
     Returns
     -------
     list of LabelledStructure
-        In the order given. Labels not passed here come from the results stored in each structure's calculator.
+        In the order given. Labels not passed here come from the results stored in each structure's calculator: of an
+        energy and a free energy the second, whose derivative the forces are; a stress only where the structure is
+        periodic in three directions.
 
     Raises
     ------
     StructureError
-        No structures, a structure or label that cannot be used, another number of labels than structures, or a
-        calculator whose results belong to another geometry. The message names the structure.
+        No structures, a structure or label that cannot be used, another number of labels than structures, a calculator
+        whose results belong to another geometry or are predictions of kernpot. The message names the structure.
 
     Warns
     -----
     KernpotWarning
-        Forces that are no labels were left out, or look like it.
+        Forces that are no labels were left out, or look like it; a stress was left out; only some structures have a
+        free energy that differs from their energy.
     """
     if isinstance(structures, Atoms):
         raise StructureError("structures: expected a list of ase.Atoms, got a single one; write [atoms].")
@@ -134,6 +138,10 @@ def label_structures(
         for index, atoms in enumerate(frames)
     ]
     told.warn()
+    screen(
+        [(s.source, atoms) for s, atoms in zip(labelled, frames, strict=True)],
+        [kind for kind in KINDS if explicit.get(kind) is None],
+    )
     return labelled
 
 
@@ -165,14 +173,14 @@ def _energy_advice(labelled: Sequence[LabelledStructure]) -> str:
     )
     if not held:
         return (
-            "Attach a calculator with results, pass energies=..., or name the file's key: read_structures(path,"
-            ' energy_key="REF_energy").'
+            "Attach a calculator with results or pass energies=...; of a file, give the name that the energy has in it"
+            " as the key of the energy (--energy-key, energy_key)."
         )
     listed = ", ".join(f"{key!r} ({count} of {len(labelled)})" for key, count in held.most_common())
     return (
-        f"The structures hold {listed} in info; if that is the total energy in eV, name it: read_structures(path,"
-        f' energy_key="{held.most_common(1)[0][0]}"); else attach a calculator with'
-        " results or pass energies=..."
+        f"The structures hold {listed} in info; if that is the total energy in eV, give"
+        f" {held.most_common(1)[0][0]!r} as the key of the energy (--energy-key, energy_key); else attach a calculator"
+        " with results or pass energies=..."
     )
 
 
@@ -216,7 +224,7 @@ def _calculator_labels(atoms: Atoms, source: str, kinds: list[str]) -> dict[str,
             " pbc were changed after they were computed. Compute them again, or pass them as energies=, forces=,"
             " stress=."
         )
-    return labels
+    return results_of(atoms, kinds)
 
 
 def _same_geometry(a: Atoms, b: Atoms, tolerance: float = 1e-6) -> bool:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 import ase.db
 from ase import Atoms
 from ase.io import iread
-from ase.io.formats import filetype, open_with_compression
+from ase.io.formats import filetype, ioformats, open_with_compression
 
 from kernpot.errors import StructureError
+from kernpot.structures.endings import require_whole_end
+from kernpot.structures.extxyz import read_extxyz, unreadable
 from kernpot.structures.keys import LabelKeys, attach_labels
+from kernpot.structures.lammps import FORMATS as LAMMPS_FORMATS
+from kernpot.structures.lammps import read_lammps
+from kernpot.structures.occupancy import check_occupancy
 
 PathLike = str | os.PathLike[str]
+
+_LAST_LINES = 100
 
 
 def read_structures(
@@ -60,6 +65,7 @@ def read_structures(
         name = path.name if same_name[path.name] == 1 else str(path)
         for index, atoms in enumerate(_read_file(path)):
             atoms.info["source"] = f"{name}#{index}"
+            check_occupancy(atoms, f"{name}#{index}")
             frames.append(atoms)
     attach_labels(frames, LabelKeys(energy_key, forces_key, stress_key), ", ".join(map(str, paths)))
     return frames
@@ -79,25 +85,28 @@ def _read_file(path: Path) -> list[Atoms]:
     except StructureError:
         raise
     except Exception as error:
-        raise _unreadable(str(path), error) from error
+        raise unreadable(str(path), error) from error
     if not frames:
         raise StructureError(f"{path}: contains no structures.")
     return frames
 
 
-def _unreadable(where: str, error: Exception) -> StructureError:
-    return StructureError(
-        f"{where}: cannot be read as structures, the file is damaged, truncated or of a foreign format. The reader"
-        f" says: {type(error).__name__}: {str(error).strip() or 'no reason given'}"
-    )
-
-
 def _frames(path: Path, file_format: str) -> Iterable[Atoms]:
     if file_format == "extxyz":
-        return _extxyz(path)
+        return read_extxyz(path)
     if file_format in ("db", "json"):
         return _rows(path, file_format)
+    if not ioformats[file_format].isbinary:
+        _require_whole_end(path)
+    if file_format in LAMMPS_FORMATS:
+        return read_lammps(path, file_format)
     return iread(str(path), index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True)
+
+
+def _require_whole_end(path: Path) -> None:
+    with open_with_compression(str(path), "rb") as file:
+        end = b"".join(deque(file, maxlen=_LAST_LINES))
+    require_whole_end(end.decode(errors="replace"), str(path))
 
 
 def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
@@ -107,51 +116,3 @@ def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
             atoms = row.toatoms()
             atoms.info = {**row.data, **row.key_value_pairs}
             yield atoms
-
-
-def _extxyz(path: Path) -> list[Atoms]:
-    # the reader seeks back after every frame, which in a compressed file means unpacking it from the start each time
-    with open_with_compression(str(path), "r") as file:
-        text = file.read()
-    frames: list[Atoms] = []
-    # readers raise anything, see _read_file
-    try:
-        frames.extend(iread(StringIO(text), index=":", format="extxyz", parallel=False))
-    except Exception as error:
-        headers = _count_headers(text)
-        # ASE looks for all headers before it reads a frame; without a single one this is no extxyz file at all
-        bad_header = not frames and headers.bad
-        number = headers.n_frames if bad_header else len(frames)
-        raise _unreadable(f"{path}#{number}" if headers.n_frames else str(path), error) from error
-    _require_read_to_end(path, text, frames)
-    return frames
-
-
-class _Headers(NamedTuple):
-    n_frames: int
-    bad: bool
-
-
-def _count_headers(text: str) -> _Headers:
-    """Number of frames that start with a number of atoms where ASE looks for it, and whether a wrong one follows."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("VEC")]
-    count = at = 0
-    while at < len(lines) and lines[at].strip():
-        try:
-            at += int(lines[at]) + 2
-        except ValueError:
-            return _Headers(count, bad=True)
-        count += 1
-    return _Headers(count, bad=False)
-
-
-def _require_read_to_end(path: Path, text: str, frames: list[Atoms]) -> None:
-    """ASE stops without a word at a blank line between frames; what follows would be lost."""
-    # lattice vectors may follow a frame as VEC lines
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("VEC")]
-    for line in lines[sum(len(atoms) + 2 for atoms in frames) :]:
-        if line.strip():
-            raise StructureError(
-                f"{path}: the reader stopped after {len(frames)} structures, at a blank line, but more text follows"
-                f" ({line.strip()[:40]!r}); remove blank lines between the structures."
-            )

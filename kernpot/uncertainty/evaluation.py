@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kernpot.errors import StructureError
 from kernpot.prediction import Prediction
 from kernpot.structures.labels import LabelledStructure, label_structures
+from kernpot.structures.missing import warn_of_missing
 from kernpot.tails import half_width, normal_score
 from kernpot.uncertainty.metrics import Metrics, compute_metrics
 from kernpot.uncertainty.scores import FloatArray, standardised, vanishing
@@ -182,8 +183,9 @@ def evaluate(
     if all(item.energy is None and item.forces is None and item.stress is None for item in labelled):
         raise StructureError(
             f"none of the {len(labelled)} structures has energy, forces or stress to compare with; "
-            "if the labels have other names, read with energy_key=... and forces_key=..."
+            "if the labels have other names, give those as the keys of energy and forces"
         )
+    warn_of_missing([(item.source, item.atoms, item.kinds) for item in labelled])
     collected: dict[str, list[_Piece]] = {kind: [] for kind in UNITS}
     for start in range(0, len(labelled), _CHUNK):
         chunk = labelled[start : start + _CHUNK]

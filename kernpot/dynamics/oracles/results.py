@@ -15,6 +15,7 @@ from ase.io import read as ase_read
 
 from kernpot.dynamics.oracles.labels import Labels, checked_labels
 from kernpot.errors import OracleFailure
+from kernpot.structures.energies import energy_of_forces
 
 Reader = Callable[[Path], Atoms | None]
 
@@ -90,9 +91,11 @@ class ResultFile:
             found = self._read(self._folder)
         if found is None:
             return None
-        missing = {"energy", "forces"} - set(getattr(found.calc, "results", ()))
+        results = getattr(found.calc, "results", None) or {}
+        labels = {"energy": energy_of_forces(results), "forces": results.get("forces")}
+        missing = [kind for kind, label in labels.items() if label is None]
         if missing:
-            raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
+            raise ValueError(f"it has no {' and no '.join(missing)}")
         return cast(Atoms, found)
 
     def _state(self) -> Any:
@@ -119,9 +122,7 @@ class ResultFile:
                 " they are, in the same order, and do not relax them."
             )
         results = found.calc.results
-        return checked_labels(
-            self._atoms, results.get("free_energy", results["energy"]), results["forces"], results.get("stress")
-        )
+        return checked_labels(self._atoms, energy_of_forces(results), results["forces"], results.get("stress"))
 
 
 def _difference(asked: Atoms, found: Atoms) -> str:
