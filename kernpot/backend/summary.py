@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from kernpot.structures.counts import count_by_file
 from kernpot.structures.kinds import KINDS, LABEL_KINDS, other_kinds
 from kernpot.structures.labels import LabelledStructure
 
 
 def describe_data(labelled: Sequence[LabelledStructure]) -> dict[str, Any]:
-    """Numbers of structures, atoms and labels."""
+    """Numbers of structures, atoms and labels, and of structures with each kind of label by file."""
     return {
         "structures": len(labelled),
         "atoms": sum(len(s.atoms) for s in labelled),
         **{KINDS[kind].counted: _components(labelled, kind) for kind in LABEL_KINDS},
         **{k.counted: n for k in other_kinds() if (n := _components(labelled, k.name))},
         "config_types": dict(Counter(s.config_type for s in labelled)),
+        "files": count_by_file((s.source, s.kinds) for s in labelled),
     }
 
 

@@ -17,8 +17,9 @@ from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.cli.scheduler import on_cluster
 from kernpot.files.container import read_model
 from kernpot.kernels import SOAPKernel
-from kernpot.report.provenance import describe_model
+from kernpot.report.provenance import describe_model, files_rows
 from kernpot.structures import read_structures
+from kernpot.structures.counts import count_by_file
 
 _PANEL, _GP, _NNP = "Model", "Gaussian process", "Networks"
 
@@ -186,6 +187,8 @@ def fit(
     new_file(output, force, train)
     structures = read_structures(train, energy_key, forces_key, stress_key)
     console.print(f"{len(structures)} structures, {sum(map(len, structures))} atoms from {len(train)} file(s)")
+    labels = [(a.info["source"], () if a.calc is None else a.calc.results) for a in structures]
+    print_sections([("Structures with labels", files_rows(count_by_file(labels)))])
     descriptor = descriptor_for(structures, cutoff, n_max, l_max)
     with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
         shared = {"descriptor": descriptor, "random_state": seed, "progress": report}

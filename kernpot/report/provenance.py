@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernpot.report.words import Rows, amplitude_rows, descriptor_rows, heading, kernel_words, noise_words, symbol
+from kernpot.structures.counts import counts_in_words
 
 Section = tuple[str, Rows]
 
 # Of the data a fit has seen: what is told in its own words; all else is counts of further kinds of labels.
 _COUNTS = {"energies": "Energies", "force_components": "Force components", "stress_components": "Stress components"}
-_NO_COUNTS = {"structures", "atoms", "config_types"}
+_NO_COUNTS = {"structures", "atoms", "config_types", "files"}
+_MOST_FILES = 20
 
 
 def describe_model(header: Mapping[str, Any]) -> list[Section]:
@@ -113,10 +115,17 @@ def _data(summary: Mapping[str, Any]) -> Rows:
     named = {name or "(none)": count for name, count in data.get("config_types", {}).items()}
     if named:
         rows.append(("Config types", ", ".join(f"{name} {count}" for name, count in named.items())))
+    rows += files_rows(data.get("files", {}))
     rows.append(("SHA-256 of the data", summary["data_hash"]))
     for index, update in enumerate(summary.get("updates", []), 1):
         rows.append((f"Update {index}", _update(update)))
     return rows
+
+
+def files_rows(files: Mapping[str, Mapping[str, int]]) -> Rows:
+    """Labels of each kind in each file, as :func:`kernpot.structures.counts.count_by_file` counts them."""
+    rows = [(name, counts_in_words(count)) for name, count in list(files.items())[:_MOST_FILES]]
+    return rows + ([("...", f"{len(files) - _MOST_FILES} more files")] if len(files) > _MOST_FILES else [])
 
 
 def _update(update: Mapping[str, Any]) -> str:

@@ -51,13 +51,18 @@ def checked_labels(atoms: Atoms, energy: Any, forces: Any, stress: Any = None) -
         A number is missing, not finite, or of another shape.
     """
     try:
-        return Labels(
+        labels = Labels(
             check_energy(energy, "answer"),
             check_forces(forces, len(atoms), "answer"),
             None if stress is None or not all(atoms.pbc) else check_stress(stress, atoms, "answer"),
         )
     except StructureError as error:
         raise OracleFailure(str(error)) from error
+    # in a file NaN stands for a label that is not known; of a calculation it says that it failed
+    for kind, label in (("forces", labels.forces), ("stress", labels.stress)):
+        if label is not None and np.isnan(label).any():
+            raise OracleFailure(f"answer: {kind} has {int(np.isnan(label).sum())} NaN of {label.size} numbers")
+    return labels
 
 
 def labelled(atoms: Atoms, labels: Labels) -> Atoms:
