@@ -16,7 +16,7 @@ from kernpot.errors import KernpotWarning, StructureError
 from kernpot.structures.endings import require_whole_end
 from kernpot.structures.header import readable_header
 
-_FORCES_COLUMNS = 3
+_OF_FORCES = 3
 
 
 class _Frames(NamedTuple):
@@ -88,7 +88,7 @@ def _warn_of_unnamed_columns(path: Path, lines: list[str], headers: list[int]) -
     dropped = [
         number
         for number, at in enumerate(headers)
-        if at + 1 < len(lines) and len(lines[at + 1].split()) >= _n_columns(lines[at]) + _FORCES_COLUMNS
+        if at + 1 < len(lines) and len(lines[at + 1].split()) >= _n_columns(lines[at]) + _OF_FORCES
     ]
     if dropped:
         warnings.warn(

@@ -8,33 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from kernpot.errors import StructureError
+from kernpot.structures.entries import STRUCTURAL, Entry, header_entries, header_of
 
 LABEL_NAMES = ("energy", "free_energy", "forces", "force", "stress", "virial", "virials")
 """Names that labels have by themselves; other programs write them in any case."""
 
-_STRUCTURAL = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
-_COLUMNS = {"species": "species", "pos": "pos", "z": "Z"}
+_COLUMNS = {
+    "species": ("species", "element", "elements", "symbol", "symbols"),
+    "pos": ("pos", "position", "positions", "coordinates", "coords"),
+    "Z": ("z",),
+}
 _FLAGS = {**dict.fromkeys(("t", "true", "1", "p"), "T"), **dict.fromkeys(("f", "false", "0"), "F")}
-_CLOSING = {'"': '"', "'": "'", "{": "}", "[": "]"}
-
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_KEY = re.compile(r"[\s,=]*(?:\"([^\"=]+)\"(?=\s*=)|([^\s=]+))")
-_EQUALS = re.compile(r"\s*=\s*")
-_WORD = re.compile(r"\S*")
-_CELL_KEY = re.compile(
-    r"(?:unit_?|sim(?:ulation)?_?)?(?:cell|box|lattice)(?:_?(?:vectors?|matrix|parameters?|lengths?|size|dimensions?))?"
-)
+_CELL_KEY = re.compile(r"(?!.*(super|repeat|grid|index|shift|origin|offset)).*(cell|box|lattice).*")
 _CELL_IN_WORDS = re.compile(rf"\b(?:cell|lattice|box)\b[^\s=]*(?:[\s:,]+{_NUMBER}){{3}}", re.IGNORECASE)
-_KNOWN_ENTRY = re.compile(rf"\b(?:{'|'.join([*_STRUCTURAL, *LABEL_NAMES])})\s*=", re.IGNORECASE)
-
-
-class _Entry(NamedTuple):
-    key: str
-    value: str | None
-    plain: bool  # whether ASE takes the same value from the same characters
+_PERIODICITY_KEY = re.compile(r"pbcs|pbc[_:].*|periodic(ity|_.*)?|boundary.*")
 
 
 def readable_header(line: str, source: str) -> str:
@@ -57,126 +47,76 @@ def readable_header(line: str, source: str) -> str:
     StructureError
         What looks like a cell, like periodicity or like several entries in one, and cannot be understood.
     """
-    entries = _entries(line, source) if "=" in line else []
-    names = [_STRUCTURAL.get(entry.key.lower(), entry.key) for entry in entries]
+    entries = header_entries(line, source) if "=" in line else []
+    names = [STRUCTURAL.get(entry.key.lower(), entry.key) for entry in entries]
     _refuse_contradictions(names, entries, source)
-    if "Lattice" not in names and "pbc" not in names:
-        _refuse_other_cells(line, entries, source)
+    if "pbc" not in names:
+        periodic = "Lattice" in names
+        _refuse_other_periodicity(entries, periodic, source)
+        if not periodic:
+            _refuse_other_cells(line, entries, source)
     values = [_value(name, entry, source) for name, entry in zip(names, entries, strict=True)]
-    read = [_Entry(name, value, plain=True) for name, value in zip(names, values, strict=True)]
-    if read == entries:
-        return line
-    return " ".join(_written(entry) for entry in read if entry.value != "")
+    read = [Entry(name, value, plain=True) for name, value in zip(names, values, strict=True)]
+    return line if read == entries else header_of(read)
 
 
-def _entries(line: str, source: str) -> list[_Entry]:
-    found: list[_Entry] = []
-    at = 0
-    while match := _KEY.match(line, at):
-        key, at = match.group(1) or match.group(2), match.end()
-        equals = _EQUALS.match(line, at)
-        value, plain = None, not _holds_quote(key)
-        if equals is not None:
-            value, at, plain = _read_value(line, equals, key, source)
-        found.append(_Entry(key, value, plain))
-    return found
-
-
-def _read_value(line: str, equals: re.Match[str], key: str, source: str) -> tuple[str, int, bool]:
-    """Value, where it ends, and whether ASE reads the same."""
-    start = equals.end()
-    if line[start : start + 1] in _CLOSING and line[start:]:
-        return _delimited_value(line, start, key, source)
-    word = _WORD.match(line, start)
-    text = "" if word is None else word.group()
-    # in "config_type= energy=-3.2" and "config_type= energy = -3.2" the first value is empty
-    spaced = equals.group()[-1].isspace()
-    if spaced and ("=" in text or _EQUALS.match(line, start + len(text))):
-        return "", start, False
-    return text, start + len(text), text != "" and not _holds_quote(text)
-
-
-def _delimited_value(line: str, start: int, key: str, source: str) -> tuple[str, int, bool]:
-    text, end = _delimited(line, start)
-    closed = end > 0
-    joined = closed and end < len(line) and line[end] not in ", \t\r"
-    if (not closed and "=" in line[start:]) or (joined and _KNOWN_ENTRY.search(text)):
-        raise StructureError(
-            f"{source}: the value of {key!r} swallows entries that follow it ({line[start : start + 40]!r}): a"
-            f" {_CLOSING[line[start]]} is missing at its end; add it, or leave the entry out."
-        )
-    if not closed:
-        return line[start:], len(line), False
-    return text, end, text != "" and not joined
-
-
-def _delimited(line: str, start: int) -> tuple[str, int]:
-    """Text within quotes or brackets, with escapes undone, and the place behind them; -1 when they do not close."""
-    opening, closing = line[start], _CLOSING[line[start]]
-    text, depth, at = [], 1, start + 1
-    while at < len(line):
-        character = line[at]
-        if character == "\\" and at + 1 < len(line):
-            at += 1
-            text.append(line[at])
-        else:
-            depth += (character == opening != closing) - (character == closing)
-            if depth == 0:
-                return "".join(text), at + 1
-            text.append(character)
-        at += 1
-    return "", -1
-
-
-def _holds_quote(text: str) -> bool:
-    return any(character in text for character in "\"'{}[]\\")
-
-
-def _value(name: str, entry: _Entry, source: str) -> str | None:
+def _value(name: str, entry: Entry, source: str) -> str | None:
     if name == "pbc":
-        return _flags(entry, source)
+        flags = _flags(entry.value)
+        if flags is None:
+            raise StructureError(
+                f"{source}: {entry.key}={entry.value!r} is not understood; say which directions are periodic, as in"
+                ' pbc="T T F".'
+            )
+        return flags
     if name == "Properties" and entry.value:
         return _columns(entry.value)
-    if entry.value == "" and (name in _STRUCTURAL.values() or name.lower() in LABEL_NAMES):
+    if entry.value == "" and (name in STRUCTURAL.values() or name.lower() in LABEL_NAMES):
         raise StructureError(f"{source}: {entry.key!r} has no value in the header; give it, or leave the entry out.")
     return entry.value
 
 
-def _flags(entry: _Entry, source: str) -> str:
-    words = re.findall(r"[^\s,\[\](){}\"']+", (entry.value or "").lower())
+def _flags(text: str | None) -> str | None:
+    """``T`` and ``F`` of three directions, None where the text does not say so."""
+    words = re.findall(r"[^\s,\[\](){}\"']+", (text or "").lower())
     if len(words) == 1 and len(words[0]) == 3:
         words = list(words[0])
     if len(words) not in (1, 3) or any(word not in _FLAGS for word in words):
-        raise StructureError(
-            f"{source}: {entry.key}={entry.value!r} is not understood; say which directions are periodic, as in"
-            ' pbc="T T F".'
-        )
+        return None
     return " ".join(_FLAGS[word] for word in words * (3 // len(words)))
 
 
 def _columns(properties: str) -> str:
-    fields = properties.split(":")
-    fields[::3] = [_COLUMNS.get(name.lower(), name) for name in fields[::3]]
+    fields = properties.rstrip(",").split(":")
+    names = fields[::3]
+    for ours, theirs in _COLUMNS.items():
+        synonyms = [name for name in names if name.lower() in theirs]
+        if len(synonyms) == 1 and not (ours == "species" and "Z" in names):
+            names[names.index(synonyms[0])] = ours
+    fields[::3] = names
     fields[1::3] = [kind.upper() for kind in fields[1::3]]
     return ":".join(fields)
 
 
-def _written(entry: _Entry) -> str:
-    if entry.value is None:
-        return entry.key
-    escaped = entry.value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{entry.key}="{escaped}"'
-
-
-def _refuse_contradictions(names: Sequence[str], entries: Sequence[_Entry], source: str) -> None:
+def _refuse_contradictions(names: Sequence[str], entries: Sequence[Entry], source: str) -> None:
     given: dict[str, str] = {}
     for name, entry in zip(names, entries, strict=True):
-        known = name in _STRUCTURAL.values() or name in LABEL_NAMES
+        known = name in STRUCTURAL.values() or name in LABEL_NAMES
         if known and entry.value is not None and given.setdefault(name, entry.value) != entry.value:
             raise StructureError(f"{source}: the header gives {name!r} twice, with different values; leave one out.")
 
 
-def _refuse_other_cells(line: str, entries: Sequence[_Entry], source: str) -> None:
+def _refuse_other_periodicity(entries: Sequence[Entry], periodic: bool, source: str) -> None:
+    for entry in entries:
+        flags = _flags(entry.value) if entry.value else None
+        if _PERIODICITY_KEY.fullmatch(entry.key.lower()) and flags != ("T T T" if periodic else "F F F"):
+            raise StructureError(
+                f"{source}: {entry.key!r} looks like periodicity, but is not read; say which directions are periodic,"
+                ' as in pbc="T T F".'
+            )
+
+
+def _refuse_other_cells(line: str, entries: Sequence[Entry], source: str) -> None:
     cells = [
         entry.key
         for entry in entries
@@ -185,8 +125,9 @@ def _refuse_other_cells(line: str, entries: Sequence[_Entry], source: str) -> No
         and any(map(float, numbers))
     ]
     in_words = _CELL_IN_WORDS.search(line)
-    if cells or in_words:
-        found = cells[0] if cells else in_words and in_words.group()
+    lengths = {"a", "b", "c"} <= {entry.key.lower() for entry in entries if entry.value}
+    if cells or in_words or lengths:
+        found = cells[0] if cells else in_words.group() if in_words else "a, b, c"
         raise StructureError(
             f"{source}: {found!r} looks like a cell, but no cell is read from it; write the three cell vectors one"
             ' after the other as Lattice="ax ay az bx by bz cx cy cz", in Angstrom, or pbc="F F F" where the structure'
