@@ -39,10 +39,10 @@ def is_predicted(atoms: Atoms, labels: Mapping[str, Any]) -> bool:
     computed_since = not isinstance(atoms.calc, SinglePointCalculator) or name != SinglePointCalculator.name
     if computed_since or PREDICTED_FORCES in atoms.arrays:
         return False
-    if "forces_std" not in atoms.arrays or "energy_std" not in atoms.info:
-        return False
     predicted, energy = atoms.info.get(PREDICTED_ENERGY), labels.get("energy")
-    return predicted is None or energy is None or math.isclose(predicted, energy, rel_tol=1e-9, abs_tol=1e-9)
+    if predicted is None:  # files from before it was marked
+        return "energy_std" in atoms.info and {"forces_std", "energies_std"} <= atoms.arrays.keys()
+    return energy is None or math.isclose(predicted, energy, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def refuse_predictions(sources: Sequence[str], n_structures: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import ase.db
 from ase import Atoms
 from ase.io import iread
-from ase.io.formats import filetype, ioformats, open_with_compression
+from ase.io.formats import filetype, open_with_compression
 
 from kernpot.errors import StructureError
 from kernpot.structures.endings import require_whole_end
@@ -96,17 +96,18 @@ def _frames(path: Path, file_format: str) -> Iterable[Atoms]:
         return read_extxyz(path)
     if file_format in ("db", "json"):
         return _rows(path, file_format)
-    if not ioformats[file_format].isbinary:
-        _require_whole_end(path)
+    _require_whole_end(path)
     if file_format in LAMMPS_FORMATS:
         return read_lammps(path, file_format)
     return iread(str(path), index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True)
 
 
 def _require_whole_end(path: Path) -> None:
+    """Of formats that are text, whatever ASE thinks of them."""
     with open_with_compression(str(path), "rb") as file:
         end = b"".join(deque(file, maxlen=_LAST_LINES))
-    require_whole_end(end.decode(errors="replace"), str(path))
+    if b"\0" not in end:
+        require_whole_end(end.decode(errors="replace"), str(path))
 
 
 def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
