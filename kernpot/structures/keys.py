@@ -67,8 +67,8 @@ def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
     for kind, key in keys._asdict().items():
         if key is not None and all(_lookup(atoms, key) is None for atoms in frames):
             raise StructureError(
-                f"{where}: {kind}_key={key!r} occurs in none of the {len(frames)} structures; the names that do occur:"
-                f" {_names(frames)}."
+                f"{where}: {key!r}, the key of the {kind}, occurs in none of the {len(frames)} structures; the names"
+                f" that do occur: {_names(frames)}."
             )
     told = _Told(len(frames))
     found = [_find_labels(atoms, keys, told) for atoms in frames]
@@ -166,7 +166,7 @@ def _warn_of_mixture(found: Sequence[dict[str, Any]], keys: LabelKeys) -> None:
         warnings.warn(
             f"{' and '.join(named)} come from named keys, but {' and '.join(standard)} from the file's standard place,"
             " which may be another level of theory. Name them too; "
-            + ", ".join(f'{kind}_key="{kind}"' for kind in standard)
+            + " and ".join(f"{kind!r} as the key of the {kind}" for kind in standard)
             + " keeps the present choice without this warning.",
             KernpotWarning,
             stacklevel=4,

@@ -69,7 +69,8 @@ def test_fit_says_what_it_learnt_and_what_comes_next(folder: Path, tmp_path: Pat
         "--n-components",
         9,
     )
-    assert "21 structures, 252 atoms" in output and "Noise forces" in output and "eV/Å" in output
+    assert "21 structures, 252 atoms" in output and "train.xyz 21 structures: energy 21, forces 21" in output
+    assert "Noise forces" in output and "eV/Å" in output
     assert f"kernpot evaluate {tmp_path / 'm.kernpot'}" in output
     assert "Inducing environments 40 in 9 directions" in run("info", tmp_path / "m.kernpot")
     potential = load(tmp_path / "m.kernpot")
@@ -158,6 +159,36 @@ def test_md_runs_writes_and_stops_at_the_gate(folder: Path, tmp_path: Path) -> N
     output = run("md", model, start, "--steps", 9, "--force-std", 1e-6, "-o", trajectory, "--force", code=3)
     assert "gate stopped: step 0: a force component on atom" in output and "md_gate.xyz" in output
     assert len(read(tmp_path / "md_gate.xyz", ":")) == 1
+
+
+@pytest.mark.wrong_input("Command line", "fit and evaluate on files that md or its gate wrote", "refused")
+def test_what_md_predicted_is_neither_learnt_nor_scored(folder: Path, tmp_path: Path) -> None:
+    model, trajectory = folder / "co2.kernpot", tmp_path / "md.xyz"
+    run("md", model, folder / "test.xyz", "--steps", 2, "--force-std", 1e-6, "-o", trajectory, code=3)
+    for name in ("md.xyz", "md_gate.xyz"):
+        for command in (
+            ["fit", folder / "train.xyz", tmp_path / name, "-o", tmp_path / "m.kernpot", *SMALL],
+            ["evaluate", model, tmp_path / name],
+        ):
+            output = run(*command, code=1)
+            assert f"error: {name}#0: its energy and forces are what a potential of kernpot predicted" in output
+            assert "Compute them with the reference method" in output
+    assert not (tmp_path / "m.kernpot").exists()
+    assert "2 steps done" in run(
+        "md", model, tmp_path / "md_gate.xyz", "--steps", 2, "--force-std", 100, "-o", tmp_path / "again.xyz"
+    )
+
+
+def test_labels_are_counted_by_file_and_half_a_set_is_told(folder: Path, tmp_path: Path) -> None:
+    frames = read(folder / "train.xyz", ":6")
+    for atoms in frames:
+        del atoms.calc.results["forces"]
+    write(tmp_path / "bare.xyz", frames)
+    files = [folder / "train.xyz", tmp_path / "bare.xyz"]
+    output = run("fit", *files, "-o", tmp_path / "m.kernpot", *SMALL)
+    assert "6 of 27 structures of several atoms (from bare.xyz#0 on) have no forces" in output
+    for text in ("train.xyz 21 structures: energy 21, forces 21", "bare.xyz 6 structures: energy 6, forces 0"):
+        assert text in output and text in run("info", tmp_path / "m.kernpot")
 
 
 def test_md_that_cannot_start_keeps_the_old_trajectory(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from kernpot.errors import StructureError
+from kernpot.errors import KernpotWarning, StructureError
 from kernpot.uncertainty import evaluate
 from tests.helpers.fakes import LennardJones, drawn_frames
 
@@ -46,7 +46,10 @@ def test_missing_labels_are_left_out_not_zero() -> None:
     energy_only.calc = SinglePointCalculator(energy_only, energy=energy_only.get_potential_energy())
     forces_only.calc = SinglePointCalculator(forces_only, forces=forces_only.get_forces())
     bare.calc = None
-    result = evaluate(LennardJones(), [energy_only, forces_only, bare])
+    with pytest.warns(KernpotWarning) as told:
+        result = evaluate(LennardJones(), [energy_only, forces_only, bare])
+    assert "1 of 3 structures (from structures[2] on) have no label" in str(told[0].message)
+    assert "1 of 2 structures of several atoms (from structures[0] on) have no forces" in str(told[1].message)
     assert result.rows("energy")[0].n_components == 1
     assert result.rows("forces")[0].n_components == 3 * len(forces_only)
     assert "stress" not in result.comparisons
