@@ -48,6 +48,8 @@ _FOREIGN = frozenset(
         *("bar", "kbar", "atm", "real", "si", "cgs", "lj", "electron", "micro", "nano"),
     )
 )
+# Of these no name makes another sense, as au or si would.
+_IN_NAMES = frozenset(("hartree", "ha", "eh", "rydberg", "ry", "bohr", "kcal", "kj", "mev", "gpa", "kbar"))
 _KEY = re.compile(r"(?P<before>.*?)[_\-. ]*units?(?:[_\-. ]*(?P<after>.*))?", re.IGNORECASE)
 _KIND = {
     **dict.fromkeys(("energy", "energies", "free_energy", "total_energy"), "energy"),
@@ -94,6 +96,19 @@ def check_units(frames: Sequence[tuple[str, Atoms, Collection[str]]]) -> None:
             KernpotWarning,
             stacklevel=4,
         )
+
+
+def warn_of_units_in_keys(keys: Sequence[str]) -> None:
+    """Warn where a name that the user gave to labels ends in a unit other than kernpot's, as in ``energy_Ha``."""
+    for key in keys:
+        words = re.split(r"[^a-z]+", key.lower())
+        if _IN_NAMES & set(words):
+            warnings.warn(
+                f"the key {key!r} names a unit; its numbers are read as eV and Angstrom (forces in eV/A, stress in"
+                " eV/A^3). Convert them, unless they are so already.",
+                KernpotWarning,
+                stacklevel=4,
+            )
 
 
 def _is_about(key: str, kinds: Collection[str]) -> bool:

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from kernpot.errors import KernpotWarning, StructureError
 from kernpot.structures.checks import check_energy, check_forces, check_voigt
 from kernpot.structures.energies import energy_of_forces, warn_of_mixed_energies
-from kernpot.structures.foreign_units import check_units
+from kernpot.structures.foreign_units import check_units, warn_of_units_in_keys
 from kernpot.structures.predictions import KERNPOT
 from kernpot.structures.stresses import (
     agreed_stress,
@@ -77,6 +77,7 @@ def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
     warn_of_mixed_energies(told.energies)
     warn_of_zeros(told.zeros, told.n_frames)
     warn_of_left_out(told.left_out, told.n_frames)
+    warn_of_units_in_keys([key for key in keys if key is not None])
     check_units([(atoms.info["source"], atoms, labels) for atoms, labels in zip(frames, found, strict=True)])
     for atoms, labels in zip(frames, found, strict=True):
         name = getattr(atoms.calc, "name", None)

@@ -19,6 +19,7 @@ from kernpot.structures.keys import LabelKeys, attach_labels
 from kernpot.structures.lammps import FORMATS as LAMMPS_FORMATS
 from kernpot.structures.lammps import read_lammps
 from kernpot.structures.occupancy import check_occupancy
+from kernpot.structures.unused_cells import warn_of_unused_cells
 
 PathLike = str | os.PathLike[str]
 
@@ -41,8 +42,9 @@ def read_structures(
     energy_key, forces_key, stress_key : str, optional
         Where labels are, if not in the file's standard place: a name in ``atoms.info``, ``atoms.arrays`` or the
         calculator's results, e.g. ``energy_key="REF_energy"``. A frame without the named key is unlabelled. A
-        `stress_key` that contains "virial" names a virial. Without a `stress_key`, and where there is no stress, a
-        virial is taken from ``info["virial"]`` or ``info["virials"]``; frames without a cell lose it, with a warning.
+        `stress_key` that contains "virial" names a virial. Without a key the label's own name counts, in any case:
+        ``free_energy`` before ``energy`` (forces are its derivative), ``forces`` or ``force``, ``stress``, ``virial``
+        or ``virials``. Structures that are not periodic in three directions lose a stress, with a warning.
 
     Returns
     -------
@@ -53,8 +55,15 @@ def read_structures(
     Raises
     ------
     StructureError
-        A file is missing, truncated, empty or not readable; a named key occurs in no frame; a label has the wrong shape
-        or is not finite.
+        A file is missing, truncated, empty or not readable; a header holds what looks like a cell, periodicity or a
+        foreign unit and cannot be understood; a file of LAMMPS does not name its elements; sites are partly occupied; a
+        named key occurs in no frame; a label has the wrong shape or is infinite; a stress and a virial disagree.
+
+    Warns
+    -----
+    KernpotWarning
+        What may be wrong: labels of two origins, cells or columns that are not used, units that are not understood, a
+        stress that is left out.
     """
     paths = [Path(path) for path in _listed(path_or_paths)]
     if not paths:
@@ -67,6 +76,7 @@ def read_structures(
             atoms.info["source"] = f"{name}#{index}"
             check_occupancy(atoms, f"{name}#{index}")
             frames.append(atoms)
+    warn_of_unused_cells(frames)
     attach_labels(frames, LabelKeys(energy_key, forces_key, stress_key), ", ".join(map(str, paths)))
     return frames
 

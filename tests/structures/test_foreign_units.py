@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 
 from kernpot.errors import KernpotWarning, StructureError
-from kernpot.structures.foreign_units import check_units
+from kernpot.structures.foreign_units import check_units, warn_of_units_in_keys
 
 
 def check(kinds: tuple[str, ...] = ("energy", "forces", "stress"), **info: object) -> None:
@@ -70,3 +70,16 @@ def test_a_unit_of_a_label_that_is_not_there_does_not_matter():
 def test_unknown_units_are_told():
     with pytest.warns(KernpotWarning, match=r"1 structures \(from a\.xyz#4 on\) name a unit .*energy_unit='quux'"):
         check(energy_unit="quux")
+
+
+@pytest.mark.wrong_input("Labels", "a key that names a foreign unit", "warned")
+@pytest.mark.parametrize("key", ["energy_Ha", "energy(Hartree)", "forces_Ry_bohr", "stress_GPa", "E-kcal"])
+def test_units_in_names_of_keys(key):
+    with pytest.warns(KernpotWarning, match="names a unit"):
+        warn_of_units_in_keys(["REF_energy", key])
+
+
+def test_keys_without_units_are_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_units_in_keys(["REF_energy", "energy_eV", "dft_forces", "energy_Au", "PBE_Si"])
