@@ -41,7 +41,7 @@ def read_extxyz(path: Path) -> list[Atoms]:
     lines = text.split("\n")
     found = _find_frames(lines)
     for number, at in enumerate(found.headers):
-        lines[at] = readable_header(lines[at], f"{path.name}#{number}")
+        lines[at] = readable_header(lines[at], f"{path}#{number}")
     _warn_of_unnamed_columns(path, lines, found.headers)
     frames: list[Atoms] = []
     # readers raise anything from AssertionError to zlib.error, so nothing narrower would do

@@ -13,8 +13,8 @@ from ase import Atoms
 from kernpot.errors import KernpotWarning
 from kernpot.structures.stresses import has_stress
 
-TOLD_SHARE = 0.1
-"""Structures without forces are told from this share on: isolated atoms and a few others often have none."""
+TOLD_SHARE = 0.2
+"""A larger share without forces, or without any label, is told: isolated atoms and a few others often have none."""
 
 _NO_LABEL = re.compile(
     r"std|predict|sigma|error|unc|unit|weight|mask|scale|key|cut|kinetic|thermal|doubt|old|type|source|method|id$",
@@ -47,11 +47,13 @@ def warn_of_missing(structures: Sequence[tuple[str, Atoms, Sequence[str]]]) -> N
                 " it."
             )
     bare = [source for source, _, kinds in structures if not kinds]
-    if bare and not any(source in bare for found in lost.values() for source, _ in found):
+    if len(bare) > TOLD_SHARE * len(structures) and not any(
+        source in bare for found in lost.values() for source, _ in found
+    ):
         _warn(f"{len(bare)} of {len(structures)} structures (from {bare[0]} on) have no label and are left out.")
     together = [(source, kinds) for source, atoms, kinds in structures if len(atoms) > 1 and kinds]
     without = [source for source, kinds in together if "forces" not in kinds]
-    if TOLD_SHARE * len(together) <= len(without) < len(together) and without and not lost["forces"]:
+    if TOLD_SHARE * len(together) < len(without) < len(together) and not lost["forces"]:
         _warn(
             f"{len(without)} of {len(together)} structures of several atoms (from {without[0]} on) have no forces, the"
             " others have; if their files hold forces under another name, give all the same name."

@@ -32,7 +32,8 @@ def warn_of_unused_cells(frames: Sequence[Atoms]) -> None:
     if found:
         warnings.warn(
             f"{len(found)} of {len(frames)} structures (from {found[0]} on) have a cell, but are not periodic (pbc F F"
-            " F), though their atoms would be bonded to images across it. If they are crystals, correct pbc in the file.",
+            " F), though their atoms would be bonded to images across it. If they are crystals, correct pbc in the"
+            " file.",
             KernpotWarning,
             stacklevel=3,
         )

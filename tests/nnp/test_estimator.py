@@ -604,6 +604,7 @@ def test_labels_that_only_isolated_atoms_have_are_no_obstacle() -> None:
 
 def test_structures_without_labels_neither_train_nor_calibrate() -> None:
     unlabelled = [a.copy() for a in crystals(8, 7)]
-    nnp = estimator(max_epochs=8).fit([*crystals(8, 1), *unlabelled])
+    with pytest.warns(KernpotWarning, match=r"8 of 16 structures \(from structures\[8\] on\) have no label"):
+        nnp = estimator(max_epochs=8).fit([*crystals(8, 1), *unlabelled])
     assert max(nnp.fitted_.trained.held) < 8 and not nnp.fitted_.trained.weights[:, 8:].any()
     assert max(nnp.summary_["training"]["best_epochs"]) > 1

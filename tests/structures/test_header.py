@@ -106,7 +106,7 @@ def refused(what: str, header: str, message: str) -> object:
 def test_what_is_not_understood_is_refused_by_frame(tmp_path, header, message):
     with pytest.raises(StructureError, match=message) as error:
         only(tmp_path / "a.xyz", header)
-    assert str(error.value).startswith("a.xyz#0: ")
+    assert "a.xyz#0: " in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_all_frames_and_compressed_files(tmp_path):
     whole = f"1\n{LATTICE.lower()} {COLUMNS}\nCu 0 0 0 0.1 0.2 0.3\n"
     with gzip.open(tmp_path / "a.xyz.gz", "wt") as file:
         file.write(whole + whole.replace("pbc", "") + whole.replace("lattice", "cell"))
-    with pytest.raises(StructureError, match=r"^a\.xyz\.gz#2: 'cell' looks like a cell"):
+    with pytest.raises(StructureError, match=r"/a\.xyz\.gz#2: 'cell' looks like a cell"):
         read_structures(tmp_path / "a.xyz.gz")
 
 
