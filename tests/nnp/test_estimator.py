@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
 
 from kernpot import NNPEnsemble
-from kernpot.errors import KernpotError, StructureError
+from kernpot.errors import KernpotError, KernpotWarning, StructureError
 from kernpot.nnp.last_layer import HiddenRows
 from kernpot.structures.noise import NoiseModel
 from tests.helpers.systems import cluster, crystals, labelled, slab, small_molecule, soap
