@@ -25,22 +25,28 @@ def only(path: Path, header: str) -> Atoms:
     return atoms
 
 
-def right(what: str, header: str, pbc: str = "TTT") -> object:
-    return pytest.param(header, pbc, marks=pytest.mark.wrong_input("Files", what, "read right"), id=header)
+def right(mark: pytest.MarkDecorator, header: str, pbc: str = "TTT") -> object:
+    return pytest.param(header, pbc, marks=mark, id=header)
+
+
+ANOTHER_CASE = pytest.mark.wrong_input("Files", "header entries of extended xyz in another case", "read right")
+ANOTHER_COLUMN = pytest.mark.wrong_input("Files", "columns of extended xyz under other names", "read right")
+ANOTHER_PBC = pytest.mark.wrong_input("Files", "pbc as FFF, as a list or as 1 1 0", "read right")
+EMPTY_TEXT = pytest.mark.wrong_input("Files", "a text without a value before energy and pbc", "read right")
+LOOSE_QUOTE = pytest.mark.wrong_input("Files", "a single quote within a text of a header", "read right")
+COMMAS = pytest.mark.wrong_input("Files", "commas between the entries of a header", "read right")
 
 
 @pytest.mark.parametrize(
     ("header", "pbc"),
     [
         pytest.param(f'{LATTICE} {COLUMNS} energy=-3.25 pbc="T T F"', "TTF", id="as ASE writes it"),
-        right("header entries of extended xyz in another case", f"{LATTICE.lower()} {COLUMNS.lower()} energy=-3.25"),
-        right("header entries of extended xyz in another case", f"{LATTICE.upper()} {COLUMNS} ENERGY=-3.25"),
-        right(
-            "entries of an extended-xyz header in another case", f'{LATTICE} {COLUMNS} Energy=-3.25 PBC="F F F"', "FFF"
-        ),
-        right("columns under other names", f"{LATTICE} Properties=element:S:1:Position:R:3:Force:R:3 energy=-3.25"),
+        right(ANOTHER_CASE, f"{LATTICE.lower()} {COLUMNS.lower()} energy=-3.25"),
+        right(ANOTHER_CASE, f"{LATTICE.upper()} {COLUMNS} ENERGY=-3.25"),
+        right(ANOTHER_CASE, f'{LATTICE} {COLUMNS} Energy=-3.25 PBC="F F F"', "FFF"),
+        right(ANOTHER_COLUMN, f"{LATTICE} Properties=element:S:1:Position:R:3:Force:R:3 energy=-3.25"),
         *(
-            right("pbc written another way", f"{LATTICE} {COLUMNS} energy=-3.25 pbc={flags}", pbc)
+            right(ANOTHER_PBC, f"{LATTICE} {COLUMNS} energy=-3.25 pbc={flags}", pbc)
             for flags, pbc in [
                 ("FFF", "FFF"),
                 ('"TTF"', "TTF"),
@@ -54,7 +60,7 @@ def right(what: str, header: str, pbc: str = "TTT") -> object:
             ]
         ),
         *(
-            right("a text without a value before energy and pbc", f'{LATTICE} {COLUMNS} {text} pbc="F F T"', "FFT")
+            right(EMPTY_TEXT, f'{LATTICE} {COLUMNS} {text} pbc="F F T"', "FFT")
             for text in [
                 "config_type= energy=-3.25",
                 'config_type="" energy=-3.25',
@@ -62,9 +68,9 @@ def right(what: str, header: str, pbc: str = "TTT") -> object:
                 "energy=-3.25 config_type=",
             ]
         ),
-        right("a single quote within a text", f"{LATTICE} {COLUMNS} by=O'Brien energy=-3.25 pbc=FFT", "FFT"),
-        right("commas between the entries", f'{LATTICE}, {COLUMNS}, energy=-3.25, pbc="F F T"', "FFT"),
-        right("a free energy alone", f"{LATTICE} {COLUMNS} free_energy=-3.25"),
+        right(LOOSE_QUOTE, f"{LATTICE} {COLUMNS} by=O'Brien energy=-3.25 pbc=FFT", "FFT"),
+        right(COMMAS, f'{LATTICE}, {COLUMNS}, energy=-3.25, pbc="F F T"', "FFT"),
+        pytest.param(f"{LATTICE} {COLUMNS} free_energy=-3.25", "TTT", id="a free energy alone"),
     ],
 )
 def test_dialects(tmp_path, header, pbc):
@@ -75,32 +81,42 @@ def test_dialects(tmp_path, header, pbc):
     np.testing.assert_array_equal(atoms.calc.results["forces"], [[0.1, 0.2, -0.3]])
 
 
-def refused(what: str, header: str, message: str) -> object:
-    return pytest.param(header, message, marks=pytest.mark.wrong_input("Files", what, "refused"), id=header)
+def refused(mark: pytest.MarkDecorator, header: str, message: str) -> object:
+    return pytest.param(header, message, marks=mark, id=header)
+
+
+BAD_PBC = pytest.mark.wrong_input("Files", "pbc that cannot be understood", "refused")
+OTHER_PBC = pytest.mark.wrong_input("Files", "periodicity under another name", "refused")
+OTHER_CELL = pytest.mark.wrong_input("Files", "a cell under another name, or in a remark", "refused")
+OPEN_QUOTE = pytest.mark.wrong_input("Files", "a quote in a header that is never closed", "refused")
+IN_A_TEXT = pytest.mark.wrong_input("Files", "a text of a header that holds the energy", "refused")
+NO_VALUE = pytest.mark.wrong_input("Files", "an energy without a value", "refused")
+TWICE = pytest.mark.wrong_input("Files", "two energies of one name", "refused")
+WITH_UNIT = pytest.mark.wrong_input("Files", "an energy with its unit", "refused")
 
 
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        refused("pbc that cannot be understood", f"{LATTICE} {COLUMNS} pbc=yes", "pbc='yes' is not understood"),
-        refused("pbc that cannot be understood", f'{LATTICE} {COLUMNS} PBC="T T"', "PBC='T T' is not understood"),
+        refused(BAD_PBC, f"{LATTICE} {COLUMNS} pbc=yes", "pbc='yes' is not understood"),
+        refused(BAD_PBC, f'{LATTICE} {COLUMNS} PBC="T T"', "PBC='T T' is not understood"),
         *(
-            refused("periodicity under another name", f"{LATTICE} {COLUMNS} {other}", "looks like periodicity")
+            refused(OTHER_PBC, f"{LATTICE} {COLUMNS} {other}", "looks like periodicity")
             for other in ('periodic="F F F"', "pbc_x=F", 'boundary="p p f"', 'pbc:"F F F"')
         ),
         *(
-            refused("a cell under another name", f"{cell} {COLUMNS} energy=-3", "looks like a cell")
+            refused(OTHER_CELL, f"{cell} {COLUMNS} energy=-3", "looks like a cell")
             for cell in ('cell="4 0 0 0 4 0 0 0 4"', 'box="[4, 4, 4]"', 'cell_a="4 0 0"', "a=4 b=4 c=4 alpha=90")
         ),
-        refused("a cell in a remark", "# CELL(abcABC): 9.0 9.0 9.0 90 90 90 Step: 0", "looks like a cell"),
+        refused(OTHER_CELL, "# CELL(abcABC): 9.0 9.0 9.0 90 90 90 Step: 0", "looks like a cell"),
         *(
-            refused("a quote that is never closed", f'{LATTICE} {COLUMNS} {text} energy=-3 pbc="F F F"', "swallows")
+            refused(OPEN_QUOTE, f'{LATTICE} {COLUMNS} {text} energy=-3 pbc="F F F"', "swallows")
             for text in ('config_type="', 'config_type="bulk', "name=[1")
         ),
-        refused("a text that holds the energy", f'{LATTICE} {COLUMNS} name="a energy=-3 b"', "swallows"),
-        refused("an energy without a value", f"{LATTICE} {COLUMNS} energy= pbc=FFF", "'energy' has no value"),
-        refused("two energies of one name", f"{LATTICE} {COLUMNS} energy=-3 energy=-4", "gives 'energy' twice"),
-        refused("an energy with its unit", f"{LATTICE} {COLUMNS} energy=-3.2eV", "energy is not numeric"),
+        refused(IN_A_TEXT, f'{LATTICE} {COLUMNS} name="a energy=-3 b"', "swallows"),
+        refused(NO_VALUE, f"{LATTICE} {COLUMNS} energy= pbc=FFF", "'energy' has no value"),
+        refused(TWICE, f"{LATTICE} {COLUMNS} energy=-3 energy=-4", "gives 'energy' twice"),
+        refused(WITH_UNIT, f"{LATTICE} {COLUMNS} energy=-3.2eV", "energy is not numeric"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_frame(tmp_path, header, message):
