@@ -14,6 +14,8 @@ def pytest_configure(config: pytest.Config) -> None:
     pyproject.toml would import kernpot before the measurement of coverage begins.
     """
     config.addinivalue_line("filterwarnings", "error::kernpot.errors.KernpotWarning")
+    # Small sets of alloys and molecules, as most tests have, hold none; tests/structures/test_reference.py is about it.
+    config.addinivalue_line("filterwarnings", "ignore:there are no isolated atoms:kernpot.errors.KernpotWarning")
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,12 @@ SHARP = 0.01
 """Noise of the kinds that another is predicted from, over the spread of their labels."""
 
 # A line tells a factor when labels and predictions correlate so well, and are those of so many structures.
-_CORRELATED, _FEWEST = 0.9, 4
+_CORRELATED, _FEWEST = 0.9, 6
 # One that is off by more than this, or has the other sign, need not be seen so clearly.
 _FAR_OFF, _SEEN = 5.0, 0.75
-# A fit to all labels misses so large a part of one kind, and of that so much less when the factor is corrected.
-_BROKEN, _MENDED = 0.3, 0.5
+# A fit to all labels misses so large a part of one kind, and so much less of it, and no more than that, when the factor
+# is corrected.
+_BROKEN, _MENDED, _WHOLE = 0.3, 0.5, 0.6
 
 FloatArray = NDArray[np.float64]
 
@@ -124,6 +125,8 @@ def between_kinds(
         if not others or sum(kind in s.kinds for s in labelled) < _FEWEST:
             continue
         weights = _weights(Posterior(others, block, sharp, amplitudes))
+        if kind == "energy" and len(energies.targets) < _FEWEST + energies.fractions.shape[1]:
+            continue  # a line through the few that compositions leave
         if kind == "energy":
             lines[kind] = line(*energies.centred(weights))
         else:
@@ -147,7 +150,7 @@ def between_kinds(
 
     # A poor model tells a line, too; but what a fit to all misses is then not for a factor to mend.
     before = missed(1.0)
-    if before < _BROKEN or missed(1 / factor) > _MENDED * before:
+    if before < _BROKEN or missed(1 / factor) > min(_MENDED * before, _WHOLE):
         return []
     rest = " and ".join(_PLURAL.get(k, k) for k in kinds if k != kind)
     cause = mistake(kind, factor)

@@ -16,9 +16,7 @@ from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import kind_of
 
 
-def held_out_misfit(
-    spread: Spread, held_out: Sequence[LabelledStructure], levels: Mapping[str, float]
-) -> dict[str, Misfit]:
+def misfit_from(found: LeaveOneOut, levels: Mapping[str, float]) -> dict[str, Misfit]:
     """Misfit of every kind of label, as the Gaussian process finds it from structures left out.
 
     The errors here are those of the potential itself, on structures that none of its members has seen. From fewer than
@@ -27,12 +25,11 @@ def held_out_misfit(
 
     Parameters
     ----------
-    spread : Spread
-    held_out : sequence of LabelledStructure
+    found : LeaveOneOut
+        Of :func:`held_out_errors`.
     levels : mapping of str to float
         Noise levels by kind of label, eV/atom, eV/A, eV/A^3.
     """
-    found = _errors(spread, held_out)
     misfit = {kind: Misfit(levels.get(kind, KINDS[kind].unseen)) for kind in LABEL_KINDS}
     told = found.misfit()
     if "forces" in found.residuals and "forces" not in told:
@@ -59,7 +56,20 @@ def levels_of_kinds(levels: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def _errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOut:
+def shares_missed(found: LeaveOneOut, held_out: Sequence[LabelledStructure]) -> dict[str, float]:
+    """Rms error on structures held out over the spread of their labels, by kind; of energies that per atom."""
+    shares = {}
+    for kind, residuals in found.residuals.items():
+        size = [len(s.atoms) if kind == "energy" else 1 for s in held_out if s.label(kind) is not None]
+        labels = [np.ravel(s.label(kind))[s.known(kind)] for s in held_out if s.label(kind) is not None]
+        values = np.concatenate([label / n for label, n in zip(labels, size, strict=True)])
+        scale = float(np.std(values))
+        if scale > 0:
+            shares[kind] = float(np.sqrt(np.mean(np.concatenate(residuals) ** 2))) / scale
+    return shares
+
+
+def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOut:
     """Errors and variances of held-out labels; those of energies per atom."""
     residuals: dict[str, list[NDArray[np.float64]]] = {}
     own: dict[str, list[NDArray[np.float64]]] = {}

@@ -22,6 +22,9 @@ from kernpot.structures.noise import NoiseModel
 from kernpot.structures.plausibility import act_on, findings
 from kernpot.structures.reference import by_least_squares, with_atoms_isolated
 
+# Errors on structures held out over the spread of labels that a kind of label that contradicts others leaves.
+_SUSPICIOUS = 0.4
+
 
 def fit_nnp(
     labelled: Sequence[LabelledStructure],
@@ -65,7 +68,8 @@ def fit_nnp(
         "updates": [],
     }
     fitted = FittedNNP.calibrated(trained, summary)
-    act_on(contradictions(fitted.trained), parameters["trust_labels"])
+    if any(share > _SUSPICIOUS for share in fitted.summary["held_out_missed"].values()):
+        act_on(contradictions(fitted.trained), parameters["trust_labels"])
     return fitted
 
 

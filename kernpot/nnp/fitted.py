@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kernpot.calibration.misfit import Misfit, draw_scale
 from kernpot.calibration.predictions import Answers
 from kernpot.descriptors import Features
-from kernpot.nnp.calibration import held_out_misfit, levels_of_kinds
+from kernpot.nnp.calibration import held_out_errors, levels_of_kinds, misfit_from, shares_missed
 from kernpot.nnp.committee import Committee
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.last_layer import Factors, LastLayer
@@ -111,7 +111,9 @@ class FittedNNP:
         source = trained.source()
         without = {kind: Misfit(0.0) for kind in LABEL_KINDS}
         spread = Spread(source, Answers(without), trained.features.cutoff)
-        return cls(trained, held_out_misfit(spread, trained.held_out, levels_of_kinds(trained.levels)), summary)
+        errors = held_out_errors(spread, trained.held_out)
+        misfit = misfit_from(errors, levels_of_kinds(trained.levels))
+        return cls(trained, misfit, summary | {"held_out_missed": shares_missed(errors, trained.held_out)})
 
     @cached_property
     def source(self) -> Committee | LastLayer:
