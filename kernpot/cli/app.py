@@ -10,7 +10,24 @@ import typer
 from typer.core import TyperGroup
 
 import kernpot
-from kernpot.cli import compare, demo, evaluate, export, fit, info, ipi, lammps, learn, md, properties, report
+from kernpot.cli import (
+    add,
+    calibrate,
+    compare,
+    demo,
+    evaluate,
+    export,
+    fit,
+    info,
+    ipi,
+    label,
+    lammps,
+    learn,
+    md,
+    predict,
+    properties,
+    report,
+)
 from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning
 
@@ -75,6 +92,10 @@ app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("md")(md.md)
+app.command("label")(label.label)
+app.command("add")(add.add)
+app.command("predict")(predict.predict)
+app.command("calibrate")(calibrate.calibrate)
 app.command("learn")(learn.learn)
 app.command("lammps")(lammps.lammps)
 app.command("ipi")(ipi.ipi)

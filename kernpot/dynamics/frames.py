@@ -9,6 +9,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from kernpot.prediction import Prediction
 from kernpot.structures.predictions import PREDICTED_ENERGY, PREDICTED_FORCES
 
+# Names under which predictions travel with structures.
+_PREDICTED_ARRAYS = ("forces_std", "energies_std", "forces_predicted", "kernpot_std", "kernpot_force_std")
+_PREDICTED_INFO = ("energy_std", "stress_std", "energy_predicted")
+
 
 def annotated(atoms: Atoms, prediction: Prediction) -> Atoms:
     """A copy of a structure with a prediction, to write to a trajectory.
@@ -76,3 +80,13 @@ def beside_labels(frame: Atoms, prediction: Prediction | None) -> Atoms:
     both.arrays[PREDICTED_FORCES] = both.get_forces(apply_constraint=False)
     both.calc = frame.calc
     return both
+
+
+def without_prediction(atoms: Atoms) -> Atoms:
+    """A copy without calculator and without what :func:`annotated`, :func:`beside_labels` and LAMMPS put beside it."""
+    frame = atoms.copy()
+    for name in _PREDICTED_ARRAYS:
+        frame.arrays.pop(name, None)
+    for name in _PREDICTED_INFO:
+        frame.info.pop(name, None)
+    return frame

@@ -188,7 +188,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(place: Path, old
 
 def test_paths_in_settings_become_absolute(place: Path) -> None:
     settings = {"pseudo_dir": "./pseudo", "command": "pw.x", "input": {"prefix": "../x"}, "depth": 3}
-    assert build._with_absolute_paths(settings, place / "a") == {
+    assert build.with_absolute_paths(settings, place / "a") == {
         "pseudo_dir": str(place / "a" / "pseudo"),
         "command": "pw.x",
         "input": {"prefix": str(place / "x")},

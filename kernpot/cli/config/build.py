@@ -60,7 +60,7 @@ def prepare_run(config: LearnConfig, place: Path, directory: Path) -> LearnConfi
             "with --directory"
         )
     structures = read_structures([place / Path(path).expanduser() for path in config.structures])
-    settings = _with_absolute_paths(config.oracle.settings, place)
+    settings = with_absolute_paths(config.oracle.settings, place)
     used = config.model_copy(
         update={"structures": [STRUCTURES], "oracle": config.oracle.model_copy(update={"settings": settings})}
     )
@@ -150,14 +150,14 @@ def _gate(config: GateConfig) -> Callable[[Potential], UncertaintyGate]:
     )
 
 
-def _with_absolute_paths(settings: Mapping[str, Any], place: Path) -> dict[str, Any]:
+def with_absolute_paths(settings: Mapping[str, Any], place: Path) -> dict[str, Any]:
     """Settings in which values that begin with ``./``, ``../`` or ``~/`` have become absolute paths."""
     return {key: _absolute(value, place) for key, value in settings.items()}
 
 
 def _absolute(value: Any, place: Path) -> Any:
     if isinstance(value, dict):
-        return _with_absolute_paths(value, place)
+        return with_absolute_paths(value, place)
     if isinstance(value, str) and value.startswith(("./", "../", "~/")):
         return str((place / Path(value).expanduser()).resolve())
     return value

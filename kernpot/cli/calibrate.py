@@ -1,0 +1,55 @@
+"""`kernpot calibrate`: error bars by structures that the fit has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kernpot.cli.changed import changed_file
+from kernpot.cli.console import console, progress_bars
+from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey
+from kernpot.files.container import load
+from kernpot.structures import read_structures
+
+
+def calibrate(
+    model: Model,
+    held_out: Annotated[
+        list[Path],
+        typer.Argument(help="Files with labelled structures, 5 or more, none of them learnt.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Model file to write.", show_default=False)
+    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing model file; without --output, MODEL itself.")
+    ] = False,
+) -> None:
+    """Make error bars those of errors on structures that the fit has not seen.
+
+    Means stay as they are. A fit is calibrated already, by structures left
+    out of it; more of the kind that will be asked about make it sharper.
+    Judge the outcome by structures that neither fit nor calibration saw.
+
+    [bold]Example[/]
+
+      kernpot calibrate si.kernpot held_out.xyz -o si_calibrated.kernpot
+    """
+    target = changed_file(model, output, force, held_out)
+    potential = load(model)
+    structures = read_structures(held_out, energy_key, forces_key, stress_key)
+    with progress_bars("Predictions"):
+        potential.calibrate(structures)
+    potential.save(target)
+    for kind, found in potential.summary_["updates"][-1]["calibration"].items():
+        console.print(
+            f"{kind}: misfit times {found['factor']:.3g} by {found['structures']} structures "
+            f"(CRPS from {found['crps_before']:.3g} to {found['crps_after']:.3g})"
+        )
+    console.print(f"wrote [bold]{target}[/]", soft_wrap=True)
+    console.print(f"[dim]next: kernpot evaluate {target} TEST.xyz --report report/[/]", soft_wrap=True)
