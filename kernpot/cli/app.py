@@ -14,6 +14,7 @@ from kernpot.cli import (
     add,
     calibrate,
     compare,
+    data,
     demo,
     evaluate,
     export,
@@ -92,6 +93,7 @@ app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("md")(md.md)
+app.add_typer(data.app, name="data")
 app.command("label")(label.label)
 app.command("add")(add.add)
 app.command("predict")(predict.predict)

@@ -21,6 +21,7 @@ errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty()
 
 TITLES = {"energy": "Energies per atom", "forces": "Force components", "stress": "Stress components"}
 STAGES = {"rows": "Training rows", "predict": "Predictions"}
+_SHOWN = 10
 MARKS = {"good": "[green]✓[/]", "warning": "[bold red]![/]", "note": "[yellow]·[/]"}
 
 
@@ -62,9 +63,16 @@ def print_evaluation(result: EvaluationResult) -> None:
     """Tables of errors and coverage, and the findings that are about all structures or are warnings."""
     for kind in result.comparisons:
         console.print(_metrics_table(kind, result.rows(kind)))
-    for finding in findings(result):
-        if finding.verdict == "warning" or finding.config_type == ALL:
-            print_finding(finding)
+    told = findings(result)
+    print_findings([found for found in told if found.verdict == "warning" or found.config_type == ALL])
+
+
+def print_findings(told: Sequence[Finding], elsewhere: str = "--report FOLDER shows them") -> None:
+    """Findings in their order, folded after ten."""
+    for finding in told[:_SHOWN]:
+        print_finding(finding)
+    if len(told) > _SHOWN:
+        console.print(f"[dim]and {len(told) - _SHOWN} more: {elsewhere}[/]")
 
 
 def print_finding(finding: Finding) -> None:

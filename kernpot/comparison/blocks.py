@@ -31,12 +31,12 @@ def blocks(structures: Sequence[Atoms]) -> NDArray[np.int64]:
     """
     named = {str(a.info["trajectory"]) for a in structures if "trajectory" in a.info}
     found: list[tuple[object, ...]] = []
-    for key, run in groupby(enumerate(structures), lambda item: _run_key(*item)):
+    for key, run in groupby(enumerate(structures), lambda item: run_key(*item)):
         frames = [atoms for _, atoms in run]
         start, n = len(found), len(frames)
         if key[0] is not None and len(named) >= _FEWEST_TRAJECTORIES:
             found += [("named", key[0])] * n
-        elif key[0] is not None or _is_trajectory(frames):
+        elif key[0] is not None or is_trajectory(frames):
             found += [("piece", start, k * _PIECES // n) for k in range(n)]
         else:
             found += [("alone", start + k) for k in range(n)]
@@ -93,14 +93,15 @@ def composition(atoms: Atoms) -> str:
     return str(atoms.symbols.formula.reduce()[0].convert("hill"))
 
 
-def _run_key(index: int, atoms: Atoms) -> tuple[str | None, str, str, bytes, bytes]:
+def run_key(index: int, atoms: Atoms) -> tuple[str | None, str, str, bytes, bytes]:
     """What consecutive frames of one trajectory share."""
     name = str(atoms.info["trajectory"]) if "trajectory" in atoms.info else None
     file = source_of(atoms, index).split("#")[0].split("[")[0]
     return name, file, group_of(atoms), atoms.numbers.tobytes(), atoms.pbc.tobytes()
 
 
-def _is_trajectory(frames: Sequence[Atoms]) -> bool:
+def is_trajectory(frames: Sequence[Atoms]) -> bool:
+    """Whether neighbours in a list of frames of the same atoms are clearly nearer than frames far apart."""
     if len(frames) < _PIECES or len(frames[0]) == 1:
         return False
     half = len(frames) // 2

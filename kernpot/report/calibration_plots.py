@@ -14,9 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import norm
 
 from kernpot.report.findings import MIN_STRUCTURES
-from kernpot.report.panels import COLOURS, REFERENCE, annotate, groups_of, panels, subset
+from kernpot.report.panels import REFERENCE, annotate, groups_in, groups_of, looks, panels, shared_out, subset
 from kernpot.tails import half_width
-from kernpot.uncertainty.evaluation import ALL, Comparison, EvaluationResult
+from kernpot.uncertainty.evaluation import Comparison, EvaluationResult
 from kernpot.uncertainty.sampling_error import reliability_band
 from kernpot.uncertainty.scores import FloatArray, covered
 
@@ -39,7 +39,7 @@ def reliability_plot(result: EvaluationResult) -> Figure:
         annotate(axes, "intervals too narrow", x=0.97, y=0.03, ha="right")
         z = comparison.score
         if len(comparison.config_types) > 1:
-            for name, chosen, look in groups_of(comparison, result.config_types):
+            for name, chosen, look in groups_of(comparison, groups_in(result)):
                 curve = [covered(z[chosen], level).mean() for level in claimed]
                 axes.plot(claimed, curve, color=look["color"], linewidth=1.3, label=name)
         low, high = reliability_band(z, comparison.structure, claimed)
@@ -49,7 +49,6 @@ def reliability_plot(result: EvaluationResult) -> Figure:
         axes.plot(0.9, covered(z, 0.9).mean(), "o", color="#000000", markersize=5)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.set(xlabel="share of labels the interval claims", ylabel="share found inside")
-        axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92))
 
     return panels(result, draw)
 
@@ -57,12 +56,15 @@ def reliability_plot(result: EvaluationResult) -> Figure:
 def group_plot(result: EvaluationResult) -> Figure:
     """Share of labels inside 90 % intervals for each `config_type`, with its sampling error."""
 
+    names = groups_in(result)
+    look = looks(names)
+    colours = {name: look[shown]["color"] for shown, members in shared_out(names).items() for name in members}
+
     def draw(axes: Axes, comparison: Comparison) -> None:
         rows = [row for row in result.rows(comparison.kind) if row.n_judged][::-1]
         axes.axvline(0.9, **REFERENCE)
         for place, row in enumerate(rows):
-            name = row.config_type
-            colour = COLOURS[result.config_types.index(name) % len(COLOURS)] if name != ALL else "#000000"
+            colour = colours.get(row.config_type, "#000000")
             share, span = row.coverage[0.9], row.coverage_range or (0.0, 1.0)
             filled = colour if row.n_structures_judged >= MIN_STRUCTURES else "#FFFFFF"
             axes.plot(span, [place, place], color=colour, linewidth=1.6)
@@ -108,9 +110,9 @@ def error_std_plot(result: EvaluationResult) -> Figure:
             return
         axes.set(xscale="log", yscale="log")
         axes.set(xlabel=f"predicted std ({comparison.unit})", ylabel=f"|error| ({comparison.unit})")
-        for _, chosen, look in groups_of(comparison, result.config_types):
+        for name, chosen, look in groups_of(comparison, groups_in(result)):
             shown = subset(np.intersect1d(chosen, usable), 4000)
-            axes.plot(comparison.std[shown], error[shown], **look)
+            axes.plot(comparison.std[shown], error[shown], label=name, **look)
         low, high = comparison.std[usable].min(), comparison.std[usable].max()
         margin = max(1.25, np.sqrt(12 * low / high))  # at least a decade, or the ticks would overlap
         low, high = low / margin, high * margin
@@ -126,7 +128,6 @@ def error_std_plot(result: EvaluationResult) -> Figure:
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 50 else (1,)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
-        axes.legend(loc="lower right")
 
     return panels(result, draw)
 
@@ -143,7 +144,7 @@ def z_histogram(result: EvaluationResult) -> Figure:
         edges = np.linspace(-5, 5, 2 * int(np.clip(np.sqrt(z.size), 6, 30)) + 1)
         axes.hist(np.clip(z, -5, 5), edges.tolist(), density=True, color="#BBBBBB", label="all")
         if len(comparison.config_types) > 1:
-            for name, chosen, look in groups_of(comparison, result.config_types):
+            for name, chosen, look in groups_of(comparison, groups_in(result)):
                 if chosen.size >= _MIN_OUTLINED:
                     line: dict[str, Any] = {"color": look["color"], "histtype": "step", "label": name}
                     axes.hist(np.clip(z[chosen], -5, 5), edges[::2].tolist(), density=True, **line)
@@ -159,7 +160,6 @@ def z_histogram(result: EvaluationResult) -> Figure:
             xlim=(-5, 5),
             ylim=(0, min(axes.get_ylim()[1], 0.9)),
         )
-        axes.legend(loc="upper right")
 
     return panels(result, draw)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,9 @@ NAMES = {"energy": "Energies", "forces": "Forces", "stress": "Stresses"}
 _COMPONENTS = {"energy": "energies", "forces": "force components", "stress": "stress components"}
 _DECILE_TOLERANCE = 0.05
 _SHARP_ENOUGH = 0.85
+# A group fails where its rms error is so many stds, and chance would make it so less often than this.
+_FAILS, _CHANCE = 2.5, 1e-4
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,61 @@ class Finding:
 
 
 def findings(result: EvaluationResult) -> list[Finding]:
-    """Sentences on errors and on the honesty of the intervals: all structures first, then each `config_type`."""
-    found = []
+    """Sentences on errors and on the honesty of the intervals, the most important first.
+
+    Groups that fail come first, those never learnt before others and the worst before the less bad; then the other
+    warnings, what holds for all structures, and the groups about which there is less to say.
+    """
+    found, failing = [], []
     for row in result.metrics:
-        found.append(_coverage(row))
+        # Of many structures together the shares inside intervals tell more.
+        if fails(row) and (row.config_type != ALL or row.n_structures_judged < MIN_STRUCTURES):
+            failing.append((row.config_type not in result.not_learnt, -row.rms_z, _failure(row, result)))
+        else:
+            found.append(_coverage(row))
         if row.config_type == ALL:
             more = (_deciles(row), _ranking(row), _vanishing(row))
             found += [finding for finding in more if finding is not None]
-    return found
+    warned = {finding.config_type for *_, finding in failing}
+    if quiet := [name for name in result.not_learnt if name not in warned]:
+        found.append(_never_learnt(quiet, result))
+    order = sorted(range(len(found)), key=lambda k: (_rank(found[k]), k))
+    return [finding for *_, finding in sorted(failing, key=lambda entry: entry[:2])] + [found[k] for k in order]
+
+
+def fails(row: Metrics) -> bool:
+    """Whether errors of a group are far beyond its stds, however few its structures: as if there were one of each."""
+    if row.n_judged == 0 or not row.rms_z > _FAILS:
+        return False
+    return float(chi2.sf(row.n_structures_judged * row.rms_z**2, row.n_structures_judged)) < _CHANCE
+
+
+def _failure(row: Metrics, result: EvaluationResult) -> Finding:
+    count = "1 structure" if row.n_structures == 1 else f"{row.n_structures} structures"
+    never = "; the model has learnt no structure of this group" if row.config_type in result.not_learnt else ""
+    who = NAMES[row.kind] + ("" if row.config_type == ALL else f" of {row.config_type}")
+    text = (
+        f"{who} fail: wrong by {row.rmse:.3g} {row.unit} (rms of {count}) where stds "
+        f"are {row.sharpness:.3g} {row.unit}{never}."
+    )
+    return Finding("warning", text, row.config_type)
+
+
+def _never_learnt(names: Sequence[str], result: EvaluationResult) -> Finding:
+    """Groups without training structures whose errors are within their stds, beside those of the groups learnt."""
+    rows = [row for row in result.metrics if row.config_type in names and row.kind == "energy"]
+    told = ", ".join(f"{row.config_type} (energies wrong by {row.mae:.3g} {row.unit})" for row in rows[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    text = f"The model has learnt no structure of {told or ', '.join(names[:_NAMED])}{more}; errors there are within stds."
+    return Finding("note", text, names[0] if len(names) == 1 else ALL)
+
+
+def _rank(finding: Finding) -> int:
+    if finding.verdict == "warning":
+        return 0 if finding.config_type == ALL else 1
+    if finding.config_type == ALL:
+        return 2
+    return 3 if finding.verdict == "note" else 4
 
 
 def _coverage(row: Metrics) -> Finding:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
+from matplotlib.figure import Figure
 
 from kernpot.report.findings import findings
 from kernpot.report.panels import TITLES
 from kernpot.report.provenance import Section
+from kernpot.report.structures import worst_first
 from kernpot.uncertainty.evaluation import EvaluationResult
 
 CAPTIONS = {
@@ -26,6 +30,11 @@ CAPTIONS = {
     "error_std": "Errors against predicted stds: binned rms errors (black) on the solid line mean right stds.",
     "z_histogram": "Errors in units of their std, beside the standard normal density they should follow.",
 }
+SHOWN = 10
+"""Findings that are not folded."""
+MOST_STRUCTURES = 1000
+# Sorts a table by the column whose heading is clicked; the only script that the page allows itself, by its hash.
+SCRIPT = (Path(__file__).parent / "sorting.js").read_text(encoding="utf-8")
 WORDS = {"good": "Good", "warning": "Take care", "note": "Note"}
 
 
@@ -70,13 +79,19 @@ def write_html(
         _picture(plots[f"parity_{kind}"], f"{TITLES[kind]}: predicted against label.") for kind in result.comparisons
     ]
     others = [[_picture(plots[name], caption)] for name, caption in CAPTIONS.items() if name in plots]
+    found = findings(result)
     page = environment.get_template("page.html.j2").render(
         title=title,
+        script=SCRIPT,
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii"),
+        shown=SHOWN,
+        structures=worst_first(result)[:MOST_STRUCTURES],
         lead=f"{result.n_structures} structures, {result.n_atoms} atoms, compared with their labels.",
-        findings=findings(result),
+        findings=found,
         words=WORDS,
         tables=[(kind, result.rows(kind)) for kind in result.comparisons],
         titles=TITLES,
+        n_structures=result.n_structures,
         figures=[parity, *others],
         model=model,
     )
@@ -91,6 +106,13 @@ def as_number(value: float | None) -> str:
 def as_percent(value: float) -> str:
     """A share in percent, or a dash where there is none."""
     return "-" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def embedded(figure: Figure) -> str:
+    """A figure as the source of a picture in a page."""
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=130, format="png", metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _numbers(span: tuple[float, float] | Undefined) -> str:

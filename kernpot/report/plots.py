@@ -14,7 +14,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kernpot.report.calibration_plots import decile_plot, error_std_plot, group_plot, reliability_plot, z_histogram
-from kernpot.report.panels import REFERENCE, STYLE, TITLES, annotate, groups_of, new_figure, span, subset
+from kernpot.report.panels import (
+    REFERENCE,
+    STYLE,
+    TITLES,
+    annotate,
+    groups_in,
+    groups_of,
+    legend_beside,
+    new_figure,
+    shared_out,
+    span,
+    subset,
+)
 from kernpot.uncertainty.evaluation import Comparison, EvaluationResult
 
 _MAX_BARS = 300
@@ -29,19 +41,21 @@ def parity_plot(comparison: Comparison, config_types: Sequence[str] | None = Non
     comparison : Comparison
         One kind of label. Energies are drawn relative to their mean.
     config_types : sequence of str, optional
-        All names, in the order in which they get their colours; those of `comparison` when not given.
+        All names, in the order in which they get their colours; those of `comparison` when not given. Of more than ten
+        the first nine have colours of their own.
     """
+    names = config_types or comparison.config_types
     with mpl.rc_context(STYLE):
-        figure, (top, bottom) = new_figure(4.8, 5.6, 2, 1, sharex=True, height_ratios=(2, 1))
+        figure, (top, bottom) = new_figure(6.0, 5.6, 2, 1, sharex=True, height_ratios=(2, 1))
         half = comparison.half_width(0.9)
         origin = float(comparison.label.mean()) if comparison.kind == "energy" else 0.0
         label, mean = comparison.label - origin, comparison.mean - origin
         low, high = span(label)
         top.plot([low, high], [low, high], **REFERENCE)
         bottom.axhline(0, **REFERENCE)
-        for name, chosen, look in groups_of(comparison, config_types or comparison.config_types):
+        for name, chosen, look in groups_of(comparison, names):
             shown = subset(chosen, _MAX_POINTS)
-            barred = subset(chosen, max(_MAX_BARS // len(comparison.config_types), 20))
+            barred = subset(chosen, max(_MAX_BARS // len(shared_out(names)), 20))
             bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 0.7, "alpha": 0.55}
             for axes, values in ((top, mean), (bottom, comparison.error)):
                 axes.plot(label[shown], values[shown], label=name, **look)
@@ -52,11 +66,11 @@ def parity_plot(comparison: Comparison, config_types: Sequence[str] | None = Non
         # A few extreme errors would flatten all others; they stay visible in the upper panel.
         reach = 1.15 * float(np.quantile(np.abs(comparison.error) + half, 0.99)) or 1.0
         bottom.set_ylim(-reach, reach)
-        top.legend(loc="upper left", markerscale=2)
         notes = ["bars: 90 % intervals"]
         if origin:
             notes.insert(0, f"0 is the mean label, {origin / 1000:.4f} eV/atom")
         annotate(top, "\n".join(notes), x=0.98, y=0.03, ha="right")
+        legend_beside(figure)
     return figure
 
 
@@ -77,7 +91,7 @@ def write_plots(result: EvaluationResult, folder: str | os.PathLike[str]) -> dic
         each.
     """
     figures = {
-        f"parity_{kind}": parity_plot(comparison, result.config_types)
+        f"parity_{kind}": parity_plot(comparison, groups_in(result))
         for kind, comparison in result.comparisons.items()
     }
     figures["reliability"] = reliability_plot(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -127,12 +127,18 @@ class EvaluationResult:
         The raw arrays, by kind; only kinds that occur in the structures.
     n_structures, n_atoms : int
         Size of what was evaluated.
+    sources : tuple of str
+        How messages name each structure, in the order of the list.
+    not_learnt : tuple of str
+        Those of the `config_types` of which the potential has learnt no structure, sorted.
     """
 
     metrics: list[Metrics]
     comparisons: dict[str, Comparison]
     n_structures: int
     n_atoms: int
+    sources: tuple[str, ...] = ()
+    not_learnt: tuple[str, ...] = ()
 
     @property
     def config_types(self) -> list[str]:
@@ -148,6 +154,7 @@ class EvaluationResult:
         return {
             "n_structures": self.n_structures,
             "n_atoms": self.n_atoms,
+            "not_learnt": list(self.not_learnt),
             "metrics": [_jsonable(asdict(row)) for row in self.metrics],
         }
 
@@ -200,7 +207,22 @@ def evaluate(
     for comparison in comparisons.values():
         groups = comparison.config_types
         metrics += [comparison.metrics(name) for name in [ALL, *(groups if len(groups) > 1 else [])]]
-    return EvaluationResult(metrics, comparisons, len(labelled), sum(len(item.atoms) for item in labelled))
+    present = {name for comparison in comparisons.values() for name in comparison.config_types}
+    return EvaluationResult(
+        metrics,
+        comparisons,
+        len(labelled),
+        sum(len(item.atoms) for item in labelled),
+        tuple(item.source for item in labelled),
+        _not_learnt(potential.summary_, present),
+    )
+
+
+def _not_learnt(summary: Mapping[str, Any], present: Collection[str]) -> tuple[str, ...]:
+    """Groups that no training structure belongs to; none where the training structures were in no groups."""
+    parts = [summary, *summary.get("updates", [])]
+    learnt = {name for part in parts for name in part.get("data", {}).get("config_types", {})}
+    return tuple(sorted(set(present) - learnt - {NO_CONFIG_TYPE})) if learnt - {""} else ()
 
 
 @dataclass(frozen=True, eq=False)

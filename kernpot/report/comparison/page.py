@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from kernpot.comparison.result import ComparisonResult
 from kernpot.dynamics.run_directory import write_atomically
 from kernpot.report.comparison.findings import advice, comparison_findings
 from kernpot.report.comparison.plots import draw_all
-from kernpot.report.html import WORDS, Picture, as_number, as_percent
+from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
 from kernpot.report.panels import TITLES
 from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import UNITS
@@ -60,7 +57,7 @@ def write_comparison(path: Path, title: str, result: ComparisonResult, about: Se
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": as_number, "percent": _percent, "numbers": _numbers, "percents": _percents}
-    pictures = {name: Picture(_embedded(figure), CAPTIONS[name]) for name, figure in draw_all(result).items()}
+    pictures = {name: Picture(embedded(figure), CAPTIONS[name]) for name, figure in draw_all(result).items()}
     figures = [[pictures[name] for name in row if name in pictures] for row in ROWS]
     page = environment.get_template("comparison/page.html.j2").render(
         title=title,
@@ -85,12 +82,6 @@ def write_comparison(path: Path, title: str, result: ComparisonResult, about: Se
 
 def _all(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _embedded(figure: Figure) -> str:
-    buffer = BytesIO()
-    figure.savefig(buffer, dpi=130, format="png", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _percent(value: float | None) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from kernpot.errors import KernpotError
-from kernpot.report.html import WORDS, Picture, as_number, as_percent
+from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
 from kernpot.report.provenance import Section
 from kernpot.report.timeline.events import Record, Timeline, column, read_timeline
 from kernpot.report.timeline.findings import timeline_findings
@@ -131,17 +128,11 @@ def _figures(run: Timeline) -> list[list[Picture]]:
         "time": time_plot(run) if run.labels else None,
     }
     pictures = {
-        name: Picture(_embedded(figure), CAPTIONS[name]) for name, figure in drawn.items() if figure is not None
+        name: Picture(embedded(figure), CAPTIONS[name]) for name, figure in drawn.items() if figure is not None
     }
     rows = (("history",), ("error_std", "coverage"), ("time",))
     found = [[pictures[name] for name in row if name in pictures] for row in rows]
     return [row for row in found if row]
-
-
-def _embedded(figure: Figure) -> str:
-    buffer = BytesIO()
-    figure.savefig(buffer, dpi=130, format="png", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _summary(run: Timeline) -> list[dict[str, Any]]:
