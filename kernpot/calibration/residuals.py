@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class LeaveOneOut:
         Parameter variances, those of the surroundings, and variances the inducing environments cannot represent.
     reach : float
         See :class:`kernpot.calibration.misfit.Misfit`.
+    config_types : dict of str to list of str
+        Group of each structure, by kind as the residuals.
     """
 
     residuals: dict[str, list[np.ndarray]]
@@ -33,10 +36,31 @@ class LeaveOneOut:
     pooled: dict[str, list[np.ndarray]]
     unrepresented: dict[str, list[np.ndarray]]
     reach: float
+    config_types: dict[str, list[str]] = field(default_factory=dict)
 
     def mae(self) -> dict[str, float]:
         """Mean absolute error per label kind."""
         return {kind: float(np.abs(np.concatenate(r)).mean()) for kind, r in self.residuals.items()}
+
+    def mae_by_group(self) -> dict[str, dict[str, Any]]:
+        """For each `config_type` the number of structures left out, and the mean absolute error per label kind."""
+        names = sorted({name for of_kind in self.config_types.values() for name in of_kind})
+        found = {}
+        for name in names:
+            own = {
+                kind: [r for r, group in zip(self.residuals[kind], of_kind, strict=True) if group == name]
+                for kind, of_kind in self.config_types.items()
+            }
+            mae = {kind: float(np.abs(np.concatenate(r)).mean()) for kind, r in own.items() if r}
+            found[name] = {"structures": max(map(len, own.values())), "mae": mae}
+        return found
+
+    def unrepresented_share(self) -> dict[str, float]:
+        """Per label kind, what the inducing environments cannot represent, as a part of the mean squared error."""
+        return {
+            kind: float(np.concatenate(u).mean() / max(np.mean(np.concatenate(self.residuals[kind]) ** 2), 1e-24))
+            for kind, u in self.unrepresented.items()
+        }
 
     def score(self) -> float:
         """Sum over label kinds of the log of the mean absolute error."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,8 +24,10 @@ FloatArray = NDArray[np.float64]
 ID = "kernpot"
 """Name of the fix; everything else that is defined in LAMMPS begins with it."""
 
+# Structures that are kept of those with standard deviations.
+_WATCHED = 6
 # What is told of every atom: name, whether it costs more than a mean.
-_ENERGY, _STD, _FORCE_STD = (f"{ID}_{name}" for name in ("energy", "std", "force_std"))
+_ENERGY, _STD, FORCE_STD = (f"{ID}_{name}" for name in ("energy", "std", "force_std"))
 
 
 class Kernpot:
@@ -70,6 +73,9 @@ class Kernpot:
         What stopped a run; :meth:`command` raises it.
     ghost_forces : GhostForces
         What goes from process to process.
+    watched : deque of Atoms
+        With `force_std_every`: the structures of the last steps with standard deviations, oldest first, as
+        :meth:`structure` gives them, ``info["step"]`` the step. After a halt they are what to label.
 
     Raises
     ------
@@ -123,10 +129,11 @@ class Kernpot:
             raise KernpotError(
                 "a single draw of the posterior has no error bars: leave std_every and force_std_every out."
             )
-        self._every = {_STD: int(std_every), _FORCE_STD: int(force_std_every)}
+        self._every = {_STD: int(std_every), FORCE_STD: int(force_std_every)}
         self._function = PairFunction(potential)
         self._pairs = NeighbourList(potential.cutoff)
         self.ghost_forces = GhostForces(self._world)
+        self.watched: deque[Atoms] = deque(maxlen=_WATCHED)
         self._define(pair_style)
 
     # ------------------------------------------------------------------ what users call
@@ -199,8 +206,8 @@ class Kernpot:
             if sums[1]:
                 self.ghost_forces.learn(tags_and_ghosts, n_own)
             forces[:] = self.ghost_forces.add(slopes)
-            if self._asked(_FORCE_STD, step):
-                self._tell_force_std(tags_and_ghosts[:n_own])
+            if self._asked(FORCE_STD, step):
+                self._tell_force_std(tags_and_ghosts[:n_own], step)
         except Exception as error:  # every process meets it
             self._stop(error)
             return
@@ -247,14 +254,17 @@ class Kernpot:
         library.lammps_fix_external_set_energy_peratom(self.lmp.lmp, name, own.ctypes.data_as(number))
         library.lammps_fix_external_set_virial_peratom(self.lmp.lmp, name, rows.ctypes.data_as(ctypes.POINTER(number)))
 
-    def _tell_force_std(self, tags: NDArray[np.int64]) -> None:
+    def _tell_force_std(self, tags: NDArray[np.int64], step: int) -> None:
         """Standard deviations of forces; every process at once."""
         atoms = gathered(self.lmp, self._world, self._numbers_of_types, [])
         share = None if self._world is None else Share(self._world.rank, self._world.size, self._total)
         found = self.potential.force_std(atoms, share).max(axis=1)
+        atoms.set_array(FORCE_STD, found)
+        atoms.info["step"] = int(step)
+        self.watched.append(atoms)
         place = np.searchsorted(atoms.arrays["lammps_id"], tags)
         if len(tags):
-            self.lmp.numpy.extract_atom(f"d_{_FORCE_STD}", nelem=len(tags))[:] = found[place]
+            self.lmp.numpy.extract_atom(f"d_{FORCE_STD}", nelem=len(tags))[:] = found[place]
 
     def _total(self, part: FloatArray) -> FloatArray:
         """Sum over all processes."""

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase import Atoms
+from ase.io import write
 
-from kernpot.engines.lammps.fix import Kernpot
+from kernpot.engines.lammps.fix import FORCE_STD, ID, Kernpot
 from kernpot.engines.lammps.script import split_script
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
@@ -117,11 +119,34 @@ def run_rank(settings: dict[str, Any]) -> None:
             lmp.file(_written(folder, "before", parts.before))
             end = partial(_end, world, settings["errors"])
             every = {f"{name}_every": steps for name, steps in parts.every.items()}
-            Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
+            kernpot = Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
             lmp.file(_written(folder, "after", parts.after))
+            if kernpot.watched and _halted(lmp, parts.halts, kernpot.watched[-1]) and world.rank == 0:
+                _tell_of_halt(kernpot.watched, Path(settings["script"]).name)
         except Exception as error:
             _end(world, settings["errors"], error)
     lmp.close()
+
+
+def _halted(lmp: Any, halts: Sequence[str], last: Atoms) -> bool:
+    """Whether the last structure with standard deviations is one at which a ``fix halt`` of the script ends a run."""
+    largest = float(last.arrays[FORCE_STD].max())
+    for condition in halts:  # numbers in it may be LAMMPS's variables
+        lmp.command(f"variable {ID}_halted equal {largest!r}{condition}")
+        if lmp.extract_variable(f"{ID}_halted"):
+            return True
+    return False
+
+
+def _tell_of_halt(watched: Sequence[Atoms], script: str) -> None:
+    """Write what led to a halt, with elements, so that it can be labelled."""
+    path = Path(f"{script}_gate.xyz")
+    write(path, list(watched), format="extxyz")
+    print(
+        f"LAMMPS was halted; the last {len(watched)} structures with standard deviations, up to step "
+        f"{watched[-1].info['step']}, are in {path}\nnext: kernpot label {path} --oracle NAME",
+        flush=True,
+    )
 
 
 def _written(folder: str, name: str, text: str) -> str:

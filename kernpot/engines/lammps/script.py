@@ -26,6 +26,8 @@ class Script:
         Arguments of the pair style that takes the place; ``{cutoff}`` stands for the potential's.
     every : dict of str to int
         Steps between standard deviations, by what they are of: ``std`` and ``force_std``.
+    halts : tuple of str
+        Conditions on the largest std of a force at which a ``fix halt`` ends a run, such as ``>0.3``.
     """
 
     before: str
@@ -33,6 +35,7 @@ class Script:
     elements: tuple[str, ...]
     pair_style: str
     every: dict[str, int]
+    halts: tuple[str, ...] = ()
 
 
 def split_script(text: str, name: str) -> Script:
@@ -80,7 +83,8 @@ def split_script(text: str, name: str) -> Script:
     # Hybrid styles want coefficients of every style; they are given where the script gives them.
     rest[own[0]] = "pair_coeff * * zero" if hybrid else ""
     arguments = " ".join([*style[:at], "zero {cutoff}", *others])
-    return Script("\n".join(lines[:place]) + "\n", "\n".join(rest) + "\n", tuple(elements), arguments, every)
+    halts = tuple("".join(words[6:8]) for line in rest if _is_halt(words := _words(line)))
+    return Script("\n".join(lines[:place]) + "\n", "\n".join(rest) + "\n", tuple(elements), arguments, every, halts)
 
 
 def _settings(words: list[str], name: str) -> tuple[dict[str, int], list[str]]:
@@ -108,3 +112,7 @@ def _words(line: str) -> list[str]:
 
 def _is_coefficients(words: list[str], hybrid: bool) -> bool:
     return words[:3] == ["pair_coeff", "*", "*"] and (not hybrid or words[3:4] == [STYLE])
+
+
+def _is_halt(words: list[str]) -> bool:
+    return words[:1] == ["fix"] and words[3:4] == ["halt"] and words[5:6] == ["v_kernpot_max_force_std"] and len(words) > 7

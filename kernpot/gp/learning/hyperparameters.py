@@ -89,5 +89,10 @@ def learn_hyperparameters(
         posterior = Posterior(factors, block, found, amplitudes)
         left_out = leave_one_out(kept, posterior, found, block, amplitudes)
         misfit |= left_out.misfit()
-        told["leave_one_out"] = {"structures": len(kept), "mae": left_out.mae()}
+        told["leave_one_out"] = {
+            "structures": len(kept),
+            "mae": left_out.mae(),
+            "config_types": left_out.mae_by_group(),
+            "unrepresented": left_out.unrepresented_share(),
+        }
     return Learnt(kernels, found, misfit, told, posterior)

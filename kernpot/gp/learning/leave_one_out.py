@@ -71,6 +71,7 @@ def leave_one_out(
     around: dict[str, list[np.ndarray]] = {}
     unrepresented: dict[str, list[np.ndarray]] = {}
     energies: list[tuple[float, float | None]] = []
+    groups: dict[str, list[str]] = {}
     for structure in kept:
         y = torch.cat([part.targets for part in structure.parts])
         unit = torch.cat([part.rows for part in structure.parts])
@@ -86,6 +87,7 @@ def leave_one_out(
             here = torch.from_numpy(kinds == kind)
             v = variance[here]
             residuals.setdefault(kind, []).append(residual[here].numpy())
+            groups.setdefault(kind, []).append(structure.config_type)
             own.setdefault(kind, []).append(v.numpy())
             unrepresented.setdefault(kind, []).append(missing[here].numpy())
             if kind == "energy":
@@ -99,7 +101,7 @@ def leave_one_out(
     reach = reach_of(energies)
     if energies:
         around["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
-    return LeaveOneOut(residuals, own, around, unrepresented, reach)
+    return LeaveOneOut(residuals, own, around, unrepresented, reach, groups)
 
 
 def balance_energies(

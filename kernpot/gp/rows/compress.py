@@ -79,7 +79,7 @@ class Compressor:
                 parts.append(replace(part, rows=kept.copy_(part.rows)))
         if keep:
             sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
-            self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes))
+            self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes, labelled.config_type))
         if index is not None:
             self.sketches[index] = drawing.done()
 

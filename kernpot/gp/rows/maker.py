@@ -61,11 +61,14 @@ class KeptRows:
         What its force variances are pooled over.
     sizes : dict of str to int
         Components of the whole label of each kind, known or not.
+    config_type : str
+        Its group.
     """
 
     parts: list[LabelRows]
     surroundings: Surroundings
     sizes: dict[str, int]
+    config_type: str = ""
 
 
 class RowMaker:
