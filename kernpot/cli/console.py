@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kernpot.progress import lines
 from kernpot.report.findings import Finding, findings
 from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import ALL, EvaluationResult
@@ -34,14 +35,20 @@ def view_console() -> Console:
 def progress_bars(before: str = "", after: str = "") -> Iterator[Callable[[str, int, int], None]]:
     """Bars with the time left for each stage that reports itself; `before` and `after` name the work around them.
 
+    Where there is no terminal, a line now and then.
+
     Yields
     ------
     callable
         ``report(stage, done, total)``.
     """
+    if not errors.is_terminal:
+        with lines(before, after, lambda line: errors.print(line, markup=False)) as report_lines:
+            yield lambda stage, done, total: report_lines(STAGES.get(stage, stage), done, total)
+        return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     text = TextColumn("{task.description:<30}")
-    with Progress(text, *columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
+    with Progress(text, *columns, console=errors, transient=True) as bars:
         tasks = {}
         waiting = bars.add_task(before, total=None) if before else None
 

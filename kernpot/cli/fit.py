@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ase import Atoms
 
 from kernpot.cli.backends import GP, NNP, fitting, parsed_settings, unfitted
-from kernpot.cli.console import console, errors, print_sections, progress_bars
+from kernpot.cli.console import console, errors, print_findings, print_sections, progress_bars
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.cli.scheduler import on_cluster
 from kernpot.files.container import read_model
+from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
-from kernpot.report.provenance import describe_model, files_rows
+from kernpot.potential import Potential
+from kernpot.properties.contacts import pressed_contacts
+from kernpot.report.findings import Finding
+from kernpot.report.fit_findings import contact_findings, inducing_finding
+from kernpot.report.provenance import LEFT_OUT, describe_model, files_rows
 from kernpot.structures import read_structures
 from kernpot.structures.counts import count_by_file
+from kernpot.structures.labels import source_of
 
 _PANEL, _GP, _NNP = "Model", "Gaussian process", "Networks"
 
@@ -202,10 +209,21 @@ def fit(
             raise
     potential.save(output)
     sections = describe_model(read_model(output)[0])
-    print_sections([section for section in sections if section[0] in ("Model", "Hyperparameters")])
+    print_sections([section for section in sections if section[0] in ("Model", "Hyperparameters", LEFT_OUT)])
+    print_findings(_findings(potential, structures))
     seconds = time.perf_counter() - started
     console.print(f"wrote [bold]{output}[/] ({output.stat().st_size / 1e6:.1f} MB) after {seconds:.1f} s")
     console.print(f"[dim]next: kernpot evaluate {output} TEST.xyz --report report/[/]")
+
+
+def _findings(potential: Potential, structures: Sequence[Atoms]) -> list[Finding]:
+    """What the fit says of itself."""
+    sources = [source_of(atoms, k) for k, atoms in enumerate(structures)]
+    found = contact_findings(pressed_contacts(potential, structures, sources))
+    if isinstance(potential, SparseGPPotential):
+        inducing = inducing_finding(potential.summary_, potential.n_inducing_)
+        found += [] if inducing is None else [inducing]
+    return sorted(found, key=lambda finding: finding.verdict != "warning")
 
 
 def _given(backend: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -54,9 +54,9 @@ def properties(
         new_file(output, force, (model, crystal))
     potential = load(model)
     start = LatticeConstants(read_start(crystal, index))
-    atoms = relaxed(start.atoms, potential, start.fmax, start.max_steps, cell=True)
     drawn = potential.sample_potentials(draws, random_state=seed)
-    with progress_bars() as report:
+    with progress_bars("Relaxing") as report:
+        atoms = relaxed(start.atoms, potential, start.fmax, start.max_steps, cell=True)
         state = propagate(EquationOfState(atoms), drawn, progress=report)
         constants = propagate(ElasticConstants(atoms), drawn, progress=report)
         lengths = propagate(LatticeConstants(atoms), drawn, progress=report)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ase import units
+
 from kernpot.report.words import Rows, amplitude_rows, descriptor_rows, heading, kernel_words, noise_words, symbol
 from kernpot.structures.counts import counts_in_words
 
 Section = tuple[str, Rows]
+
+LEFT_OUT = "Errors on structures left out (mean absolute)"
+_ERRORS = {"energy": (1000.0, "meV/atom"), "forces": (1.0, "eV/Å"), "stress": (1 / units.GPa, "GPa")}
 
 # Of the data a fit has seen: what is told in its own words; all else is counts of further kinds of labels.
 _COUNTS = {"energies": "Energies", "force_components": "Force components", "stress_components": "Stress components"}
@@ -27,6 +32,7 @@ def describe_model(header: Mapping[str, Any]) -> list[Section]:
         ("Descriptor", _descriptors(header)),
         *((str(title), _told(rows)) for title, rows in _own_sections(header).items()),
         ("Hyperparameters", _hyperparameters(header)),
+        (LEFT_OUT, _left_out(header)),
         ("Isolated atoms", _isolated(header)),
         ("Training data", _data(header["summary"])),
         ("Provenance", _provenance(header)),
@@ -101,6 +107,23 @@ def _hyperparameters(header: Mapping[str, Any]) -> Rows:
     if found.get("at_bounds"):
         rows.append(("At a bound", ", ".join(map(str, found["at_bounds"]))))
     return rows
+
+
+def _left_out(header: Mapping[str, Any]) -> Rows:
+    """Of all structures that the fit left out in turn, and of each group where there are several."""
+    found = header["summary"].get("hyperparameters", {}).get("leave_one_out")
+    if not found:
+        return []
+    groups = found.get("config_types", {})
+    rows = [(f"All {found['structures']} left out", _errors(found["mae"]))]
+    if len(groups) > 1:
+        rows += [(f"{name or '(none)'} ({own['structures']})", _errors(own["mae"])) for name, own in groups.items()]
+    return rows
+
+
+def _errors(mae: Mapping[str, float]) -> str:
+    told = {kind: _ERRORS.get(kind, (1.0, "")) for kind in mae}
+    return ", ".join(f"{kind} {mae[kind] * factor:.3g} {unit}".rstrip() for kind, (factor, unit) in told.items())
 
 
 def _data(summary: Mapping[str, Any]) -> Rows:

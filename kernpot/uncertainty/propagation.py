@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from kernpot.errors import KernpotError, PropertyError
 from kernpot.prediction import FloatArray, MeanPrediction
-from kernpot.progress import Report, reporting
+from kernpot.progress import Report, lines, reporting
 from kernpot.structures.neighbours import Pairs
 from kernpot.uncertainty.propagated import Propagated
 
@@ -96,7 +96,8 @@ def propagate(
     max_failed : float, default=0.1
         Largest share of draws that may find no answer (a relaxation that does not converge, say).
     progress : bool or callable, optional
-        True shows a bar; a callable gets ``("draws", done, total)``.
+        True shows a bar; a callable gets ``("draws", done, total)``. By default what takes longer than five seconds
+        writes a line to stderr now and then; False keeps it silent.
 
     Returns
     -------
@@ -120,13 +121,13 @@ def propagate(
         )
     if len(draws) < 2:
         raise ValueError(f"at least 2 draws are needed to see a spread, got {len(draws)}")
-    try:
-        of_mean = _finite(property_function(draws.mean_potential))
-    except _NO_ANSWER as error:
-        raise PropertyError(f"the property has no value for the mean potential: {error}") from error
     values: list[FloatArray] = []
     failures: list[str] = []
-    with reporting(progress) as report:
+    with lines("the mean potential") if progress is None else reporting(progress) as report:
+        try:
+            of_mean = _finite(property_function(draws.mean_potential))
+        except _NO_ANSWER as error:
+            raise PropertyError(f"the property has no value for the mean potential: {error}") from error
         for done, attempt in enumerate(_attempts(property_function, draws, report), 1):
             try:
                 values.append(_finite(attempt()))
