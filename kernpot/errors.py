@@ -3,7 +3,28 @@
 from __future__ import annotations
 
 
-class KernpotError(Exception):
+class Told(Exception):
+    """A message whose remedy reads otherwise on the command line than in Python.
+
+    Parameters
+    ----------
+    message : str
+        What was expected and what was got.
+    in_python, on_command_line : str
+        What to do, in the words of each; both or none.
+
+    Attributes
+    ----------
+    on_command_line : str
+        The message with the remedy of the command line; ``str()`` has that of Python.
+    """
+
+    def __init__(self, message: str = "", in_python: str = "", on_command_line: str = "") -> None:
+        super().__init__(f"{message} {in_python}" if in_python else message)
+        self.on_command_line = f"{message} {on_command_line}" if on_command_line else str(self)
+
+
+class KernpotError(Told):
     """Base class of every error kernpot raises on purpose."""
 
 
@@ -56,7 +77,7 @@ class OraclePending(OracleError):
     """Inputs are written and wait for somebody else to compute them; the message names the folder."""
 
 
-class KernpotWarning(UserWarning):
+class KernpotWarning(Told, UserWarning):
     """Base class of kernpot's warnings."""
 
 

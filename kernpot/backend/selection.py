@@ -84,8 +84,10 @@ def distinct_candidates(
             found[place] = s
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= len(found):
         raise KernpotError(
-            f"k: expected a number of structures, 1 to {len(found)} (the {len(structures)} given, copies of one "
-            f"another and of training structures counted out), got {k!r}."
+            f"expected a number of structures to choose, 1 to {len(found)} (the {len(structures)} given, copies of one "
+            f"another and of training structures counted out), got {k!r}.",
+            "Give another k.",
+            "Give another --number.",
         )
     if not 0 <= random_part <= 1:
         raise KernpotError(f"random_part: expected a part of the choices, 0 to 1, got {random_part!r}.")

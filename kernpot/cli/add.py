@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,6 +76,6 @@ def _tell(before: EvaluationResult) -> None:
         )
 
 
-def _total(summary: dict[str, object]) -> int:
-    counts = [summary, *summary.get("updates", [])]  # type: ignore[misc]
-    return sum(part["data"]["structures"] for part in counts if "data" in part)  # type: ignore[index,operator]
+def _total(summary: Mapping[str, Any]) -> int:
+    """Structures learnt, in the fit and after it."""
+    return sum(part["data"]["structures"] for part in [summary, *summary.get("updates", [])] if "data" in part)

@@ -30,7 +30,7 @@ from kernpot.cli import (
     report,
 )
 from kernpot.cli.console import console, errors
-from kernpot.errors import KernpotError, KernpotWarning
+from kernpot.errors import KernpotError, KernpotWarning, Told
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -49,7 +49,7 @@ class _Commands(TyperGroup):
                 raise typer.Exit(INTERRUPTED) from None
             except (KernpotError, OSError) as error:
                 errors.print("[bold red]error:[/] ", end="")
-                errors.print(str(error), markup=False, soft_wrap=True)
+                errors.print(told_of(error), markup=False, soft_wrap=True)
                 raise typer.Exit(1) from None
 
 
@@ -57,7 +57,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     # Other libraries' deprecations are no business of somebody at the command line.
     if issubclass(category, KernpotWarning):
         errors.print("[bold yellow]warning:[/] ", end="")
-        errors.print(str(message), markup=False, soft_wrap=True)
+        errors.print(told_of(message), markup=False, soft_wrap=True)
+
+
+def told_of(message: BaseException | Warning | str) -> str:
+    """A message, its remedy in options rather than in Python."""
+    return message.on_command_line if isinstance(message, Told) else str(message)
 
 
 app = typer.Typer(

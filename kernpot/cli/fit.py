@@ -12,6 +12,7 @@ import typer
 from ase import Atoms
 
 from kernpot.cli.backends import GP, NNP, fitting, parsed_settings, unfitted
+from kernpot.cli.config.flags import files_or_settings
 from kernpot.cli.console import console, errors, print_findings, print_sections, progress_bars
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
@@ -49,7 +50,15 @@ class Inducing(StrEnum):
 
 
 def fit(
-    train: Annotated[list[Path], typer.Argument(help="Files with labelled structures.", show_default=False)],
+    train: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files with labelled structures; or one YAML file that names them, and options.",
+            show_default=False,
+            is_eager=True,
+            callback=files_or_settings,
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path("model.kernpot"),
     backend: Annotated[
         str,
@@ -157,6 +166,8 @@ def fit(
       kernpot fit train.xyz --energy-key REF_energy --forces-key REF_forces
 
       kernpot fit train.xyz --backend nnp --checkpoint training.checkpoint
+
+      kernpot fit fit.yaml    [dim]train: [a.xyz, b.xyz], n-inducing: 500, ...; options go before the file[/]
     """
     started = time.perf_counter()
     if n_jobs == 0:

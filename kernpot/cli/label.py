@@ -104,9 +104,7 @@ def label(
     _conclude(structures, answers, target, folder)
 
 
-def _config(
-    kind: str, settings: Sequence[str], workers: int, timeout: float | None, retries: int
-) -> OracleConfig:
+def _config(kind: str, settings: Sequence[str], workers: int, timeout: float | None, retries: int) -> OracleConfig:
     given = with_absolute_paths(parsed_settings(settings), Path.cwd())
     try:
         return OracleConfig(kind=kind, settings=given, workers=workers, timeout=timeout, retries=retries)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.table import Table
 
 from kernpot.cli.console import console, progress_bars
@@ -18,8 +19,9 @@ from kernpot.files.container import load
 from kernpot.properties import (
     ElasticConstants,
     EquationOfState,
-    LatticeConstants,
+    RelaxedCell,
     bulk_modulus,
+    conventional_cell,
     cubic_constants,
     shear_modulus,
 )
@@ -53,14 +55,14 @@ def properties(
     if output is not None:
         new_file(output, force, (model, crystal))
     potential = load(model)
-    start = LatticeConstants(read_start(crystal, index))
+    start = RelaxedCell(read_start(crystal, index))
     drawn = potential.sample_potentials(draws, random_state=seed)
     with progress_bars("Relaxing") as report:
         atoms = relaxed(start.atoms, potential, start.fmax, start.max_steps, cell=True)
         state = propagate(EquationOfState(atoms), drawn, progress=report)
         constants = propagate(ElasticConstants(atoms), drawn, progress=report)
-        lengths = propagate(LatticeConstants(atoms), drawn, progress=report)
-    rows = [(name, lengths.map(itemgetter(k))) for k, name in enumerate("abc")]
+        cells = propagate(RelaxedCell(atoms), drawn, progress=report)
+    rows = _lattice_rows(cells, conventional_cell(atoms))
     units = ("Å³/atom", "eV/atom", "GPa", "")
     rows += [
         (name, state.map(itemgetter(k), unit))
@@ -71,6 +73,16 @@ def properties(
     if output is not None:
         output.write_text(json.dumps({name: _stored(found, level) for name, found in rows}, indent=1) + "\n")
         console.print(f"wrote [bold]{output}[/]")
+
+
+def _lattice_rows(cells: Propagated, conventional: NDArray[np.int64]) -> list[tuple[str, Propagated]]:
+    """Lengths of the cell given and, where that is another, of the conventional one."""
+    given = cells.map(lambda cell: np.linalg.norm(cell, axis=1))
+    rows = [(name, given.map(itemgetter(k))) for k, name in enumerate("abc")]
+    standard = cells.map(lambda cell: np.linalg.norm(conventional @ cell, axis=1))
+    if np.allclose(np.sort(standard.of_mean), np.sort(given.of_mean), rtol=1e-3):
+        return rows
+    return rows + [(f"{name} (conventional)", standard.map(itemgetter(k))) for k, name in enumerate("abc")]
 
 
 def _elastic_rows(constants: Propagated) -> list[tuple[str, Propagated]]:

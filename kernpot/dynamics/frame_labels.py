@@ -1,4 +1,4 @@
-"""Labels for frames of a file, each on disk as soon as it is known: what a killed process had is not asked for again."""
+"""Labels for frames of a file, each on disk as soon as it is known, so that no answer is asked for twice."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ def require_training(
     return labelled
 
 
-def training_in(
-    header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
-) -> list[LabelledStructure] | None:
+def training_in(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> list[LabelledStructure] | None:
     """The labelled structures in a model file that :func:`kernpot.files.container.read_model` read; None without."""
     return None if header.get("training") is None else unpack(header["training"], tensors)
 

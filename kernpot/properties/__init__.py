@@ -10,7 +10,7 @@ from __future__ import annotations
 from kernpot.properties.barrier import Barrier, PathEnergies, minimum_energy_path
 from kernpot.properties.elastic import ElasticConstants, bulk_modulus, cubic_constants, shear_modulus
 from kernpot.properties.energies import EnergyDifference
-from kernpot.properties.lattice import EquationOfState, LatticeConstants
+from kernpot.properties.lattice import EquationOfState, LatticeConstants, RelaxedCell, conventional_cell
 from kernpot.properties.phonons import ForceConstants, PhononModes, signed_root
 from kernpot.properties.rate import Rate, arrhenius
 from kernpot.properties.reweighting import Average, reweighted_average
@@ -27,9 +27,11 @@ __all__ = [
     "PathEnergies",
     "PhononModes",
     "Rate",
+    "RelaxedCell",
     "VacancyFormationEnergy",
     "arrhenius",
     "bulk_modulus",
+    "conventional_cell",
     "cubic_constants",
     "minimum_energy_path",
     "reweighted_average",

@@ -13,5 +13,7 @@ def require_crystal(atoms: Atoms) -> None:
     check_atoms(atoms, "crystal")
     if not atoms.pbc.all():
         raise StructureError(
-            f"expected a crystal, periodic in three directions, got pbc = {atoms.pbc.tolist()}; set atoms.pbc = True"
+            f"expected a crystal, periodic in three directions, got pbc = {atoms.pbc.tolist()}.",
+            "If it is one, set atoms.pbc = True.",
+            'If it is one, write pbc="T T T" into its file.',
         )

@@ -63,7 +63,9 @@ def pressed_contacts(potential: Potential, structures: Sequence[Atoms], sources:
         if contact.distance > _BONDED * sum(float(covalent_radii[z]) for z in pair):
             continue
         alone = Atoms(list(pair), [[0.0, 0.0, 0.0], [0.0, 0.0, contact.distance]])
-        found.append(_press(potential, pair, sources[contact.structure], *_held(structures[contact.structure], contact)))
+        found.append(
+            _press(potential, pair, sources[contact.structure], *_held(structures[contact.structure], contact))
+        )
         found.append(_press(potential, pair, "a pair alone", alone, (0, 1), alone.positions[1]))
     return found
 
@@ -92,9 +94,7 @@ def _press(
         return Pressed(pair, where, closest)
     start = int(energies[: int((highest - energies).argmax()) + 1].argmax())
     begins = list(_steps(atoms, two, vector))[start]
-    return Pressed(
-        pair, where, closest, float(_PARTS[start] * closest), fall, float(potential.force_std(begins).max())
-    )
+    return Pressed(pair, where, closest, float(_PARTS[start] * closest), fall, float(potential.force_std(begins).max()))
 
 
 def _steps(atoms: Atoms, two: tuple[int, int], vector: np.ndarray) -> Iterator[Atoms]:

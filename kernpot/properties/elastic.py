@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,13 @@ from ase import Atoms, units
 from ase.stress import voigt_6_to_full_3x3_strain
 from numpy.typing import NDArray
 
-from kernpot.errors import PropertyError
+from kernpot.errors import KernpotWarning, PropertyError
 from kernpot.prediction import FloatArray, MeanPrediction
 from kernpot.properties.checks import require_crystal
-from kernpot.uncertainty.propagation import FixedGeometries
+from kernpot.uncertainty.propagation import FixedGeometries, SinglePotential
+
+# Stress of the cell, as a part of the largest constant, that is told of.
+_STRESS = 0.005
 
 
 @dataclass(eq=False)
@@ -45,6 +49,11 @@ class ElasticConstants(FixedGeometries):
         If `atoms` is not periodic in three directions.
     PropertyError
         When called, if the ions are not at a minimum (the Hessian is not positive).
+
+    Warns
+    -----
+    KernpotWarning
+        When called, if the cell is under stress.
     """
 
     atoms: Atoms
@@ -64,6 +73,21 @@ class ElasticConstants(FixedGeometries):
                     moved = self.atoms.copy()
                     moved.positions[k // 3, k % 3] += sign * self.displacement
                     self.structures.append(moved)
+
+    def __call__(self, potential: SinglePotential) -> FloatArray:
+        """Constants with one potential."""
+        answers = [potential.mean(atoms) for atoms in self.structures]
+        constants = self.combine(answers)
+        stress = np.mean([a.stress for a in answers[:12] if a.stress is not None], axis=0) / units.GPa
+        if np.abs(stress).max() > _STRESS * np.abs(constants).max():
+            warnings.warn(
+                f"elastic constants of {self.atoms.get_chemical_formula()} at a cell under a stress of "
+                f"{np.abs(stress).max():.2g} GPa are stress-strain coefficients, not those of the crystal at rest; relax "
+                "the cell first (LatticeConstants, or kernpot properties, which does)",
+                KernpotWarning,
+                stacklevel=2,
+            )
+        return constants
 
     def combine(self, answers: Sequence[MeanPrediction]) -> FloatArray:
         """Constants from the stress (and forces) of all strained (and displaced) structures."""

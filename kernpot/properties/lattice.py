@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 from ase.eos import EquationOfState as Fit
+from ase.lattice import identify_lattice
+from numpy.typing import NDArray
 
 from kernpot.errors import PropertyError
 from kernpot.prediction import FloatArray, MeanPrediction
 from kernpot.properties.checks import require_crystal
 from kernpot.properties.relax import relaxed
 from kernpot.uncertainty.propagation import FixedGeometries, SinglePotential
+
+# Cells whose lengths and angles agree to this part have one lattice: relaxation leaves as much.
+_SAME_LATTICE = 2e-3
 
 
 @dataclass(eq=False)
@@ -77,8 +82,8 @@ class EquationOfState(FixedGeometries):
 
 
 @dataclass(eq=False)
-class LatticeConstants:
-    """Lengths of the cell vectors (A) at zero stress, cell and positions relaxed.
+class RelaxedCell:
+    """Cell vectors (3, 3) in A, in rows, at zero stress, cell and positions relaxed.
 
     Parameters
     ----------
@@ -98,6 +103,35 @@ class LatticeConstants:
         require_crystal(self.atoms)
 
     def __call__(self, potential: SinglePotential) -> FloatArray:
-        """``[a, b, c]``."""
+        """The vectors with one potential."""
         found = relaxed(self.atoms, potential, self.fmax, self.max_steps, cell=True)
-        return np.asarray(found.cell.lengths())
+        return np.array(found.cell.array)
+
+
+class LatticeConstants(RelaxedCell):
+    """Lengths ``[a, b, c]`` (A) of the cell vectors of :class:`RelaxedCell`.
+
+    Those are of the cell that is given: of a primitive one, the primitive lengths (:func:`conventional_cell`).
+    """
+
+    def __call__(self, potential: SinglePotential) -> FloatArray:
+        """``[a, b, c]``."""
+        return np.asarray(np.linalg.norm(super().__call__(potential), axis=1))
+
+
+def conventional_cell(atoms: Atoms) -> NDArray[np.int64]:
+    """What makes the conventional cell of the Bravais lattice of a cell, such as the cube of a face-centred lattice.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Only the cell is looked at; that of a supercell is taken for a lattice of its own.
+
+    Returns
+    -------
+    ndarray of int64, shape (3, 3)
+        ``conventional_cell(atoms) @ atoms.cell.array`` are the conventional vectors, in rows.
+    """
+    lattice, reduced = identify_lattice(atoms.cell, eps=_SAME_LATTICE)
+    primitive, conventional = lattice.tocell().array, lattice.conventional().tocell().array
+    return np.asarray(np.rint(conventional @ np.linalg.inv(primitive)) @ np.asarray(reduced)).astype(np.int64)

@@ -55,7 +55,6 @@ def reliability_plot(result: EvaluationResult) -> Figure:
 
 def group_plot(result: EvaluationResult) -> Figure:
     """Share of labels inside 90 % intervals for each `config_type`, with its sampling error."""
-
     names = groups_in(result)
     look = looks(names)
     colours = {name: look[shown]["color"] for shown, members in shared_out(names).items() for name in members}

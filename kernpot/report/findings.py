@@ -88,7 +88,9 @@ def _never_learnt(names: Sequence[str], result: EvaluationResult) -> Finding:
     rows = [row for row in result.metrics if row.config_type in names and row.kind == "energy"]
     told = ", ".join(f"{row.config_type} (energies wrong by {row.mae:.3g} {row.unit})" for row in rows[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    text = f"The model has learnt no structure of {told or ', '.join(names[:_NAMED])}{more}; errors there are within stds."
+    text = (
+        f"The model has learnt no structure of {told or ', '.join(names[:_NAMED])}{more}; errors there are within stds."
+    )
     return Finding("note", text, names[0] if len(names) == 1 else ALL)
 
 

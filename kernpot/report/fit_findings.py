@@ -30,7 +30,9 @@ def inducing_finding(summary: Mapping[str, Any], n_inducing: int) -> Finding | N
     n_environments = summary["data"]["atoms"]
     if not shares or n_inducing >= n_environments:
         return None
-    told = " and ".join(f"{100 * min(shares[kind], 1):.0f} % of that of {_OF[kind]}" for kind in _LIMITS if kind in shares)
+    told = " and ".join(
+        f"{100 * min(shares[kind], 1):.0f} % of that of {_OF[kind]}" for kind in _LIMITS if kind in shares
+    )
     text = (
         f"what {n_inducing} of {n_environments} environments cannot represent is {told} "
         "(squared errors on structures left out)"
@@ -51,7 +53,9 @@ def contact_findings(pressed: Sequence[Pressed]) -> list[Finding]:
     found = [Finding(_verdict(one), _sentence(one), ALL) for one in pressed if one.falls_below is not None]
     if not found:
         pairs = {one.pair for one in pressed}
-        text = f"Energies rise when atoms are pressed to 0.7 of their closest distance ({len(pairs)} pair(s) of elements)."
+        text = (
+            f"Energies rise when atoms are pressed to 0.7 of their closest distance ({len(pairs)} pair(s) of elements)."
+        )
         return [Finding("good", text, ALL)]
     return sorted(found, key=lambda finding: finding.verdict != "warning")
 

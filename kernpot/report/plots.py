@@ -91,8 +91,7 @@ def write_plots(result: EvaluationResult, folder: str | os.PathLike[str]) -> dic
         each.
     """
     figures = {
-        f"parity_{kind}": parity_plot(comparison, groups_in(result))
-        for kind, comparison in result.comparisons.items()
+        f"parity_{kind}": parity_plot(comparison, groups_in(result)) for kind, comparison in result.comparisons.items()
     }
     figures["reliability"] = reliability_plot(result)
     figures["groups"] = group_plot(result)

@@ -70,11 +70,18 @@ def check_geometry(atoms: Atoms, source: str) -> None:
         direction = "abc"[np.flatnonzero(pbc)[lengths.argmin()]]
         raise StructureError(
             f"{source}: periodic in direction {direction} (pbc {flags}), but that cell vector has length"
-            f" {lengths.min():g} A, expected at least {MIN_CELL_LENGTH} A; set a cell, or switch this"
-            " direction off with atoms.pbc."
+            f" {lengths.min():g} A, expected at least {MIN_CELL_LENGTH} A.",
+            "Set a cell, or switch this direction off with atoms.pbc.",
+            f'Write a cell into the file, or switch this direction off there (pbc="{_without(pbc, direction)}").',
         )
     if np.linalg.svd(vectors / lengths[:, None], compute_uv=False)[-1] < MIN_CELL_SINE:
         raise StructureError(
-            f"{source}: the periodic cell vectors {vectors.tolist()} (pbc {flags}) span zero volume;"
-            " set a proper cell, or switch the periodic boundaries off with atoms.pbc = False."
+            f"{source}: the periodic cell vectors {vectors.tolist()} (pbc {flags}) span zero volume.",
+            "Set a proper cell, or switch the periodic boundaries off with atoms.pbc = False.",
+            'Write a proper cell into the file, or switch the periodic boundaries off there (pbc="F F F").',
         )
+
+
+def _without(pbc: np.ndarray, direction: str) -> str:
+    """Flags as extended XYZ writes them, without one direction."""
+    return " ".join("T" if flag and name != direction else "F" for flag, name in zip(pbc, "abc", strict=True))

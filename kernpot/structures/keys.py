@@ -67,8 +67,10 @@ def attach_labels(frames: Sequence[Atoms], keys: LabelKeys, where: str) -> None:
     for kind, key in keys._asdict().items():
         if key is not None and all(_lookup(atoms, key) is None for atoms in frames):
             raise StructureError(
-                f"{where}: {key!r}, the key of the {kind}, occurs in none of the {len(frames)} structures; the names"
-                f" that do occur: {_names(frames)}."
+                f"{where}: {key!r} occurs in none of the {len(frames)} structures; the names that do occur:"
+                f" {_names(frames)}.",
+                f"Name one of them, or leave {kind}_key out.",
+                f"Name one of them, or leave --{kind}-key out.",
             )
     told = _Told(len(frames))
     found = [_find_labels(atoms, keys, told) for atoms in frames]
@@ -165,11 +167,12 @@ def _warn_of_mixture(found: Sequence[dict[str, Any]], keys: LabelKeys) -> None:
     standard = [kind for kind, key in keys._asdict().items() if key is None and any(kind in labels for labels in found)]
     if named and standard:
         warnings.warn(
-            f"{' and '.join(named)} come from named keys, but {' and '.join(standard)} from the file's standard place,"
-            " which may be another level of theory. Name them too; "
-            + " and ".join(f"{kind!r} as the key of the {kind}" for kind in standard)
-            + " keeps the present choice without this warning.",
-            KernpotWarning,
+            KernpotWarning(
+                f"{' and '.join(named)} come from named keys, but {' and '.join(standard)} from the file's standard"
+                " place, which may be another level of theory. Name them too:",
+                ", ".join(f'{kind}_key="{kind}"' for kind in standard) + " keeps the present choice without warning.",
+                " ".join(f"--{kind}-key {kind}" for kind in standard) + " keeps the present choice without warning.",
+            ),
             stacklevel=4,
         )
 

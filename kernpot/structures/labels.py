@@ -150,8 +150,9 @@ def require_any_energy(labelled: Sequence[LabelledStructure]) -> None:
     if not any(structure.energy is not None for structure in labelled):
         first = labelled[0].source if labelled else "an empty list"
         raise StructureError(
-            f"none of the {len(labelled)} structures (from {first} on) has an energy, expected at least one. "
-            + _energy_advice(labelled)
+            f"none of the {len(labelled)} structures (from {first} on) has an energy, expected at least one."
+            + _energies_held(labelled),
+            *_energy_advice(labelled),
         )
 
 
@@ -159,28 +160,40 @@ def require_any_label(labelled: Sequence[LabelledStructure]) -> None:
     """Raise StructureError when no structure has a label of any kind: there is nothing to learn."""
     if not any(structure.kinds for structure in labelled):
         raise StructureError(
-            f"none of the {len(labelled)} structures has a label, expected energies, forces or stress. "
-            + _energy_advice(labelled)
+            f"none of the {len(labelled)} structures has a label, expected energies, forces or stress."
+            + _energies_held(labelled),
+            *_energy_advice(labelled),
         )
 
 
-def _energy_advice(labelled: Sequence[LabelledStructure]) -> str:
+def _names_of_energies(labelled: Sequence[LabelledStructure]) -> list[tuple[str, int]]:
     held = Counter(
         key
         for structure in labelled
         for key, value in structure.atoms.info.items()
         if isinstance(key, str) and "energy" in key.lower() and value is not None
     )
+    return held.most_common()
+
+
+def _energies_held(labelled: Sequence[LabelledStructure]) -> str:
+    listed = ", ".join(f"{key!r} ({count} of {len(labelled)})" for key, count in _names_of_energies(labelled))
+    return f" The structures hold {listed} in info." if listed else ""
+
+
+def _energy_advice(labelled: Sequence[LabelledStructure]) -> tuple[str, str]:
+    """What to do, in Python and on the command line."""
+    held = _names_of_energies(labelled)
     if not held:
         return (
-            "Attach a calculator with results or pass energies=...; of a file, give the name that the energy has in it"
-            " as the key of the energy (--energy-key, energy_key)."
+            "Attach a calculator with results, pass energies=..., or name the file's key: read_structures(path,"
+            ' energy_key="REF_energy").',
+            "Name the energy's key in the file, as in --energy-key REF_energy, or label the structures: kernpot label.",
         )
-    listed = ", ".join(f"{key!r} ({count} of {len(labelled)})" for key, count in held.most_common())
     return (
-        f"The structures hold {listed} in info; if that is the total energy in eV, give"
-        f" {held.most_common(1)[0][0]!r} as the key of the energy (--energy-key, energy_key); else attach a calculator"
-        " with results or pass energies=..."
+        f'If that is the total energy in eV, name it: read_structures(path, energy_key="{held[0][0]}"); else attach a'
+        " calculator with results or pass energies=...",
+        f"If that is the total energy in eV, name it: --energy-key {held[0][0]}; else label them: kernpot label.",
     )
 
 

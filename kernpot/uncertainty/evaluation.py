@@ -189,8 +189,9 @@ def evaluate(
     labelled = label_structures(structures)
     if all(item.energy is None and item.forces is None and item.stress is None for item in labelled):
         raise StructureError(
-            f"none of the {len(labelled)} structures has energy, forces or stress to compare with; "
-            "if the labels have other names, give those as the keys of energy and forces"
+            f"none of the {len(labelled)} structures has energy, forces or stress to compare with.",
+            "If the labels have other names, read with energy_key=... and forces_key=...",
+            "If the labels have other names, give --energy-key and --forces-key; to compute labels: kernpot label.",
         )
     warn_of_missing([(item.source, item.atoms, item.kinds) for item in labelled])
     collected: dict[str, list[_Piece]] = {kind: [] for kind in UNITS}

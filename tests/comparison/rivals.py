@@ -50,6 +50,7 @@ class Rival(BaseEstimator):
         self.width = width
         self.knows = knows
         self.fewest = fewest
+        self.summary_: dict[str, object] = {}
 
     def fit(self, structures: Sequence[Atoms]) -> Self:
         if len(structures) < self.fewest:

@@ -556,7 +556,7 @@ def test_labels_are_not_looked_at_and_copies_not_chosen() -> None:
     assert sorted(found) == [3, 4, 5]
     bare = [a.copy() for a in pool]
     assert nnp.select(bare, 3).indices.tolist() == found
-    with pytest.raises(KernpotError, match="k: expected a number of structures, 1 to 3"):
+    with pytest.raises(KernpotError, match="expected a number of structures to choose, 1 to 3"):
         nnp.select(pool, 4)
     with pytest.raises(KernpotError, match="random_part"):
         nnp.select(pool, 2, 1.5)

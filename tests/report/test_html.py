@@ -42,14 +42,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Reader]:
 def test_nothing_is_loaded_from_elsewhere(page: tuple[str, Reader]) -> None:
     content, reader = page
     assert not re.search(r"(?i)https?:|//cdn|@import|url\(", content)
-    assert not any(tag in ("script", "link", "iframe") for tag, _ in reader.tags)
+    assert not any(tag in ("link", "iframe") for tag, _ in reader.tags)
+    assert [attributes for tag, attributes in reader.tags if tag == "script"] == [{}]
     images = [attributes["src"] for tag, attributes in reader.tags if tag == "img"]
     assert len(images) == 8 and all(str(source).startswith("data:image/png;base64,iVBOR") for source in images)
 
 
 def test_names_are_escaped(page: tuple[str, Reader]) -> None:
     content, reader = page
-    assert "<script>" not in content and "<script>alert(1)</script>" in reader.text
+    assert "<script>alert" not in content and "<script>alert(1)</script>" in reader.text
     assert "a <b>name</b>" in reader.text and "x & y" in reader.text
 
 
@@ -97,11 +98,11 @@ def test_only_the_group_that_is_wrong_is_warned_of() -> None:
 
 
 def test_few_structures_get_no_verdict() -> None:
-    result = evaluate(LennardJones(), drawn_frames(8, std_factor=5))
+    result = evaluate(LennardJones(), drawn_frames(8, std_factor=2))
     groups = [finding for finding in findings(result) if finding.config_type != ALL]
     assert groups and all(finding.verdict == "note" and "too few to tell" in finding.text for finding in groups)
     (cluster,) = of(result, "Forces of cluster", "cluster")
-    assert re.search("4 structures are too few to tell, though these look over-confident by [456]", cluster.text)
+    assert re.search("4 structures are too few to tell, though these look over-confident by [12]", cluster.text)
     assert not any(finding.verdict == "warning" for finding in findings(result))
 
 

@@ -45,7 +45,7 @@ def _meant(problem: Mapping[str, Any], model: type[BaseModel]) -> Place | None:
     place = tuple(problem["loc"])
     if problem["type"] != "extra_forbidden":
         return None
-    near = _alike(str(place[-1]), _look_up(place, model)[0].model_fields)
+    near = nearest(str(place[-1]), _look_up(place, model)[0].model_fields)
     return None if near is None else (*place[:-1], near)
 
 
@@ -79,13 +79,15 @@ def shown(value: Any) -> str:
 def _suggestion(wrong: str, section: type[BaseModel], model: type[BaseModel]) -> str:
     """A key of the same section that looks alike, or else of another one."""
     elsewhere = {path.rsplit(".")[-1]: path for path in reversed(_paths(model))}
-    near = _alike(wrong, section.model_fields) or elsewhere.get(_alike(wrong, elsewhere) or "")
+    near = nearest(wrong, section.model_fields) or elsewhere.get(nearest(wrong, elsewhere) or "")
     meant = f"Did you mean {near}? " if near else ""
     return f"{meant}Keys here: {', '.join(section.model_fields)}."
 
 
-def _alike(wrong: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(wrong.lower().replace("-", "_"), list(known), 1, 0.6)), None)
+def nearest(wrong: str, known: Iterable[str], joint: str = "_") -> str | None:
+    """The name that looks most like a wrong one, if any does; `joint` is what joins words in names."""
+    plain = wrong.lower().replace("-", joint).replace("_", joint)
+    return next(iter(difflib.get_close_matches(plain, list(known), 1, 0.6)), None)
 
 
 def _paths(model: type[BaseModel], before: str = "") -> list[str]:

@@ -29,13 +29,8 @@ def read_config(path: Path) -> LearnConfig:
     ConfigError
         With one line for each mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; write one with: kernpot learn {path} --init") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as text: {error}") from None
-    data, lines = _parse(text, path.name)
+    text = read_text(path, f"write one with: kernpot learn {path} --init")
+    data, lines = parse(text, path.name)
     try:
         return LearnConfig.model_validate(data)
     except ValidationError as error:
@@ -43,7 +38,17 @@ def read_config(path: Path) -> LearnConfig:
         raise ConfigError("\n".join(found)) from None
 
 
-def _parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
+def read_text(path: Path, instead: str) -> str:
+    """The text of a file, or ConfigError; `instead` says what to do where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; {instead}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as text: {error}") from None
+
+
+def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
     """What the text says, and the line of each key."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -41,5 +41,7 @@ def convert(
             atoms.arrays.pop(key, None)
     write_frames(output, structures)
     results = [getattr(atoms.calc, "results", None) or {} for atoms in structures]
-    counts = ", ".join(f"{sum(kind in found for found in results)} with {kind}" for kind in ("energy", "forces", "stress"))
+    counts = ", ".join(
+        f"{sum(kind in found for found in results)} with {kind}" for kind in ("energy", "forces", "stress")
+    )
     console.print(f"wrote [bold]{output}[/]: {len(structures)} structures, {counts}", soft_wrap=True)

@@ -30,9 +30,7 @@ def select(
         Path | None,
         typer.Option("--model", "-m", help="What is known already. [dim]Nothing[/]", show_default=False),
     ] = None,
-    rest: Annotated[
-        Path | None, typer.Option(help="File for the structures not chosen.", show_default=False)
-    ] = None,
+    rest: Annotated[Path | None, typer.Option(help="File for the structures not chosen.", show_default=False)] = None,
     random_part: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the choices that is drawn at random.")
     ] = 0.5,

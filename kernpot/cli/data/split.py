@@ -43,9 +43,7 @@ def split(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for train.xyz, test.xyz.")] = Path("split"),
     by: Annotated[By, typer.Option(help="What stays together; optimal: train is a D-optimal choice.")] = By.trajectory,
     test: Annotated[float, typer.Option(min=0.001, max=0.99, help="Share of the structures to test with.")] = 0.2,
-    validation: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share for a third file, validation.xyz.")
-    ] = 0.0,
+    validation: Annotated[float, typer.Option(min=0, max=0.9, help="Share for a third file, validation.xyz.")] = 0.0,
     key: Annotated[
         str | None,
         typer.Option(
@@ -131,4 +129,6 @@ def _warn_of_unknown_elements(structures: Sequence[Atoms], found: dict[str, list
         foreign = {int(z) for k in members for z in structures[k].numbers} - known
         if foreign:
             names = ", ".join(chemical_symbols[z] for z in sorted(foreign))
-            errors.print(f"[bold yellow]warning:[/] {part} holds {names}, which train does not: no model of it can answer")
+            errors.print(
+                f"[bold yellow]warning:[/] {part} holds {names}, which train does not: no model of it can answer"
+            )

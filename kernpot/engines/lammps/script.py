@@ -115,4 +115,6 @@ def _is_coefficients(words: list[str], hybrid: bool) -> bool:
 
 
 def _is_halt(words: list[str]) -> bool:
-    return words[:1] == ["fix"] and words[3:4] == ["halt"] and words[5:6] == ["v_kernpot_max_force_std"] and len(words) > 7
+    return (
+        words[:1] == ["fix"] and words[3:4] == ["halt"] and words[5:6] == ["v_kernpot_max_force_std"] and len(words) > 7
+    )

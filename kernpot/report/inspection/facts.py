@@ -158,11 +158,14 @@ def _quantities(labelled: Sequence[LabelledStructure], isolated: dict[int, float
         return (s.energy - sum(isolated[int(z)] for z in s.atoms.numbers)) / len(s.atoms)
 
     def pressure(s: LabelledStructure) -> float | None:
-        return None if s.stress is None else float(-s.stress[:3].mean() / units.GPa)
+        return None if s.stress is None or np.isnan(s.stress[:3]).any() else float(-s.stress[:3].mean() / units.GPa)
+
+    def largest_force(s: LabelledStructure) -> float | None:
+        return None if s.forces is None or np.isnan(s.forces).all() else float(np.nanmax(np.abs(s.forces)))
 
     found = [
         told("Energy less atoms", "eV/atom", above_atoms),
-        told("Largest force", "eV/Å", lambda s: None if s.forces is None else float(np.abs(s.forces).max())),
+        told("Largest force", "eV/Å", largest_force),
         told("Pressure", "GPa", pressure),
         told("Volume", "Å³/atom", lambda s: s.atoms.get_volume() / len(s.atoms) if s.atoms.pbc.all() else None),
         told("Atoms", "", lambda s: float(len(s.atoms))),

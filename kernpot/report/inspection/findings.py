@@ -44,7 +44,11 @@ def _missing_labels(found: Inspection) -> _Told:
         lacking = [
             (part.name, missing, len(part.members))
             for part in found.files
-            if (missing := sum(found.labelled[k].label(kind) is None and _may_have(found, k, kind) for k in part.members))
+            if (
+                missing := sum(
+                    found.labelled[k].label(kind) is None and _may_have(found, k, kind) for k in part.members
+                )
+            )
         ]
         if kind == "energy" and not having:
             told.append(("warning", "No structure has an energy: nothing can be learnt. Name it with --energy-key."))
@@ -67,9 +71,7 @@ def _may_have(found: Inspection, k: int, kind: str) -> bool:
 def _unread(found: Inspection, kind: str) -> list[str]:
     """Names in info and arrays that look like a kind of label."""
     stem = {"energy": "energy", "forces": "force", "stress": "stress"}[kind]
-    names = {
-        str(name) for s in found.labelled if s.label(kind) is None for name in (*s.atoms.info, *s.atoms.arrays)
-    }
+    names = {str(name) for s in found.labelled if s.label(kind) is None for name in (*s.atoms.info, *s.atoms.arrays)}
     return sorted(name for name in names if stem in name.lower() and not name.lower().endswith(_NO_LABELS))
 
 
@@ -87,8 +89,8 @@ def _copies(found: Inspection) -> _Told:
          "labels count twice.")
     ]  # fmt: skip
     if contradicting:
-        text = f"{len(contradicting)} structures occur with different energies, from {_sources(found, contradicting[0])} on."
-        told.append(("warning", text))
+        first = _sources(found, contradicting[0])
+        told.append(("warning", f"{len(contradicting)} structures occur with different energies, from {first} on."))
     return told
 
 
@@ -117,7 +119,7 @@ def _outliers(found: Inspection) -> _Told:
 
 
 def outliers(quantity: Quantity) -> np.ndarray:
-    """Places of values far from the others, the furthest first; rare ones only, as many would be a kind of their own."""
+    """Places of values far from the others, the furthest first; none where they are many, a kind of their own."""
     values, floor = quantity.values, _AT_LEAST.get(quantity.name)
     if floor is None or values.size < 2 * _FEW:
         return np.array([], dtype=np.int64)

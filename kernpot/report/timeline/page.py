@@ -127,9 +127,7 @@ def _figures(run: Timeline) -> list[list[Picture]]:
         "coverage": coverage_plot(run),
         "time": time_plot(run) if run.labels else None,
     }
-    pictures = {
-        name: Picture(embedded(figure), CAPTIONS[name]) for name, figure in drawn.items() if figure is not None
-    }
+    pictures = {name: Picture(embedded(figure), CAPTIONS[name]) for name, figure in drawn.items() if figure is not None}
     rows = (("history",), ("error_std", "coverage"), ("time",))
     found = [[pictures[name] for name in row if name in pictures] for row in rows]
     return [row for row in found if row]

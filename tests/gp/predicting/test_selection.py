@@ -267,7 +267,7 @@ def test_parts_that_are_none(gp: SparseGPPotential, part: float) -> None:
 
 @pytest.mark.parametrize("k", [0, 9, 2.0, True])
 def test_numbers_that_cannot_be_chosen(gp: SparseGPPotential, k: Any) -> None:
-    with pytest.raises(KernpotError, match=r"k: expected a number of structures, 1 to 8 .*, got"):
+    with pytest.raises(KernpotError, match=r"expected a number of structures to choose, 1 to 8 .*, got"):
         gp.select(POOL, k)
 
 
