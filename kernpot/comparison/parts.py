@@ -118,8 +118,8 @@ def deal_out(
         if not members:
             raise KernpotError(
                 f"no structure is left for {part}: {len(free)} structures are {len(set(whole[free].tolist()))} "
-                "trajectories, groups or files that are not to be parted; choose smaller ones, such as pieces or single "
-                "structures, or other shares"
+                "trajectories, groups or files that are not to be parted; choose smaller ones, such as pieces of "
+                "trajectories, or other shares"
             )
     return found
 

@@ -82,8 +82,8 @@ class ElasticConstants(FixedGeometries):
         if np.abs(stress).max() > _STRESS * np.abs(constants).max():
             warnings.warn(
                 f"elastic constants of {self.atoms.get_chemical_formula()} at a cell under a stress of "
-                f"{np.abs(stress).max():.2g} GPa are stress-strain coefficients, not those of the crystal at rest; relax "
-                "the cell first (LatticeConstants, or kernpot properties, which does)",
+                f"{np.abs(stress).max():.2g} GPa are stress-strain coefficients, not those of the crystal at rest; "
+                "relax the cell first (LatticeConstants, or kernpot properties, which does)",
                 KernpotWarning,
                 stacklevel=2,
             )

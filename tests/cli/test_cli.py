@@ -385,7 +385,9 @@ def test_properties_come_with_intervals(copper: Path, tmp_path: Path) -> None:
     output = run("properties", copper / "cu.kernpot", copper / "cu.xyz", "--draws", 8, "-o", out)
     assert "C44" in output and "C45" not in output and "GPa" in output and "90% from" in output
     found = json.loads(out.read_text())
-    assert set(found) == {"a", "b", "c", "V0", "E0", "B0", "B0'", "C11", "C12", "C44", "K (Hill)", "G (Hill)"}
+    lengths = {f"{name}{which}" for name in "abc" for which in ("", " (conventional)")}  # the cell given is primitive
+    assert found["a (conventional)"]["value"] == pytest.approx(2**0.5 * found["a"]["value"], rel=1e-4)
+    assert set(found) == lengths | {"V0", "E0", "B0", "B0'", "C11", "C12", "C44", "K (Hill)", "G (Hill)"}
     assert abs(found["V0"]["value"] - 3.59**3 / 4) < 0.3
     bulk_moduli = [found[name] for name in ("B0", "K (Hill)")]
     assert all(q["interval"][0] < q["value"] < q["interval"][1] and q["std"] > 0 for q in bulk_moduli)

@@ -6,7 +6,7 @@ from ase import units
 from ase.build import bulk
 from ase.optimize import BFGS
 
-from kernpot.errors import PropertyError, StructureError
+from kernpot.errors import KernpotWarning, PropertyError, StructureError
 from kernpot.properties import (
     ElasticConstants,
     EquationOfState,
@@ -15,6 +15,7 @@ from kernpot.properties import (
     PhononModes,
     VacancyFormationEnergy,
     bulk_modulus,
+    conventional_cell,
     cubic_constants,
     shear_modulus,
     signed_root,
@@ -89,7 +90,8 @@ def by_relaxation(atoms, e=2e-3):
 
 def test_ions_follow_the_strain_as_if_relaxed():
     atoms = bulk("Cu", "hcp", a=2.54, c=4.1)
-    relaxed, clamped = (ElasticConstants(atoms, relax_ions=r)(ScaledEMT()) for r in (True, False))
+    with pytest.warns(KernpotWarning, match=r"elastic constants of Cu2 at a cell under a stress of 2\.7 GPa"):
+        relaxed, clamped = (ElasticConstants(atoms, relax_ions=r)(ScaledEMT()) for r in (True, False))
     np.testing.assert_allclose(relaxed, by_relaxation(atoms), atol=0.3)
     assert np.abs(relaxed - clamped).max() > 5  # GPa: the second term matters in this crystal
 
@@ -185,3 +187,13 @@ def test_force_constants_obey_the_sum_rule(copper):
     assert np.abs(found.sum(axis=1)).max() < 1e-8 * np.abs(found).max()
     with pytest.raises(ValueError, match="q_points"):
         PhononModes(copper, (2, 2, 2), q_points=[0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "structure", "expected"),
+    [("Cu", "fcc", [3.6, 3.6, 3.6]), ("Fe", "bcc", [3.6, 3.6, 3.6]), ("Mg", "hcp", [3.6, 3.6, 5.9])],
+)
+def test_the_conventional_cell_of_a_primitive_one(name, structure, expected):
+    atoms = bulk(name, structure, a=3.6, **({"c": 5.9} if structure == "hcp" else {}))
+    lengths = np.linalg.norm(conventional_cell(atoms) @ atoms.cell.array, axis=1)
+    np.testing.assert_allclose(lengths, expected)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from kernpot.report import Finding, findings, write_html, write_plots
+from kernpot.report.structures import worst_first
 from kernpot.uncertainty import EvaluationResult, evaluate
 from kernpot.uncertainty.evaluation import ALL
 from tests.helpers.fakes import LennardJones, drawn_frames
@@ -104,6 +109,56 @@ def test_few_structures_get_no_verdict() -> None:
     (cluster,) = of(result, "Forces of cluster", "cluster")
     assert re.search("4 structures are too few to tell, though these look over-confident by [12]", cluster.text)
     assert not any(finding.verdict == "warning" for finding in findings(result))
+
+
+def test_a_group_that_fails_comes_first_however_few_its_structures() -> None:
+    result = evaluate(LennardJones(), [*drawn_frames(30), *named(drawn_frames(2, std_factor=8), "surface")])
+    first = findings(replace(result, not_learnt=("surface",)))[0]
+    assert first.verdict == "warning" and first.config_type == "surface"
+    assert re.search("of surface fail: wrong by .* where stds are .*; the model has learnt no structure of", first.text)
+    verdicts = [finding.verdict for finding in findings(result)]
+    assert verdicts == sorted(verdicts, key=lambda verdict: verdict != "warning")
+
+
+def test_groups_never_learnt_are_told_where_they_do_not_fail() -> None:
+    potential = LennardJones()
+    frames = drawn_frames(30)
+    potential.summary_ = {
+        "data": {"config_types": {"cluster": 3}},
+        "updates": [{"data": {"config_types": {"wire": 1}}}],
+    }
+    result = evaluate(potential, [*frames, *named(drawn_frames(2), "wire")])
+    assert result.not_learnt == ("crystal",) and result.to_dict()["not_learnt"] == ["crystal"]
+    assert any("has learnt no structure of crystal" in found.text for found in findings(result))
+    potential.summary_ = {"data": {"config_types": {"": 3}}}  # training structures without groups tell nothing
+    assert evaluate(potential, frames).not_learnt == ()
+
+
+def test_findings_are_folded_after_ten_and_structures_listed_worst_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Takes most of the time of an evaluation, and nothing here looks at it.
+    monkeypatch.setattr("kernpot.uncertainty.metrics.oracle_rank_correlation", lambda *_: 0.5)
+    (tmp_path / "picture.png").write_bytes(b"a picture")
+    groups = [named(drawn_frames(2, k), f"g{k}") for k in range(12)]
+    result = evaluate(LennardJones(), [atoms for group in groups for atoms in group])
+    names = [f"parity_{kind}" for kind in result.comparisons]
+    write_html(tmp_path / "page.html", "many", result, dict.fromkeys(names, tmp_path / "picture.png"))
+    content = (tmp_path / "page.html").read_text(encoding="utf-8")
+    before, after = content.split("<details>")
+    assert before.count("</b> ") == 10 and f"{len(findings(result)) - 10} more" in after
+    rows = worst_first(result)
+    assert len(rows) == 24 and rows[0].worst == max(row.worst for row in rows)
+    assert content.index(f"<td>{rows[0].source}</td>") < content.index(f"<td>{rows[-1].source}</td>")
+    (script,) = re.findall("<script>(.*?)</script>", content, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in content
+
+
+def named(frames: list[Atoms], group: str) -> list[Atoms]:
+    for atoms in frames:
+        atoms.info["config_type"] = group
+    return frames
 
 
 def test_what_sampling_error_explains_is_not_warned_of() -> None:

@@ -18,6 +18,7 @@ from kernpot.report import (
     write_plots,
     z_histogram,
 )
+from kernpot.report.panels import groups_in
 from kernpot.uncertainty import EvaluationResult, evaluate
 from tests.helpers.fakes import LennardJones, drawn_frames
 
@@ -129,3 +130,17 @@ def test_same_result_same_bytes(result: EvaluationResult, tmp_path: Path) -> Non
     assert first == {name: path.read_bytes() for name, path in write_plots(result, tmp_path).items()}
     kinds = {"parity_energy", "parity_forces", "parity_stress"}
     assert set(first) == kinds | {"reliability", "groups", "deciles", "error_std", "z_histogram"}
+
+
+def test_more_than_ten_groups_share_ten_colours_and_the_legend_covers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernpot.uncertainty.metrics.oracle_rank_correlation", lambda *_: 0.5)
+    frames = drawn_frames(30)
+    for k, atoms in enumerate(frames):
+        atoms.info["config_type"] = f"group {k % 14:02}"
+    many = evaluate(LennardJones(), frames)
+    for figure in (parity_plot(many.comparisons["forces"], groups_in(many)), reliability_plot(many)):
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        names = [text.get_text() for text in legend.get_texts()]
+        assert "5 others" in names and sum(name.startswith("group") for name in names) == 9
+        assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)

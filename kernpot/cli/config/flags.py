@@ -46,7 +46,9 @@ def files_or_settings(context: typer.Context, given: list[Path]) -> list[Path]:
             values[parameter.name] = _value(parameter, value, path.parent, where)
     files = values.pop(next(iter(argument.values())).name, None)
     if not files:
-        raise ConfigError(f"{path.name}: {next(iter(argument))} is missing; expected a file with structures, or a list.")
+        raise ConfigError(
+            f"{path.name}: {next(iter(argument))} is missing; expected a file with structures, or a list."
+        )
     context.default_map = {**(context.default_map or {}), **values}
     return [Path(file) for file in files]
 
