@@ -12,6 +12,7 @@ from kernpot.comparison.blocks import composition
 from kernpot.report.findings import Finding
 from kernpot.report.inspection.facts import Inspection, Quantity
 from kernpot.structures.kinds import LABEL_KINDS
+from kernpot.structures.plausibility import findings as contradictions
 from kernpot.uncertainty.evaluation import ALL
 
 # Atoms nearer than this part of the sum of their covalent radii are hardly meant.
@@ -28,7 +29,8 @@ _NAMED = 5
 
 def inspection_findings(found: Inspection) -> list[Finding]:
     """Sentences about structures and labels."""
-    told = [*_missing_labels(found), *_copies(found), *_contacts(found), *_outliers(found), *_lone_atoms(found)]
+    told: _Told = [("warning", wrong.message) for wrong in contradictions(found.labelled)]
+    told += [*_missing_labels(found), *_copies(found), *_contacts(found), *_outliers(found), *_lone_atoms(found)]
     told += _small_groups(found)
     return [Finding(verdict, text, ALL) for verdict in ("warning", "note", "good") for v, text in told if v == verdict]
 
