@@ -156,6 +156,7 @@ def md(
     if stopped:
         errors.print(f"[bold yellow]gate stopped:[/] {gate.events[-1]}")
         errors.print(f"wrote [bold]{output}[/], and the structures that led there to [bold]{around}[/]")
+        errors.print(f"[dim]next: kernpot label {around} --oracle NAME[/]", soft_wrap=True)
         raise typer.Exit(GATE_STOPPED)
     if gate.events:
         console.print(f"the gate fired {len(gate.events)} time(s); structures around it are in [bold]{around}[/]")
