@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from ase import Atoms, units
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from kernpot.errors import KernpotWarning
 from kernpot.structures.contacts import Contact, closest_contacts
 from kernpot.structures.identity import identity
 from kernpot.structures.kinds import LABEL_KINDS
@@ -108,7 +110,9 @@ def inspect_structures(labelled: Sequence[LabelledStructure]) -> Inspection:
     copies: dict[bytes, list[int]] = {}
     for k, atoms in enumerate(frames):
         copies.setdefault(identity(atoms), []).append(k)
-    known = isolated_atom_energies(labelled)
+    with warnings.catch_warnings():  # the findings tell of it
+        warnings.simplefilter("ignore", KernpotWarning)
+        known = isolated_atom_energies(labelled)
     fitted = by_least_squares(labelled, None)
     symbols = [chemical_symbols[z] for z in present]
     return Inspection(

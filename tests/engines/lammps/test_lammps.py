@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import fcc111
+from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
 from tests.engines.alloys import alloy
@@ -161,6 +162,24 @@ def test_the_gate_halts_at_the_same_step_on_any_number_of_ranks(run, tmp_path):
         frames = done.frames(f"gated{n_ranks}")
         assert max(frames) == expected
         np.testing.assert_allclose(frames[expected][:, 8].max(), largest[expected], rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_halt_leaves_what_led_there_with_elements_and_a_run_to_its_end_nothing(run, tmp_path):
+    atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")
+    script = NVE.replace("kernpot std 1", "kernpot std 1 force_std 2")
+    script += (
+        "variable limit equal {limit}\nfix stop all halt 2 v_kernpot_max_force_std > ${{limit}} error continue\nrun 6\n"
+    )
+    settings = {"data": "data", "dump": "dump", "every": 1, "boundary": "p p p"}
+    done: Run = run(script, 1, limit=1e6, **settings)
+    assert done.code == 0 and not (tmp_path / "in.test_gate.xyz").exists(), done.output
+    for n_ranks in (1, 2):
+        done = run(script, n_ranks, limit=1e-9, **settings)
+        assert done.code == 0 and "next: kernpot label in.test_gate.xyz" in done.output, done.output
+        frames = read(tmp_path / "in.test_gate.xyz", ":")
+        assert sorted(frames[-1].symbols) == sorted(atoms.symbols)
+        assert frames[-1].arrays["kernpot_force_std"].max() > 1e-9 and frames[-1].calc is None
 
 
 @pytest.mark.slow

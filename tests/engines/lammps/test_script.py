@@ -24,6 +24,13 @@ def test_a_script_is_parted_at_its_pair_style():
     assert [line for line in found.after.split("\n") if line] == ["# elements follow", "run 10"]
 
 
+def test_conditions_of_halts_on_forces_are_found_and_no_others():
+    text = SCRIPT.replace("run 10", "fix a all halt 20 v_kernpot_max_force_std > ${limit} error continue\nrun 10")
+    assert split_script(text, "in.si").halts == (">${limit}",)
+    other = SCRIPT.replace("run 10", "fix a all halt 20 tlimit > 100\nfix b all nve\nrun 10")
+    assert split_script(other, "in.si").halts == ()
+
+
 def test_a_sum_with_styles_of_lammps_keeps_their_coefficients():
     text = "pair_style hybrid/overlay kernpot force_std 20 std 5 zbl 1.0 2.0\n"
     text += "pair_coeff * * zbl 14 14\npair_coeff * * kernpot Si\nrun 1\n"
