@@ -12,6 +12,7 @@ import typer
 from kernpot.cli.console import console, print_evaluation, progress_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
 from kernpot.files.container import load, read_model
+from kernpot.files.writing import replace_file
 from kernpot.report import describe_model, findings, write_html, write_plots
 from kernpot.structures import read_structures
 from kernpot.uncertainty.evaluation import EvaluationResult
@@ -62,7 +63,7 @@ def write_report(folder: Path, title: str, result: EvaluationResult, header: dic
     plots = write_plots(result, folder)
     sentences = [asdict(finding) for finding in findings(result)]
     metrics = {"title": title, "model_sha256": header["sha256"], "findings": sentences, **result.to_dict()}
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    replace_file(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     page = folder / "report.html"
     write_html(page, title, result, plots, describe_model(header))
     return page

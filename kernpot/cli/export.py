@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kernpot.cli.console import console
+from kernpot.cli.options import Seed
 from kernpot.files.container import load
 
 
@@ -17,7 +18,7 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write, .pt. [default: beside the model]")
     ] = None,
     draws: Annotated[int, typer.Option(min=0, help="Draws in energy_ensemble; 0 for none.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Write a potential for metatomic: ASE, LAMMPS, i-PI, PLUMED, GROMACS, torch-sim, eOn and others read it.
 

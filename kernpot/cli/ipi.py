@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kernpot.cli.options import Model
+from kernpot.cli.options import Model, Seed
 from kernpot.engines.ipi import run_client
 
 
@@ -20,7 +20,7 @@ def ipi(
     ] = None,
     committee: Annotated[int, typer.Option(min=0, help="Draws that i-PI gets as a committee; 0: none.")] = 0,
     committee_forces: Annotated[bool, typer.Option("--committee-forces", help="Their forces, too.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Give i-PI energies, forces and virials until its run is over.
 

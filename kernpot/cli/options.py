@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kernpot.errors import KernpotError
+from kernpot.files.writing import destination
 
 Model = Annotated[Path, typer.Argument(help="A model file, e.g. si.kernpot.", show_default=False)]
 EnergyKey = Annotated[
@@ -21,20 +22,23 @@ ForcesKey = Annotated[
 StressKey = Annotated[
     str | None, typer.Option(help="Name of the stress or virial in the files.", rich_help_panel="Labels")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice: same input, same seed, same result.")]
+# What every library takes that draws random numbers.
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every random choice: same input, same seed, same result.")
+]
 
 
 def new_file(path: Path, force: bool, inputs: Iterable[Path] = ()) -> Path:
     """Refuse, before work starts, a result file that could not be written, would replace another, or is an input."""
-    if path.is_dir():
-        raise KernpotError(f"{path} is a folder; give the name of a file in it")
+    target = destination(path)
     if not path.parent.is_dir():
         raise KernpotError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     if any(_same(path, given) for given in inputs):
         raise KernpotError(f"{path} would be replaced, but it is an input of this command; choose another --output")
     if path.exists() and not force:
         raise KernpotError(f"{path} exists; choose another name with --output, or replace it with --force")
-    _require_writable(path.parent)
+    _require_writable(target.parent)
     return path
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from kernpot.cli.console import console, progress_bars
-from kernpot.cli.md import read_start
+from kernpot.cli.md_beginning import read_start
 from kernpot.cli.options import Model, Seed, new_file
 from kernpot.files.container import load
+from kernpot.files.writing import replace_file
 from kernpot.properties import (
     ElasticConstants,
     EquationOfState,
@@ -71,7 +72,7 @@ def properties(
     rows += _elastic_rows(constants)
     _show(rows, level, len(drawn))
     if output is not None:
-        output.write_text(json.dumps({name: _stored(found, level) for name, found in rows}, indent=1) + "\n")
+        replace_file(output, json.dumps({name: _stored(found, level) for name, found in rows}, indent=1) + "\n")
         console.print(f"wrote [bold]{output}[/]")
 
 

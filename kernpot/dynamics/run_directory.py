@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kernpot.errors import KernpotError
+from kernpot.files.writing import WriteError, replace_file
 
 Record = dict[str, Any]
 
@@ -29,16 +29,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     RunDirectoryError
         When the disk is full or the folder read-only; an old file is then as it was.
     """
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path):
-        try:
-            with scratch.open("wb") as stream:
-                stream.write(content.encode() if isinstance(content, str) else content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        replace_file(path, content)
         sync_folder(path.parent)
 
 
@@ -58,6 +50,8 @@ def writing(path: Path) -> Iterator[None]:
     """Say which file a disk refused, and what to do."""
     try:
         yield
+    except WriteError as error:
+        raise RunDirectoryError(f"{error}.") from None
     except OSError as error:
         raise RunDirectoryError(
             f"{path} could not be written: {error.strerror or error}. Nothing that was learnt is lost: make room (or "

@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,12 +23,17 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from kernpot.errors import KernpotError, ModelFileError
+from kernpot.files.writing import WriteError, replace_file
+from kernpot.structures.regular import require_readable
 
 FORMAT = "kernpot"
 # The newest schema that can be read. A file says the oldest that suffices for it: 2 where it holds kernels,
 # descriptors, kinds of labels or baselines that files of schema 1 cannot tell of.
 SCHEMA_VERSION = 2
 VERSIONED_LIBRARIES = ("kernpot", "numpy", "torch", "gpytorch", "dscribe", "ase")
+
+# How the header of a model file begins, and the longest that safetensors reads, in bytes.
+_BEGINNING, _LONGEST_HEADER = b'{"__metadata__":{"kernpot":', 100_000_000
 
 # Kind of the file that an unfinished training leaves.
 CHECKPOINT = "NNPTraining"
@@ -134,8 +137,9 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         If the path is none, or the file is missing, truncated, foreign, changed after writing, or of a newer schema.
     """
     path = _path_of(path)
+    require_readable(path, ModelFileError)
     try:
-        content = path.read_bytes()
+        content = _read_bytes(path)
     except FileNotFoundError:
         raise ModelFileError(f"no model file at {path}; check the path, or make one with `kernpot fit`") from None
     except OSError as error:
@@ -228,10 +232,31 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def _read_bytes(path: Path) -> bytes:
+    """All of a file that begins as kernpot's do and is not longer than it says; else its beginning."""
+    with path.open("rb") as file:
+        beginning = file.read(8 + len(_BEGINNING))
+        length = int.from_bytes(beginning[:8], "little")
+        if not beginning[8:].startswith(_BEGINNING) or length > _LONGEST_HEADER:
+            return beginning
+        beginning += file.read(length - len(_BEGINNING))
+        try:
+            parts = json.loads(beginning[8:])
+            end = max((part["data_offsets"][1] for name, part in parts.items() if name != "__metadata__"), default=0)
+            surplus = path.stat().st_size - 8 - length - end
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return beginning  # cut short or damaged, as the next one to look at it will say
+        if surplus > 0:
+            raise ModelFileError(
+                f"{path} is damaged: {surplus} bytes follow after its end; copy it again from its source"
+            )
+        return beginning + file.read()
+
+
 def _read_header(path: Path, content: bytes) -> dict[str, Any]:
     """Take kernpot's header out of the safetensors header, telling truncated from foreign files."""
     length = int.from_bytes(content[:8], "little")
-    ours = content[8:].startswith(b'{"__metadata__":{"kernpot":')
+    ours = content[8:].startswith(_BEGINNING)
     if not content or (ours and len(content) < 8 + length):
         raise ModelFileError(f"{path} is truncated ({len(content)} bytes); copy it again from its source")
     foreign = ModelFileError(
@@ -286,19 +311,11 @@ def _path_of(path: Any) -> Path:
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    # Short, whatever the file is called: names have a greatest length, which the file's own may just keep.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(path, content)
+    except WriteError as error:
+        raise ModelFileError(str(error)) from None
     except OSError as error:
         raise ModelFileError(
             f"cannot write {path}: {error.strerror}; check the name, and that the folder exists and has room"
         ) from error
-    finally:
-        # Where it could not be made there is nothing to remove, and what was wrong is being told.
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

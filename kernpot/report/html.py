@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
 from matplotlib.figure import Figure
 
+from kernpot.files.writing import replace_file
 from kernpot.report.findings import findings
 from kernpot.report.panels import TITLES
 from kernpot.report.provenance import Section
@@ -95,7 +96,7 @@ def write_html(
         figures=[parity, *others],
         model=model,
     )
-    Path(path).write_text(page, encoding="utf-8")
+    replace_file(Path(path), page)
 
 
 def as_number(value: float | None) -> str:

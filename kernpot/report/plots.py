@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from kernpot.files.writing import destination
 from kernpot.report.calibration_plots import decile_plot, error_std_plot, group_plot, reliability_plot, z_histogram
 from kernpot.report.panels import (
     REFERENCE,
@@ -101,6 +102,6 @@ def write_plots(result: EvaluationResult, folder: str | os.PathLike[str]) -> dic
     figures["z_histogram"] = z_histogram(result)
     paths = {}
     for name, figure in figures.items():
-        paths[name] = Path(folder) / f"{name}.png"
+        paths[name] = destination(Path(folder) / f"{name}.png")
         figure.savefig(paths[name], dpi=130, metadata={"Software": None})
     return paths

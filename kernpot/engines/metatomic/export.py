@@ -15,6 +15,7 @@ from kernpot.engines.metatomic.model import Exported
 from kernpot.engines.metatomic.soap import Soap
 from kernpot.engines.metatomic.spread import CommitteeSpread, KernelSpread
 from kernpot.errors import DescriptorError, KernpotError
+from kernpot.files.writing import destination
 from kernpot.surfaces.variances import Exportable, KernelVariance
 
 _DESCRIPTION = (
@@ -106,7 +107,7 @@ def write(
     OSError
         The file cannot be written.
     """
-    target = Path(path)
+    target = destination(Path(path))
     if target.suffix != ".pt":
         raise KernpotError(f"metatomic's files end in .pt, got {target.name!r}.")
     if not target.parent.is_dir():

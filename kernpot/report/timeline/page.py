@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kernpot.errors import KernpotError
+from kernpot.files.writing import WriteError, replace_file
 from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
 from kernpot.report.provenance import Section
 from kernpot.report.timeline.events import Record, Timeline, column, read_timeline
@@ -80,11 +81,10 @@ def write_timeline(directory: str | os.PathLike[str], path: str | os.PathLike[st
         settings=run.settings,
     )
     target = Path(directory) / "timeline.html" if path is None else Path(path)
-    # A browser that reloads the page of a running simulation must not meet half of it.
-    scratch = target.with_name(f".{target.name}.part")
     try:
-        scratch.write_text(page, encoding="utf-8")
-        os.replace(scratch, target)
+        replace_file(target, page)  # a browser that reloads the page of a running simulation must not meet half of it
+    except WriteError:
+        raise
     except OSError as error:
         raise KernpotError(
             f"{target} cannot be written ({error.strerror}); make room or make its folder writable, or write the page "
