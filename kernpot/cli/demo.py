@@ -17,7 +17,7 @@ from ase.md.langevin import Langevin
 import kernpot
 from kernpot.cli.console import console, print_evaluation, progress_bars
 from kernpot.cli.evaluate import write_report
-from kernpot.cli.md import thermalise
+from kernpot.cli.md_beginning import thermalise
 from kernpot.cli.options import new_folder
 from kernpot.dynamics import GateStopped, UncertaintyGate
 from kernpot.errors import KernpotError

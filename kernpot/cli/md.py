@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
-from ase import Atoms, units
-from ase.io import read, write
 
 from kernpot.cli.console import console, errors, view_console
 from kernpot.cli.live import LiveView
+from kernpot.cli.md_beginning import read_start, taken_up, thermalise
+from kernpot.cli.md_run import MdRun, MdSettings, run_file
 from kernpot.cli.options import Model, Seed, new_file
 from kernpot.cli.simulation import INTERRUPTED, Simulation
-from kernpot.dynamics import GateStopped, UncertaintyGate
+from kernpot.cli.trajectory import GateFrames, append
+from kernpot.dynamics import GateStopped
 from kernpot.dynamics.reasons import DEFAULT_FORCE_STD
-from kernpot.dynamics.schedule import Schedule, Stage
 from kernpot.dynamics.tolerance import threshold_for
-from kernpot.errors import KernpotError
 from kernpot.files.container import load
 from kernpot.potential import Potential
-from kernpot.structures import read_structures
 
 GATE_STOPPED = 3
 MISSED = 0.01
@@ -47,6 +45,7 @@ class OnEvent(StrEnum):
 
 
 def md(
+    context: typer.Context,
     model: Model,
     start: Annotated[Path | None, typer.Argument(help="File with the first structure.", show_default=False)] = None,
     ensemble: Annotated[
@@ -108,7 +107,9 @@ def md(
 
     Every frame is written with its error bars. The structures around each
     event are written to NAME_gate.xyz: label them with your quantum code and
-    fit again. Ctrl-C finishes the step, and --resume goes on from there.
+    fit again. Ctrl-C finishes the step, and --resume goes on from there with
+    the options the run began with, which are in NAME.run.json; of them only
+    --steps may change, and a ramp ends at the step it was planned to.
 
     [bold]Examples[/]
 
@@ -122,37 +123,61 @@ def md(
     """
     if (start is None) != resume:
         raise typer.BadParameter("give a file with the first structure, or --resume to go on from the trajectory")
-    ramp = temperature if final_temperature is None else (temperature, final_temperature)
-    schedule = Schedule([Stage(ensemble.value, steps, ramp, timestep, friction, pressure)])
-    inputs = [model, *([] if start is None else [start])]
-    if resume and not output.is_file():
-        raise KernpotError(f"{output}: no such file; --resume goes on from the last frame of the trajectory --output")
-    new_file(output, force or resume, inputs)
-    around = new_file(output.with_name(f"{output.stem}_gate.xyz"), force=True, inputs=inputs)
-    potential = load(model)
-    rng = np.random.default_rng(seed)
+    if resume and force:
+        raise typer.BadParameter("would replace the trajectory that --resume goes on with", param_hint="--force")
+    around = output.with_name(f"{output.stem}_gate.xyz")
     if start is None:
-        atoms, first = _last_frame(output)
-        rng = np.random.default_rng([seed, first])
+        run, potential, atoms, place = taken_up(model, output, around, _given(context))
+        if place.step >= run.settings.steps:
+            console.print(f"{output} is at step {place.step} of {run.settings.steps} already; give more with --steps")
+            return
+        rng = np.random.default_rng([run.settings.seed, place.step])
     else:
-        atoms, first = read_start(start, index), 0
+        for path in (output, around, run_file(output)):
+            new_file(path, force, [model, start])
+        potential, atoms, place = load(model), read_start(start, index), None
+        settings = MdSettings(
+            ensemble.value,
+            temperature,
+            temperature if final_temperature is None else final_temperature,
+            pressure,
+            steps,
+            steps,
+            timestep,
+            friction,
+            index,
+            every,
+            _threshold(potential, force_std, tolerance),
+            energy_std,
+            tolerance,
+            patience,
+            gate_every or every,
+            on_event.value,
+            seed,
+        )
+        run = MdRun.begun(settings, model, atoms)
+        rng = np.random.default_rng(seed)
+        settings.schedule().check(atoms)
         thermalise(atoms, temperature, rng)
-    schedule.check(atoms)
-    gate = _gate(potential, force_std, energy_std, tolerance, patience, gate_every or every, on_event.value)
+    settings = run.settings
+    gate = settings.gate(potential)
     atoms.calc = potential.calculator()
     atoms.get_forces()  # what cannot start must not cost the old trajectory; the dynamics finds these in the cache
-    if not resume:
-        output.unlink(missing_ok=True)
-    view = LiveView(view_console(), output.name)
-    simulation = Simulation(atoms, schedule, gate, rng, _writer(output), every, view.observe)
+    if place is None:
+        output.write_bytes(b"")  # rather than removed: there may be a link
+        around.unlink(missing_ok=True)
+    run.write(output)
+    frames, view = GateFrames(around), LiveView(view_console(), output.name)
+    simulation = Simulation(
+        atoms, settings.schedule(), settings.steps, gate, rng, partial(append, output), settings.every, view.observe,
+        note=lambda event: frames.add([*event.before, event.atoms]),
+    )  # fmt: skip
     stopped = False
     with view.shown():
         try:
-            done = simulation.run(first)
+            done = simulation.run(place)
         except GateStopped:
             stopped = True
-    if gate.events:
-        write(around, [frame for event in gate.events for frame in (*event.before, event.atoms)], format="extxyz")
     if stopped:
         errors.print(f"[bold yellow]gate stopped:[/] {gate.events[-1]}")
         errors.print(f"wrote [bold]{output}[/], and the structures that led there to [bold]{around}[/]")
@@ -160,70 +185,31 @@ def md(
         raise typer.Exit(GATE_STOPPED)
     if gate.events:
         console.print(f"the gate fired {len(gate.events)} time(s); structures around it are in [bold]{around}[/]")
-    if done < steps:
+    if done < settings.steps:
         errors.print(
-            f"stopped after step {done} of {steps}, which is written to [bold]{output}[/]; go on with --resume"
+            f"stopped after step {done} of {settings.steps}, which is written to [bold]{output}[/]; go on with --resume"
         )
         raise typer.Exit(INTERRUPTED)
-    console.print(f"{steps} steps done, largest force std of a frame {simulation.largest_force_std:.3f} eV/Å")
+    console.print(f"{done} steps done, largest force std of a frame {simulation.largest_force_std:.3f} eV/Å")
     console.print(f"wrote [bold]{output}[/]")
 
 
-def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
-    """Give the atoms momenta drawn from the Maxwell-Boltzmann distribution at `temperature` (K)."""
-    thermal = np.sqrt(atoms.get_masses() * units.kB * temperature)
-    atoms.set_momenta(thermal[:, None] * rng.standard_normal((len(atoms), 3)))
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Options of the run that stand on the command line, as opposed to their defaults."""
+    return {
+        name: value.value if isinstance(value, StrEnum) else value
+        for name, value in context.params.items()
+        if name in MdSettings.__dataclass_fields__
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    }
 
 
-def read_start(path: Path, index: int) -> Atoms:
-    """One structure of a file, without what was said of it."""
-    structures = read_structures(path)
-    try:
-        atoms = structures[index]
-    except IndexError:
-        raise KernpotError(f"{path} has {len(structures)} structure(s), there is no number {index}") from None
-    return _bare(atoms)
-
-
-def _last_frame(path: Path) -> tuple[Atoms, int]:
-    """The last frame of a trajectory, with its momenta, and its step."""
-    try:
-        atoms: Any = read(path, -1, format="extxyz")
-        step = int(atoms.info["step"])
-    except Exception as error:  # readers raise anything
-        raise KernpotError(f"{path} is no trajectory of kernpot md to go on from ({error!r})") from None
-    if "momenta" not in atoms.arrays:
-        raise KernpotError(
-            f"{path}: its last frame has no momenta to go on with; start anew from it as a first structure"
-        )
-    return _bare(atoms), step
-
-
-def _bare(atoms: Atoms) -> Atoms:
-    atoms = atoms.copy()
-    atoms.info.clear()  # what was said of the first frame does not hold for the others
-    for name in set(atoms.arrays) - {"numbers", "positions", "momenta", "masses", "tags"}:
-        del atoms.arrays[name]
-    return atoms
-
-
-def _gate(
-    potential: Potential,
-    force_std: float | None,
-    energy_std: float | None,
-    tolerance: float | None,
-    patience: int,
-    every: int,
-    action: Literal["stop", "record"],
-) -> UncertaintyGate:
-    if tolerance is not None and force_std is not None:
+def _threshold(potential: Potential, force_std: float | None, tolerance: float | None) -> float:
+    if tolerance is None:
+        return DEFAULT_FORCE_STD if force_std is None else force_std
+    if force_std is not None:
         raise typer.BadParameter("the threshold follows from the tolerance; give one of them", param_hint="--force-std")
-    if tolerance is not None:
-        force_std = threshold_for(potential, tolerance, MISSED)
-        console.print(f"threshold for a tolerance of {tolerance:g} eV/Å: force std {force_std:.3g} eV/Å")
-    threshold = DEFAULT_FORCE_STD if force_std is None else force_std
-    return UncertaintyGate(potential, threshold, energy_std, patience=patience, every=every, action=action)
-
-
-def _writer(path: Path) -> Callable[[Atoms], None]:
-    return lambda frame: write(path, frame, format="extxyz", append=True)
+    threshold = threshold_for(potential, tolerance, MISSED)
+    console.print(f"threshold for a tolerance of {tolerance:g} eV/Å: force std {threshold:.3g} eV/Å")
+    return threshold

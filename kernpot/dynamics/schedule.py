@@ -20,7 +20,8 @@ from kernpot.errors import KernpotError
 Ensemble = Literal["nve", "langevin", "npt"]
 # Period of the cell's fluctuations in units of the time in which the thermostat forgets, as ASE proposes.
 _BAROSTAT = 20.0
-_OF_THE_CELL = ("p_eps", "force_eps")
+# What a dynamics at constant pressure knows of the cell.
+OF_THE_CELL = ("p_eps", "force_eps")
 
 
 class DynamicsFactory(Protocol):
@@ -197,11 +198,11 @@ class Schedule:
 
     def memory(self, dynamics: MolecularDynamics) -> dict[str, Any]:
         """Momentum of the cell and the force on it, where there are any."""
-        return {name: float(getattr(dynamics, name)) for name in _OF_THE_CELL if hasattr(dynamics, name)}
+        return {name: float(getattr(dynamics, name)) for name in OF_THE_CELL if hasattr(dynamics, name)}
 
     def recall(self, dynamics: MolecularDynamics, memory: Mapping[str, Any]) -> None:
         """Give a new dynamics what the one before it knew of the cell."""
-        for name in _OF_THE_CELL:
+        for name in OF_THE_CELL:
             if hasattr(dynamics, name) and name in memory:
                 setattr(dynamics, name, memory[name])
 
