@@ -103,6 +103,8 @@ class LiveView:
             return f"{at}{what}({record['purpose']}) failed: {record['reason']}"
         if kind == "learn":
             return f"learnt {record['labels']} labels ({record['kind']}, {record['seconds']:.1f} s)"
+        if kind == "trial":
+            return f"trial: {record['message']}"
         return f"end: {self.state.doing}" if kind == "end" else None
 
     def _milestone(self, record: Record) -> str | None:

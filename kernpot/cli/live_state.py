@@ -18,6 +18,7 @@ DOING = {
     "label": "labels arrive",
     "failed": "labels arrive",
     "learn": "simulating",
+    "trial": "tried",
 }
 """What a run does after each kind of event."""
 

@@ -59,6 +59,11 @@ class Explorer:
         """Target temperature, K, where the dynamics has a plan."""
         return self.dynamics.temperature_at(step) if isinstance(self.dynamics, Planned) else None
 
+    def calculator(self, potential: Potential) -> Calculator:
+        """What drives the dynamics."""
+        make = self.settings.calculator
+        return potential.calculator() if make is None else make(potential)
+
     def restart(self, walker: Walker) -> None:
         """New momenta at the temperature the walker should have, or has."""
         target = self.temperature_at(walker.step)
@@ -79,7 +84,7 @@ class Explorer:
         audited = self._audited(walker, end - start)
         audits: list[Visit] = []
         atoms = walker.atoms.copy()
-        atoms.calc = (self.settings.calculator or _own_calculator)(potential)
+        atoms.calc = self.calculator(potential)
         lookout = _Lookout(
             gate.bound_to(potential, screened).watch,
             gate.bound_to(potential, screened, walker.raised).watch,
@@ -186,7 +191,3 @@ class _Lookout:
         if alarm is None and watch is self.strict and not watch.doubtful:
             self.safe = here.kept()
         return alarm
-
-
-def _own_calculator(potential: Potential) -> Calculator:
-    return potential.calculator()

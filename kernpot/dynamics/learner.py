@@ -5,7 +5,8 @@ hundred steps, which ends early when the gate fires; the structures where it fir
 those met at random for the audit go to the oracle; what comes back is learnt; walkers that were stopped go back to the
 last structure the gate trusted. The state is on disk at the end of every round, every label as soon as it is there. All
 that happens in a round follows from the state, so a run that was killed repeats the round, finds the labels it had
-already asked for, and ends where it would have ended.
+already asked for, and ends where it would have ended. When all steps are made, the model is tried
+(:mod:`kernpot.dynamics.trial`); where its gate stops it, rounds go on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from kernpot.dynamics.schedule import DynamicsFactory, Planned
 from kernpot.dynamics.settings import LearnKeywords, LearnSettings
 from kernpot.dynamics.state import RunState
 from kernpot.dynamics.study import Study
+from kernpot.dynamics.trial import MOST, made_trial, trial_walkers
 from kernpot.errors import KernpotError
 from kernpot.potential import Potential
 from kernpot.structures.checks import check_atoms
@@ -62,8 +64,8 @@ class OnTheFlyLearner:
         Of the run; made if it is not there.
     **settings
         The attributes of :class:`kernpot.dynamics.settings.LearnSettings`: ``n_steps``, ``n_walkers``, ``bootstrap``,
-        ``data``, ``refit_growth``, ``audit_every``, ``record_every``, ``leg``, ``batch``, ``calculator``,
-        ``max_labels``, ``random_state``, ``observe``.
+        ``data``, ``refit_growth``, ``audit_every``, ``record_every``, ``leg``, ``trial``, ``batch``,
+        ``calculator``, ``max_labels``, ``random_state``, ``observe``.
 
     Raises
     ------
@@ -125,7 +127,11 @@ class OnTheFlyLearner:
         return self._study.potential
 
     def run(self) -> Outcome:
-        """Run until all walkers have made their steps, or something ends it; then run again to go on.
+        """Run until all walkers have made their steps with a model that holds, or something ends it.
+
+        A model holds when the gate lets it make the last ``trial`` steps of the simulation once more from the first
+        structures, with new momenta. Where the gate stops it, these steps are made again, with labels. A run that has
+        ended goes on when it is run again.
 
         Raises
         ------
@@ -179,8 +185,18 @@ class OnTheFlyLearner:
             first_model(settings, initial, self._data, state, labelling, learning)
             journal.save(state)
         rounds = Round(settings, initial, state, explorer, labelling, learning, journal)
-        while state.active(explorer.n_steps) or state.candidates:
+        while True:
+            while (state.active(explorer.n_steps) or state.candidates) and state.room(settings.max_labels) != 0:
+                rounds.make()
+            learning.fit_last()
+            trial = made_trial(explorer, learning.potential, learning.gate, state, initial)
+            journal.tell(trial.as_record())
             if state.room(settings.max_labels) == 0:
-                return Stop("max_labels", f"{settings.max_labels} labels are made.")
-            rounds.make()
-        return Stop("finished", f"all {explorer.n_steps} steps are made.")
+                return Stop("max_labels", f"{settings.max_labels} labels are made; {trial}.")
+            if trial.stopped is None:
+                return Stop("finished", f"all {explorer.n_steps} steps are made; {trial}.")
+            state.walkers = trial_walkers(explorer, state, initial)
+            state.trials += 1
+            journal.save(state)
+            if state.trials % MOST == 0:
+                return Stop("unsettled", f"all {explorer.n_steps} steps are made, but {trial}; run it again to go on.")

@@ -12,9 +12,11 @@ class Outcome:
 
     Attributes
     ----------
-    reason : {"finished", "max_labels", "interrupted", "waiting", "oracle", "threshold"}
+    reason : {"finished", "max_labels", "unsettled", "interrupted", "waiting", "oracle", "threshold"}
+        Finished is a run whose model holds (:meth:`kernpot.dynamics.OnTheFlyLearner.run`); an unsettled one has made
+        all steps, but its gate still stops the model.
     message : str
-        In words, with what to do next.
+        In words, with what to do next; where all steps or labels are made, for how long the model holds.
     labels, audited, failed : int
         Structures learnt, labelled for the audit only, and set aside.
     model : Path

@@ -17,7 +17,7 @@ from kernpot.dynamics.study import FEWEST
 from kernpot.errors import KernpotError
 from kernpot.potential import Potential
 
-_NEEDED = ("n_steps", "n_walkers", "record_every", "leg")
+_NEEDED = ("n_steps", "n_walkers", "record_every", "leg", "trial")
 _OPTIONAL = ("audit_every", "batch", "max_labels")
 
 
@@ -32,6 +32,7 @@ class LearnKeywords(TypedDict, total=False):
     audit_every: int | None
     record_every: int
     leg: int
+    trial: int
     batch: int | None
     calculator: Callable[[Potential], Calculator] | None
     max_labels: int | None
@@ -62,6 +63,9 @@ class LearnSettings:
         Steps between the frames written to ``trajectory_*.xyz``, with all their stds.
     leg : int, default=100
         Steps between two states on disk.
+    trial : int, default=1000
+        Steps that the gate must let the final model make: the last of the simulation (all, where it has fewer) once
+        more from the first structures, with new momenta. Otherwise these steps are made again, with labels.
     batch : int, optional
         Walkers that were stopped wait until all have been; of the structures they have come through so many are
         labelled that teach most together. None: each structure that stops a walker is labelled at once.
@@ -89,6 +93,7 @@ class LearnSettings:
     audit_every: int | None = None
     record_every: int = 50
     leg: int = 100
+    trial: int = 1000
     batch: int | None = None
     calculator: Callable[[Potential], Calculator] | None = None
     max_labels: int | None = None
@@ -101,8 +106,10 @@ class LearnSettings:
                 raise KernpotError(f"{name}: expected a positive whole number, got {value!r}.")
         if self.max_labels is not None and self.max_labels < FEWEST:
             raise KernpotError(f"max_labels: expected at least {FEWEST}, which a fit needs, got {self.max_labels}.")
-        if not _whole(self.random_state, 0):
-            raise KernpotError(f"random_state: expected a whole number, 0 or more, got {self.random_state!r}.")
+        if not (_whole(self.random_state, 0) and self.random_state < 2**32):
+            raise KernpotError(
+                f"random_state: expected a whole number from 0 to 4294967295, got {self.random_state!r}."
+            )
         if not (math.isfinite(self.refit_growth) and self.refit_growth > 1):
             raise KernpotError(f"refit_growth: expected a number above 1, got {self.refit_growth!r}.")
 

@@ -40,6 +40,8 @@ class RunState:
         Legs that came to their end with the present model.
     failures : int
         Structures set aside since the last label.
+    trials : int
+        Times the gate has stopped a model that had made all steps.
     sizes : dict of str to int
         Sizes of files that grow, bytes.
     """
@@ -55,9 +57,10 @@ class RunState:
     stuck: list[float] = field(default_factory=list)
     quiet: int = 0
     failures: int = 0
+    trials: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
 
-    _PLAIN = ("training", "audit", "asked", "model", "learnt_at_fit", "stuck", "quiet", "failures", "sizes")
+    _PLAIN = ("training", "audit", "asked", "model", "learnt_at_fit", "stuck", "quiet", "failures", "trials", "sizes")
 
     def room(self, max_labels: int | None) -> int | None:
         """How many labels may still be asked for; None for any number."""
@@ -98,7 +101,8 @@ class RunState:
                 [Walker.from_dict(walker) for walker in data["walkers"]],
                 generator_from(data["rng"]),
                 candidates=[Visit(**{**v, "atoms": atoms_from_dict(v["atoms"])}) for v in data["candidates"]],
-                **{name: data[name] for name in cls._PLAIN},
+                # A run that was begun before there were trials has made none.
+                **{name: ({"trials": 0} | data)[name] for name in cls._PLAIN},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunDirectoryError(f"{source} is not a state that kernpot wrote ({error!r}); restore it.") from error

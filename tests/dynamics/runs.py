@@ -72,6 +72,7 @@ def learner(directory: Path, oracle: CountingOracle, steps: int = 160, **options
         "leg": 40,
         "record_every": 20,
         "audit_every": 60,
+        "trial": 10,
         "random_state": 3,
     }
     return OnTheFlyLearner(

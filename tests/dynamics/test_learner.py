@@ -20,6 +20,7 @@ from kernpot.dynamics import Bootstrap, Schedule, Stage, UncertaintyGate
 from kernpot.dynamics.oracles import checked_labels, labelled
 from kernpot.dynamics.run_directory import RunDirectoryError
 from kernpot.dynamics.settings import LearnKeywords, LearnSettings
+from kernpot.dynamics.trial import MOST
 from kernpot.errors import KernpotError, OraclePending, StructureError
 from tests.dynamics.runs import THRESHOLD, CountingOracle, cluster, learner, potential
 
@@ -47,6 +48,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
 def test_makes_all_steps_and_counts_what_it_asked(finished) -> None:
     directory, oracle, outcome, _, _ = finished
     assert outcome.reason == "finished" and outcome.failed == 0
+    assert "all 160 steps are made; a trial of 10 steps at up to 30 K" in outcome.message
+    assert "came to its end (0.05 ps) without the gate stopping it" in outcome.message
     assert outcome.labels + outcome.audited == oracle.n_asked == len(set(oracle.asked()))
     assert outcome.labels > 6 and outcome.audited > 0  # it learnt more than the bootstrap
     assert len(load(outcome.model).fitted_.training) == outcome.labels
@@ -179,6 +182,7 @@ def test_asks_for_no_more_labels_than_allowed(tmp_path: Path, most: int) -> None
     for _ in range(2):  # once reached, it stays reached
         outcome = learner(tmp_path / "run", oracle, steps=400, audit_every=20, max_labels=most).run()
         assert outcome.reason == "max_labels" and outcome.labels + outcome.audited == most == oracle.n_asked
+        assert "a trial of 10 steps" in outcome.message
 
 
 def test_audit_meets_as_many_structures_as_it_says(tmp_path: Path) -> None:
@@ -218,11 +222,25 @@ def test_audited_structures_are_predicted_once(tmp_path: Path, monkeypatch: pyte
     assert [predicted[p.tobytes()] for p in positions] == [1] * outcome.audited
 
 
-@pytest.mark.parametrize("threshold", [{"novelty": 0.05}, {"energy_std": 1e-6}])
+@pytest.mark.parametrize(
+    ("threshold", "found"),
+    [({"novelty": 0.05}, "has a leverage of"), ({"energy_std": 1e-6}, "the energy has a std of")],
+)
+def test_a_run_whose_model_its_gate_stops_is_not_finished(tmp_path: Path, threshold: dict, found: str) -> None:
+    """All steps can be made where structures that have been learnt are let pass; the thresholds are out of reach."""
+    gate = UncertaintyGate(potential(), force_std=None, **threshold, every=5)
+    outcome = learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), steps=100, gate=gate).run()
+    assert outcome.reason == "unsettled" and outcome.labels > 6
+    assert "a trial of 10 steps at up to 30 K" in outcome.message and found in outcome.message
+    told = of("trial", records(tmp_path / "run"))
+    assert len(told) == MOST and not any(record["held"] for record in told)
+
+
+@pytest.mark.parametrize("threshold", [{"novelty": 500.0}, {"energy_std": 2e-5}])
 def test_gates_on_other_things_than_forces(tmp_path: Path, threshold: dict) -> None:
     gate = UncertaintyGate(potential(), force_std=None, **threshold, every=5)
-    outcome = learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), steps=200, gate=gate).run()
-    assert outcome.reason == "finished" and outcome.labels > 6
+    outcome = learner(tmp_path / "run", CountingOracle(tmp_path / "asked.log"), steps=40, gate=gate).run()
+    assert outcome.reason == "finished"
 
 
 def test_an_oracle_that_was_mended_is_asked_again(tmp_path: Path) -> None:

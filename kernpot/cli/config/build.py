@@ -105,6 +105,7 @@ def make_learner(
         bootstrap=Bootstrap(**config.bootstrap.model_dump()),
         audit_every=config.audit,
         record_every=config.record,
+        trial=config.trial,
         batch=config.batch,
         calculator=None if strength is None else lambda fitted: BiasedCalculator(fitted, strength),
         max_labels=config.limits.max_labels,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from kernpot.cli.backends import GP, NNP, names
+from kernpot.cli.options import LARGEST_SEED
 from kernpot.dynamics.tolerance import FEWEST_FRAMES
 
 
@@ -193,10 +194,13 @@ class LearnConfig(Section):
         default=None, ge=1, description="a whole number of steps between audited frames, 1 or more"
     )
     record: Whole = Field(default=50, ge=1, description="a whole number of steps between written frames, 1 or more")
+    trial: Whole = Field(
+        default=1000, ge=1, description="a whole number of steps that the gate must let the final model make, 1 or more"
+    )
     batch: Whole | None = Field(default=None, ge=1, description="a whole number of frames that are labelled together")
     bias: Number | None = Field(default=None, gt=0, description="a number of standard deviations, above 0")
     limits: LimitsConfig = Field(default=LimitsConfig(), description="a section with the key max_labels")
-    random_state: Whole = Field(default=0, ge=0, description="a whole number, 0 or more")
+    random_state: Whole = Field(default=0, ge=0, le=LARGEST_SEED, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="after")
     def _enough_for_the_tolerance(self) -> Self:
