@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -33,24 +38,67 @@ from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning, Told
 
 INTERRUPTED = 128 + signal.SIGINT
+# Name of the environment variable that lets errors nobody foresaw through as they are.
+_TRACEBACK = "KERNPOT_TRACEBACK"
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM: ends what is done as Ctrl-C does, and so the processes that were started for it."""
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one ends it at once
+    raise _Ended
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Commands(TyperGroup):
     """Commands whose expected errors end in one message and exit code 1, and Ctrl-C in exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
-        with warnings.catch_warnings():
+        with _ended_by_sigterm(), warnings.catch_warnings():
             warnings.simplefilter("default", KernpotWarning)
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)
+            except _Ended:
+                errors.print("ended by SIGTERM")
+                raise typer.Exit(128 + signal.SIGTERM) from None
             except KeyboardInterrupt:
                 errors.print("interrupted")
                 raise typer.Exit(INTERRUPTED) from None
             except (KernpotError, OSError) as error:
-                errors.print("[bold red]error:[/] ", end="")
-                errors.print(told_of(error), markup=False, soft_wrap=True)
-                raise typer.Exit(1) from None
+                raise _told(told_of(error)) from None
+            except RecursionError:
+                raise _told("the input is nested too deeply to be read") from None
+            except MemoryError as error:
+                raise _told(f"there is not enough memory for this ({error}); ask for less") from None
+            except Exception as error:
+                # Exits and wrong usage, of typer's own or of click, have a code already.
+                if hasattr(error, "exit_code") or isinstance(error, typer.Abort) or os.environ.get(_TRACEBACK):
+                    raise
+                raise _told(
+                    f"{type(error).__name__}: {error}. Nothing foresaw this: please report it, with what the same "
+                    f"command prints after export {_TRACEBACK}=1"
+                ) from None
+
+
+def _told(message: str) -> typer.Exit:
+    """Exit code 1, after one message."""
+    errors.print("[bold red]error:[/] ", end="")
+    errors.print(message, markup=False, soft_wrap=True)
+    return typer.Exit(1)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -86,7 +134,7 @@ app = typer.Typer(
       kernpot learn learn.yaml
 
     [dim]Exit codes: 0 done, 1 an error (one message says what), 2 wrong usage, 3 the gate stopped a simulation,
-    4 waiting for labels, 130 interrupted.[/]
+    4 waiting for labels, 130 interrupted, 143 ended by SIGTERM.[/]
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 
 from kernpot.errors import KernpotError
+from kernpot.parallel.attended import attended
 
 Result = TypeVar("Result")
 
@@ -30,7 +32,8 @@ def in_processes(
     """Results of a function for every tuple of arguments, in their order; only a few are in memory at a time.
 
     A process that is lost costs the pieces it was working on: they are done again. Dask sees to that itself, for
-    processes of joblib (loky) and of Ray the rest is begun anew on new ones.
+    processes of joblib (loky) and of Ray the rest is begun anew on new ones. Processes of joblib end when this one
+    does, also where it is killed.
 
     Parameters
     ----------
@@ -51,7 +54,9 @@ def in_processes(
             with warnings.catch_warnings():
                 # Dask would have large data brought to workers beforehand; what is there is lost with a worker.
                 warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-                for result in _results([delayed(function)(*some) for some in arguments[done:]], n_jobs):
+                for result in _results(
+                    [delayed(attended)(os.getpid(), function, *some) for some in arguments[done:]], n_jobs
+                ):
                     done, losses = done + 1, 0
                     yield result
         except _lost_for_good() as error:

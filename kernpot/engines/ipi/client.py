@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kernpot.engines.ipi.evaluation import Evaluation
 from kernpot.errors import KernpotError
+from kernpot.parallel.attended import run_child
 
 _INSTALL = "pip install 'kernpot[ipi]'"
 
@@ -55,10 +56,10 @@ def run_client(
     command = [sys.executable, driver, "-m", "custom", "-P", str(Path(__file__).with_name("pes.py")), "-a", address]
     command += ["-u"] if port is None else ["-p", str(port)]
     command += ["-o", ",".join(f"{name}={value}" for name, value in settings.items())]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
+    code, said = run_child(command, stderr=subprocess.PIPE)
+    if code:
         where = f"the unix socket {address!r}" if port is None else f"{address}:{port}"
-        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+        last = said.strip().splitlines()[-1] if said.strip() else f"exit code {code}"
         raise KernpotError(
             f"the client at {where} ended with: {last}. Is i-PI running, with <ffsocket> of this address and mode?"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from kernpot.engines.lammps.fix import FORCE_STD, ID, Kernpot
 from kernpot.engines.lammps.script import split_script
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
+from kernpot.parallel.attended import run_child
 
 # Seconds between processes that have an error to tell.
 _PATIENCE = 0.3
@@ -74,7 +74,7 @@ def run_script(
         rank = [sys.executable, "-m", "kernpot.engines.lammps", json.dumps(settings)]
         command = rank if n_ranks == 1 else [mpiexec(), "-n", str(n_ranks), *rank]
         # One thread a rank: the ranks are what shares the cores.
-        code = subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}, check=False).returncode
+        code, _ = run_child(command, {"OMP_NUM_THREADS": "1", **os.environ})
         for told in sorted(Path(errors).iterdir())[:1]:
             print(f"error: {told.read_text()}", file=sys.stderr, flush=True)
     return code
