@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import kernpot
 from kernpot.cli import (
@@ -101,6 +104,17 @@ def _told(message: str) -> typer.Exit:
     return typer.Exit(1)
 
 
+class _Command(TyperCommand):
+    """A command whose numbers are finite: of themselves, bounds let 'nan' and 'inf' pass."""
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, value in ctx.params.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                hint = f"--{name.replace('_', '-')}"
+                raise typer.BadParameter(f"expected a finite number, got {value}", ctx=ctx, param_hint=hint)
+        return super().invoke(ctx)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     # Other libraries' deprecations are no business of somebody at the command line.
     if issubclass(category, KernpotWarning):
@@ -160,6 +174,10 @@ app.command("properties")(properties.properties)
 app.command("info")(info.info)
 
 
+for command in app.registered_commands:
+    command.cls = _Command
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         console.print(f"kernpot {kernpot.__version__}")
@@ -177,4 +195,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold what no terminal can show
     app()

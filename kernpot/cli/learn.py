@@ -75,8 +75,9 @@ def learn(
         settings = read_config(place / CONFIG)
     else:
         assert config is not None
+        read = read_config(config)
         place = directory or config.with_suffix("")
-        settings = prepare_run(read_config(config), config.parent, place)
+        settings = prepare_run(read, config.parent, place)
     view = LiveView(view_console(), place.resolve().name)
     learner = make_learner(settings, place, first_structures(settings, place), _observer(view, place))
     try:
@@ -122,11 +123,11 @@ def _conclude(outcome: Outcome, directory: Path) -> None:
 
 def _write_template(path: Path) -> None:
     """A file of settings that works as it is, and the structure it begins with."""
-    start = path.with_name(_START)
-    for file in (path, start):
+    for file in (path, path.parent / _START):
         if file.exists():
             raise KernpotError(f"{file} exists, and is not replaced; give another file name, in another folder")
         new_file(file, force=False)
+    start = path.parent / _START
     path.write_text(_TEMPLATE.read_text(encoding="utf-8").replace("learn.yaml", path.name), encoding="utf-8")
     write(start, molecule("CH3CH2OH"), format="extxyz")
     console.print(f"wrote [bold]{path}[/] and [bold]{start}[/]; read it, then: kernpot learn {path}", soft_wrap=True)

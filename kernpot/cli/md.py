@@ -25,6 +25,8 @@ from kernpot.potential import Potential
 
 GATE_STOPPED = 3
 MISSED = 0.01
+# Such files cannot be appended to and cut back.
+COMPRESSED = (".gz", ".bz2", ".xz")
 _GATE = "Gate"
 _DYNAMICS = "Dynamics"
 
@@ -125,6 +127,8 @@ def md(
         raise typer.BadParameter("give a file with the first structure, or --resume to go on from the trajectory")
     if resume and force:
         raise typer.BadParameter("would replace the trajectory that --resume goes on with", param_hint="--force")
+    if not output.name or output.suffix in COMPRESSED:
+        raise typer.BadParameter(f"expected the name of a plain file, got {str(output)!r}", param_hint="--output")
     around = output.with_name(f"{output.stem}_gate.xyz")
     if start is None:
         run, potential, atoms, place = taken_up(model, output, around, _given(context))

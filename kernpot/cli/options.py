@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,8 @@ Seed = Annotated[
 
 def new_file(path: Path, force: bool, inputs: Iterable[Path] = ()) -> Path:
     """Refuse, before work starts, a result file that could not be written, would replace another, or is an input."""
+    if path.name in ("", "-"):
+        raise KernpotError(f"expected the name of a file to write, got {str(path)!r}")
     target = destination(path)
     if not path.parent.is_dir():
         raise KernpotError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
@@ -54,7 +57,7 @@ def new_folder(path: Path) -> Path:
 def _same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    return os.path.realpath(path) == os.path.realpath(other)  # unlike resolve, lets links lead round in circles
 
 
 def _require_writable(folder: Path) -> None:

@@ -77,6 +77,8 @@ def cut_to_whole_frames(path: Path) -> int:
                 break
             end = file.tell()
     surplus = path.stat().st_size - end
+    if end == 0:
+        raise KernpotError(f"{path} has no whole frame to go on from; start anew, with --force to replace it")
     if surplus:
         os.truncate(path, end)
     return surplus

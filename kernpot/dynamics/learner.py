@@ -17,6 +17,7 @@ from typing import Unpack
 
 from ase import Atoms
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 from kernpot.dynamics.beginning import first_model, keep_provenance, new_state, state_on_disk, tell_beginning
 from kernpot.dynamics.explorer import Explorer
@@ -117,8 +118,11 @@ class OnTheFlyLearner:
         self._oracle, self._dynamics, self._gate = oracle, dynamics, gate
         self._directory = RunDirectory(Path(directory))
         prototype = clone(potential)
-        if prototype.get_params().get("random_state", 0) is None:
+        seed = prototype.get_params().get("random_state", 0)
+        if seed is None:
             prototype.set_params(random_state=self._settings.random_state)
+        else:
+            _require_seed(seed)
         self._study = Study(prototype, self._directory, self._settings.refit_growth)
 
     @property
@@ -200,3 +204,11 @@ class OnTheFlyLearner:
             journal.save(state)
             if state.trials % MOST == 0:
                 return Stop("unsettled", f"all {explorer.n_steps} steps are made, but {trial}; run it again to go on.")
+
+
+def _require_seed(seed: object) -> None:
+    """Refuse what a fit would, which comes after labels have been paid for."""
+    try:
+        check_random_state(seed)
+    except ValueError as error:
+        raise KernpotError(f"the potential's random_state: {error}") from None

@@ -36,7 +36,7 @@ def require_announced(path: Path) -> None:
             lines = sum(1 for _ in islice(file, n_atoms + 1))
             if lines < n_atoms + 1:
                 raise StructureError(
-                    f"{path}#{frame}: announces {count[:20].decode()} atoms, but {max(lines - 1, 0)} lines follow; the "
-                    "file is cut short or damaged: copy it again from its source."
+                    f"{path}#{frame}: cannot be read, it announces {count[:20].decode()} atoms, but lines of "
+                    f"{max(lines - 1, 0)} follow; the file is cut short or damaged: copy it again from its source."
                 )
             frame += 1

@@ -13,12 +13,14 @@ from ase.io import iread
 from ase.io.formats import filetype, open_with_compression
 
 from kernpot.errors import StructureError
+from kernpot.structures.announced import require_announced
 from kernpot.structures.endings import require_whole_end
 from kernpot.structures.extxyz import read_extxyz, unreadable
 from kernpot.structures.keys import LabelKeys, attach_labels
 from kernpot.structures.lammps import FORMATS as LAMMPS_FORMATS
 from kernpot.structures.lammps import read_lammps
 from kernpot.structures.occupancy import check_occupancy
+from kernpot.structures.regular import require_readable
 from kernpot.structures.unused_cells import warn_of_unused_cells
 
 PathLike = str | os.PathLike[str]
@@ -88,10 +90,14 @@ def _listed(path_or_paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
 def _read_file(path: Path) -> list[Atoms]:
     if not path.exists():
         raise StructureError(f"{path}: no such file (looked in {path.absolute().parent}).")
+    require_readable(path, StructureError)
     frames: list[Atoms] = []
     # readers raise anything from AssertionError to zlib.error, so nothing narrower would do
     try:
-        frames.extend(_frames(path, filetype(str(path))))
+        file_format = filetype(str(path))
+        if file_format in ("xyz", "extxyz"):
+            require_announced(path)
+        frames.extend(_frames(path, file_format))
     except StructureError:
         raise
     except Exception as error:

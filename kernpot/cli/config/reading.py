@@ -11,6 +11,10 @@ from pydantic import ValidationError
 from kernpot.cli.config.messages import Place, path_of, sentences
 from kernpot.cli.config.schema import LearnConfig
 from kernpot.errors import KernpotError
+from kernpot.structures.regular import require_readable
+
+# Settings have a few hundred keys and bytes by the thousand; aliases of aliases (*) make any number of a few lines.
+_MOST_BYTES, _MOST_KEYS = 10_000_000, 100_000
 
 
 class ConfigError(KernpotError, ValueError):
@@ -40,12 +44,15 @@ def read_config(path: Path) -> LearnConfig:
 
 def read_text(path: Path, instead: str) -> str:
     """The text of a file, or ConfigError; `instead` says what to do where there is none."""
+    require_readable(path, ConfigError, _MOST_BYTES)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; {instead}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8 ({error}); save it in this encoding") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
@@ -57,7 +64,9 @@ def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
             _note_lines(root, (), lines, name)
         data = yaml.safe_load(text)
     except RecursionError:
-        raise ConfigError(f"{name}: an alias (*) refers to the part it stands in; write that part out") from None
+        raise ConfigError(
+            f"{name}: nested too deeply, or an alias (*) refers to the part it stands in; write that part out"
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}, line {mark.line + 1}" if mark else name
@@ -73,6 +82,10 @@ def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
 
 def _note_lines(node: yaml.Node, place: Place, lines: dict[Place, int], name: str) -> None:
     """Note where each key is; PyYAML itself would let the second of two equal keys win without a word."""
+    if len(lines) > _MOST_KEYS:
+        raise ConfigError(
+            f"{name}: more than {_MOST_KEYS} keys and values, aliases (*) written out; no run has so many settings"
+        )
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*place, str(key.value))

@@ -25,9 +25,12 @@ from kernpot.engines.lammps.script import split_script
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
 from kernpot.parallel.attended import run_child
+from kernpot.structures.regular import require_readable
 
 # Seconds between processes that have an error to tell.
 _PATIENCE = 0.3
+# Of an input script.
+_MOST_BYTES = 100_000_000
 _INSTALL = "pip install 'kernpot[lammps]'"
 
 
@@ -65,9 +68,10 @@ def run_script(
     if n_ranks < 1:
         raise KernpotError(f"n_ranks must be a number of processes, at least 1, got {n_ranks}.")
     path = Path(script)
+    require_readable(path, KernpotError, _MOST_BYTES)
     if not path.is_file():
         raise KernpotError(f"expected a LAMMPS input script, found no file {str(path)!r}.")
-    split_script(path.read_text(), str(path))
+    split_script(_read(path), str(path))
     load(model)
     with tempfile.TemporaryDirectory() as errors:
         settings = {"script": str(path), "model": os.fspath(model), "arguments": list(arguments), "errors": errors}
@@ -111,7 +115,7 @@ def run_rank(settings: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     world = MPI.COMM_WORLD
-    parts = split_script(Path(settings["script"]).read_text(), settings["script"])
+    parts = split_script(_read(Path(settings["script"])), settings["script"])
     potential = load(settings["model"])
     lmp = lammps(cmdargs=settings["arguments"])
     with tempfile.TemporaryDirectory() as folder:
@@ -149,10 +153,15 @@ def _tell_of_halt(watched: Sequence[Atoms], script: str) -> None:
     )
 
 
+def _read(script: Path) -> str:
+    """A script in whatever encoding, bytes that are not UTF-8 kept: LAMMPS takes them in comments."""
+    return script.read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def _written(folder: str, name: str, text: str) -> str:
     """A file with commands: ``jump SELF`` finds its labels in it."""
     path = Path(folder) / f"in.{name}"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
     return str(path)
 
 

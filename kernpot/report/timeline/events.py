@@ -116,9 +116,8 @@ def read_timeline(directory: str | os.PathLike[str]) -> Timeline:
     provenance, settings = folder / "run.json", folder / "config.yaml"
     steps = _of(events, "step")
     threshold = next((e["threshold"] for e in reversed(steps) if e.get("threshold")), None)
-    text = settings.read_text(encoding="utf-8") if settings.is_file() else ""
-    told = ((yaml.safe_load(text) or {}).get("gate") or {}).get("tolerance") or {}
-    given = told.get("max_force_error")
+    text = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
+    given = _max_force_error(text)
     end = events[-1] if events and events[-1]["event"] == "end" else None
     return Timeline(
         name=folder.resolve().name,
@@ -134,6 +133,18 @@ def read_timeline(directory: str | os.PathLike[str]) -> Timeline:
         tolerance=given or (None if threshold is None else FALLBACK_FACTOR * threshold),
         tolerance_given=given is not None,
     )
+
+
+def _max_force_error(text: str) -> float | None:
+    """The tolerance in the settings; None also where they have been edited to what is no longer YAML."""
+    found: Any
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    for key in ("gate", "tolerance", "max_force_error"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def _of(events: Sequence[Record], kind: str) -> list[Record]:
