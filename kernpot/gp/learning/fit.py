@@ -51,6 +51,7 @@ def fit_gp(
     warn_unseen(labelled, learnable(made.features))
     act_on(findings(labelled), parameters["trust_labels"])
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
+    noise = starting_noise(labelled, made.noise, isolated)
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
     # Which environments span the model ...
@@ -66,7 +67,7 @@ def fit_gp(
         whitening.block,
         rows.kept,
         Amplitudes(blocks, made.kernels),
-        starting_noise(labelled, made.noise, isolated),
+        noise,
         made.noise.fixed,
         parameters["optimize"],
     )

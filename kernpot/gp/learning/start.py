@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kernpot.calibration.misfit import Misfit
+from kernpot.errors import StructureError
 from kernpot.functionals.labels import functional_of
+from kernpot.regression.evidence import NOISE_BOUNDS
 from kernpot.regression.factor import LabelFactor
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
@@ -20,19 +22,35 @@ START = 0.05
 def starting_noise(
     labelled: Sequence[LabelledStructure], noise: NoiseModel, isolated: Mapping[int, float]
 ) -> dict[str, float]:
-    """Noise of every group present: the user's, else 5 % of the spread of its labels."""
+    """Noise of every group present: the user's, else 5 % of the spread of its labels.
+
+    Raises
+    ------
+    StructureError
+        The spread is beyond anything that can be learnt; the frame with the label furthest from the others is named.
+    """
     values: dict[str, list[float]] = {}
+    sources: dict[str, list[str]] = {}
     for s in labelled:
         for kind in s.kinds:
             free = np.ravel(s.label(kind)) - functional_of(kind).fixed(s.atoms.numbers, isolated)
             free = free[s.known(kind)]
             found = (free / len(s.atoms) if KINDS[kind].extensive else free).tolist()
             values.setdefault(noise.group(s, kind), []).extend(found)
+            sources.setdefault(noise.group(s, kind), []).extend([s.source] * len(found))
     fixed = noise.fixed
     out = {}
     for group, found in values.items():
         kind = kind_of(group)
-        spread = np.std(found) if KINDS[kind].centred else np.sqrt(np.mean(np.square(found)))
+        away = np.array(found) - (np.median(found) if KINDS[kind].centred else 0.0)
+        with np.errstate(over="ignore"):
+            spread = np.std(found) if KINDS[kind].centred else np.sqrt(np.mean(np.square(found)))
+        if not START * spread < NOISE_BOUNDS[1]:
+            worst = int(np.abs(away).argmax())
+            raise StructureError(
+                f"{sources[group][worst]}: a label of {group} lies {abs(away[worst]):.3g} {KINDS[kind].unit} from "
+                "what the others say; check its unit, or leave this frame out."
+            )
         out[group] = fixed.get(group, max(START * float(spread), KINDS[kind].start))
     return out
 
