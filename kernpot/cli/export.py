@@ -17,7 +17,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write, .pt. [default: beside the model]")
     ] = None,
-    draws: Annotated[int, typer.Option(min=0, help="Draws in energy_ensemble; 0 for none.")] = 16,
+    draws: Annotated[int, typer.Option(min=0, max=100_000, help="Draws in energy_ensemble; 0 for none.")] = 16,
     seed: Seed = 0,
 ) -> None:
     """Write a potential for metatomic: ASE, LAMMPS, i-PI, PLUMED, GROMACS, torch-sim, eOn and others read it.

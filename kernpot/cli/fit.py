@@ -136,7 +136,10 @@ def fit(
     n_jobs: Annotated[
         int | None,
         typer.Option(
-            min=-1, help="Processes for the training rows; -1 takes all cores. [dim]1[/]", rich_help_panel=_GP
+            min=-1,
+            max=10_000,
+            help="Processes for the training rows; -1 takes all cores. [dim]1[/]",
+            rich_help_panel=_GP,
         ),
     ] = None,
     scheduler: Annotated[

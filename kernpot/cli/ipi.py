@@ -18,7 +18,9 @@ def ipi(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port; without one, a unix socket.", show_default=False)
     ] = None,
-    committee: Annotated[int, typer.Option(min=0, help="Draws that i-PI gets as a committee; 0: none.")] = 0,
+    committee: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Draws that i-PI gets as a committee; 0: none.")
+    ] = 0,
     committee_forces: Annotated[bool, typer.Option("--committee-forces", help="Their forces, too.")] = False,
     seed: Seed = 0,
 ) -> None:

@@ -34,7 +34,7 @@ from kernpot.uncertainty.propagation import propagate
 def properties(
     model: Model,
     crystal: Annotated[Path, typer.Argument(help="File with a crystal near its minimum.", show_default=False)],
-    draws: Annotated[int, typer.Option(min=8, help="Draws of the potential; 8 or more.")] = 32,
+    draws: Annotated[int, typer.Option(min=8, max=100_000, help="Draws of the potential; 8 or more.")] = 32,
     level: Annotated[float, typer.Option(min=0.01, max=0.99, help="Probability inside the intervals.")] = 0.9,
     index: Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")] = -1,
     output: Annotated[

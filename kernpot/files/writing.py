@@ -35,7 +35,7 @@ def destination(path: Path) -> Path:
         target = Path(os.path.realpath(path)) if path.is_symlink() else path
         mode = target.stat().st_mode if target.exists() else None
     except OSError as error:
-        raise WriteError(f"{path} cannot be followed to a file: {error.strerror}; choose another name") from None
+        raise WriteError(f"cannot write {path}: {error.strerror}; choose another name") from None
     if kind is not None:
         raise WriteError(f"{path} is {kind}, which is not replaced; choose the name of a file")
     if mode is not None and stat.S_ISDIR(mode):

@@ -46,7 +46,7 @@ def require_readable(path: Path, error: type[KernpotError], most_bytes: int | No
         kind = special(path)
         size = path.stat().st_size if path.is_file() else 0
     except OSError as reason:
-        raise error(f"{path} cannot be followed to a file: {reason.strerror}; check the path and its links.") from None
+        raise error(f"cannot read {path}: {reason.strerror}; check the path and its links.") from None
     if kind is not None:
         raise error(f"{path} is {kind}, expected a file; write what it gives into a file first.")
     limit = memory() if most_bytes is None else most_bytes

@@ -179,3 +179,24 @@ def test_names_that_are_as_long_as_can_be_and_longer(tmp_path: Path) -> None:
     for use in (read_model, lambda p: write_model(p, HEADER, TENSORS)):
         with pytest.raises(ModelFileError, match=r"cannot (read|write) .*: File name too long"):
             use(tmp_path / ("m" * 300))
+
+
+@pytest.mark.wrong_input("Model files", "a number in the header damaged to one that is infinite", "refused")
+def test_a_number_that_damage_has_made_infinite(model_file: Path) -> None:
+    content = model_file.read_bytes()
+    model_file.write_bytes(
+        content.replace(b"1e-300", b"1e+308").replace(b"0.30000000000000004", b"0e300000000000000e4")
+    )
+    with pytest.raises(ModelFileError):
+        read_model(model_file)
+    model_file.write_bytes(content.replace(b"1e-300", b"1e9300"))
+    with pytest.raises(ModelFileError, match="changed or damaged"):
+        read_model(model_file)
+
+
+@pytest.mark.wrong_input("Model files", "a model file with more bytes than it should have", "refused")
+def test_what_follows_after_the_end_is_not_read(model_file: Path) -> None:
+    with model_file.open("r+b") as file:
+        file.truncate(10**9)
+    with pytest.raises(ModelFileError, match=r"is damaged: 99999.... bytes follow after its end"):
+        read_model(model_file)

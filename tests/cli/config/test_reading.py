@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -193,3 +194,30 @@ def test_a_key_of_the_other_backend_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD + "potential: {backend: nnp}\n").potential.backend == "nnp"
     with pytest.raises(ConfigError, match="n_inducing belongs to backend: gp"):
         read(tmp_path, GOOD + "potential: {backend: nnp, n_inducing: 50}\n")
+
+
+@pytest.mark.wrong_input("Files", "settings with aliases of aliases, which would fill any memory", "refused")
+def test_aliases_of_aliases_are_refused_at_once(tmp_path: Path) -> None:
+    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 10)}]\n" for k in range(12)
+    )
+    with pytest.raises(ConfigError, match="aliases \\(\\*\\) written out"):
+        read(tmp_path, laughs)
+
+
+@pytest.mark.wrong_input("Files", "settings in another encoding than UTF-8, or that are no file", "refused")
+def test_settings_are_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "learn.yaml"
+    path.write_bytes("# caf\xe9\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+        read_config(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="is a named pipe"):
+        read_config(path)
+
+
+@pytest.mark.wrong_input("Settings", "a random_state beyond what generators take", "refused")
+def test_seeds_are_checked_before_any_label(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="random_state: expected a whole number from 0 to 4294967295"):
+        read(tmp_path, GOOD + "random_state: 4294967296\n")
