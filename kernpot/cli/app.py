@@ -174,7 +174,7 @@ app.command("properties")(properties.properties)
 app.command("info")(info.info)
 
 
-for command in app.registered_commands:
+for command in (*app.registered_commands, *data.app.registered_commands):
     command.cls = _Command
 
 

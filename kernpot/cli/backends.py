@@ -59,7 +59,7 @@ def unfitted(name: str, shared: Mapping[str, Any], settings: Mapping[str, Any]) 
 @contextmanager
 def fitting(name: str) -> Iterator[None]:
     """Where a backend of another package refuses its parameters, in `fit` as scikit-learn asks, that is one message."""
-    if name in _OURS:  # they raise errors of kernpot's own: anything else is a bug, which keeps its traceback
+    if name in _OURS:  # they raise errors of kernpot's own: anything else is a bug, which the command line says
         yield
         return
     with refusals(f"the backend {name} cannot be fitted"):

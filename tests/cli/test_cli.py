@@ -273,7 +273,7 @@ def test_bad_frame_is_refused_by_file_and_number_before_work(folder: Path, tmp_p
         (["fit", "absent.xyz"], 1, "absent.xyz: no such file"),
         (["fit", "train.xyz", "-o", "co2.kernpot"], 1, "co2.kernpot exists.*--force"),
         (["fit", "train.xyz", "-o", "no/where.kernpot"], 1, "the folder .*no does not exist"),
-        (["fit", "train.xyz", "-o", "."], 1, "is a folder"),
+        (["fit", "train.xyz", "-o", "."], 1, "expected the name of a file to write"),
         (["fit"], 2, "Missing argument"),
         (["fit", "train.xyz", "--cutoff", "-1"], 2, "--cutoff"),
         (["fit", "train.xyz", "--n-inducing", "0"], 2, "--n-inducing"),
@@ -289,7 +289,7 @@ def test_bad_frame_is_refused_by_file_and_number_before_work(folder: Path, tmp_p
         (["md", "co2.kernpot"], 2, "first structure, or --resume"),
         (["md", "co2.kernpot", "train.xyz", "--force-std", "1", "--tolerance", "1"], 2, "give one of them"),
         (["md", "co2.kernpot", "--resume", "-o", "none.xyz"], 1, "none.xyz: no such file; --resume goes on"),
-        (["md", "co2.kernpot", "--resume", "-o", "train.xyz"], 1, "is no trajectory of kernpot md"),
+        (["md", "co2.kernpot", "--resume", "-o", "train.xyz"], 1, "says how it was run"),
         (["learn"], 2, "give a file of settings, or --resume"),
         (["learn", "absent.yaml"], 1, "absent.yaml: no such file; write one with: kernpot learn absent.yaml --init"),
         (["learn", "--resume", "."], 1, "is no run of kernpot learn: expected config.yaml in it"),
@@ -324,10 +324,16 @@ def test_ctrl_c_ends_cleanly_with_130(folder: Path, tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bug_keeps_its_traceback(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_ends_in_a_sentence_that_tells_where_its_traceback_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fit_module, "read_structures", lambda *_: 1 / 0)
-    result = CliRunner().invoke(app, ["fit", str(folder / "train.xyz"), "-o", str(tmp_path / "m.kernpot")])
-    assert isinstance(result.exception, ZeroDivisionError)
+    arguments = ["fit", str(folder / "train.xyz"), "-o", str(tmp_path / "m.kernpot")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.output and "export KERNPOT_TRACEBACK=1" in result.output
+    monkeypatch.setenv("KERNPOT_TRACEBACK", "1")
+    assert isinstance(CliRunner().invoke(app, arguments).exception, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "md", "info", "demo", "learn", "report"])
