@@ -16,6 +16,13 @@ from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import kind_of
 
 
+def held_out_misfit(
+    spread: Spread, held_out: Sequence[LabelledStructure], levels: Mapping[str, float]
+) -> dict[str, Misfit]:
+    """Misfit of every kind of label by :func:`misfit_from` the errors on structures held out."""
+    return misfit_from(held_out_errors(spread, held_out), levels)
+
+
 def misfit_from(found: LeaveOneOut, levels: Mapping[str, float]) -> dict[str, Misfit]:
     """Misfit of every kind of label, as the Gaussian process finds it from structures left out.
 

@@ -12,7 +12,7 @@ from kernpot import NNPEnsemble, tails
 from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.predictions import Answers
 from kernpot.errors import KernpotError, KernpotWarning, StructureError
-from kernpot.nnp.calibration import held_out_errors, held_out_forces, misfit_from
+from kernpot.nnp.calibration import held_out_forces, held_out_misfit
 from kernpot.nnp.predictor import Spread
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
@@ -23,10 +23,6 @@ from tests.nnp.small import ONE_OF, UNCERTAINTIES, estimator, relabelled
 
 CUTOFF = 3.0
 LEVELS = {"energy": 0.002, "forces": 0.05, "stress": 0.0005}
-
-
-def held_out_misfit(spread, held_out, levels):
-    return misfit_from(held_out_errors(spread, held_out), levels)
 
 
 class Scattered:
