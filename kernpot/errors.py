@@ -36,6 +36,10 @@ class ParameterError(KernpotError, ValueError):
     """A parameter has the wrong type or is out of range."""
 
 
+class MemoryLimitError(KernpotError, MemoryError):
+    """Work would need more memory than there is; the message has the estimate, the limit and the remedy."""
+
+
 class DescriptorError(KernpotError, ValueError):
     """A descriptor is not supported, or does not fit the structures."""
 

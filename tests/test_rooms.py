@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kernpot"
 # Modules beside the rooms count as rooms of their own.
 ORDER = [
     "errors",
+    "parameters",
     "tails",
     "progress",
     "compilation",
@@ -44,6 +45,7 @@ ORDER_IN_GP = [
     "rows",
     "inducing",
     "settings",
+    "memory",
     "fitted",
     "learning",
     "predicting",
