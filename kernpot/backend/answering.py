@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from kernpot.calculator import KernpotCalculator
 from kernpot.descriptors import Features, GivenFeatures
 from kernpot.descriptors.demands import require_any_geometry, require_forces
+from kernpot.errors import StructureError
 from kernpot.potential import Share
 from kernpot.prediction import FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.checks import check_atoms, require_elements, require_fitted
@@ -202,6 +203,8 @@ class AnsweringMixin(RegressorMixin):
     def _frames(self, structures: Sequence[Atoms] | Atoms) -> list[Atoms]:
         """Structures to answer for, checked."""
         check_is_fitted(self)
+        if not isinstance(structures, Iterable) or isinstance(structures, str | bytes | Mapping):
+            raise StructureError(f"structures: expected a list of ase.Atoms, or one, got {structures!r}.")
         frames = [structures] if isinstance(structures, Atoms) else list(structures)
         for index, atoms in enumerate(frames):
             source = source_of(atoms, index)

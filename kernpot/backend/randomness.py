@@ -6,6 +6,24 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from kernpot.errors import KernpotError
+from kernpot.parameters import is_whole
+
+
+def generator_of(random_state: int | np.random.RandomState | None) -> np.random.RandomState:
+    """The generator that a parameter ``random_state`` stands for.
+
+    Raises
+    ------
+    KernpotError
+        When the parameter is something else.
+    """
+    given = random_state is None or isinstance(random_state, np.random.RandomState)
+    if not given and not is_whole(random_state, 0, 2**32 - 1):
+        raise KernpotError(
+            f"random_state must be None, a whole number from 0 to 2^32 - 1 or a RandomState, got {random_state!r}."
+        )
+    found: np.random.RandomState = check_random_state(random_state)
+    return found
 
 
 class Drawing:
@@ -27,16 +45,7 @@ class Drawing:
     """
 
     def __init__(self, random_state: int | np.random.RandomState | None) -> None:
-        whole = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
-        if not (
-            random_state is None
-            or isinstance(random_state, np.random.RandomState)
-            or (whole and 0 <= random_state < 2**32)
-        ):
-            raise KernpotError(
-                f"random_state must be None, a whole number from 0 to 2^32 - 1 or a RandomState, got {random_state!r}."
-            )
-        self._given = check_random_state(random_state)
+        self._given = generator_of(random_state)
         self.rng = np.random.RandomState()
         self.rng.set_state(self._given.get_state())
 

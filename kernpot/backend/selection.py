@@ -28,7 +28,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, StructureError
+from kernpot.parameters import is_real, is_whole
 from kernpot.progress import Report
 from kernpot.regression.gain import gain, updated
 from kernpot.structures.identity import identity
@@ -82,14 +83,14 @@ def distinct_candidates(
         if (own := identity(s.atoms)) not in seen:
             seen.add(own)
             found[place] = s
-    if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= len(found):
+    if not is_whole(k, 1, len(found)):
         raise KernpotError(
             f"expected a number of structures to choose, 1 to {len(found)} (the {len(structures)} given, copies of one "
             f"another and of training structures counted out), got {k!r}.",
             "Give another k.",
             "Give another --number.",
         )
-    if not 0 <= random_part <= 1:
+    if not is_real(random_part, 0, 1):
         raise KernpotError(f"random_part: expected a part of the choices, 0 to 1, got {random_part!r}.")
     return found
 
@@ -208,6 +209,8 @@ def expected_noise() -> dict[str, float]:
 
 def unlabelled(structures: Sequence[Atoms]) -> list[LabelledStructure]:
     """Structures, checked; whatever labels they hold are not looked at."""
-    frames = structures if isinstance(structures, Atoms) else list(structures)
+    if not isinstance(structures, Sequence):
+        raise StructureError(f"structures: expected a list of ase.Atoms, got {structures!r}.")
+    frames = list(structures)
     nothing = [[None] * len(frames)] * len(LABEL_KINDS)
     return [s.without(*s.others) for s in label_structures(frames, *nothing)]

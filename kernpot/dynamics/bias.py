@@ -19,6 +19,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from kernpot.errors import KernpotError
+from kernpot.parameters import is_real
 from kernpot.potential import Potential
 from kernpot.structures.neighbours import find_pairs
 
@@ -55,9 +56,9 @@ class BiasedCalculator(Calculator):
 
     def __init__(self, potential: Potential, tau: float = 1.0, limit: float = 1.0) -> None:
         super().__init__()
-        if not 0 <= tau < math.inf:
+        if not is_real(tau, 0):
             raise KernpotError(f"tau: expected a number of standard deviations, 0 or more, got {tau!r}.")
-        if not 0 < limit < math.inf:
+        if not (is_real(limit) and limit > 0):
             raise KernpotError(f"limit: expected a positive energy in eV, got {limit!r}.")
         self.potential, self.tau, self.limit = potential, float(tau), float(limit)
         self.bias = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from kernpot.errors import KernpotError
+from kernpot.parameters import is_real, is_whole
 from kernpot.structures.checks import check_atoms
 
 
@@ -32,10 +32,10 @@ class Bootstrap:
     strain: float = 0.03
 
     def __post_init__(self) -> None:
-        if isinstance(self.number, bool) or not isinstance(self.number, int) or self.number < 1:
+        if not is_whole(self.number, 1):
             raise KernpotError(f"bootstrap number: expected a positive whole number, got {self.number!r}.")
         for name, value, unit in (("rattle", self.rattle, " in A"), ("strain", self.strain, "")):
-            if not (math.isfinite(value) and value >= 0):
+            if not is_real(value, 0):
                 raise KernpotError(f"bootstrap {name}: expected a number{unit}, not negative, got {value!r}.")
 
     def frames(self, structures: Sequence[Atoms], rng: np.random.Generator) -> list[Atoms]:

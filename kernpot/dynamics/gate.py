@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, Literal, Self
 
-import numpy as np
 from ase import Atoms
 
 from kernpot.dynamics.checked import GateCheck
@@ -14,6 +13,8 @@ from kernpot.dynamics.gate_event import GateEvent, GateStopped
 from kernpot.dynamics.reasons import DEFAULT_FORCE_STD, checked_thresholds
 from kernpot.dynamics.tolerance import threshold_for
 from kernpot.dynamics.watch import Alarm, Watch
+from kernpot.errors import ParameterError
+from kernpot.parameters import is_whole
 from kernpot.potential import Potential
 
 Action = Literal["stop", "query", "record"]
@@ -116,14 +117,14 @@ class UncertaintyGate:
             ("n_keep", n_keep, 0),
             ("recheck", recheck, 1),
         ):
-            if isinstance(number, bool) or not isinstance(number, int | np.integer):
-                raise ValueError(f"{name} must be a whole number, got {number!r}")
+            if not is_whole(number):
+                raise ParameterError(f"{name} must be a whole number, got {number!r}")
             if number < least:
-                raise ValueError(f"{name} must be at least {least}, got {number!r}")
-        if action not in ("stop", "query", "record"):
-            raise ValueError(f"action must be 'stop', 'query' or 'record', got {action!r}")
-        if callable(query) != (action == "query"):
-            raise ValueError(f"action='query' and a callable query go together, got {action!r} and {query!r}")
+                raise ParameterError(f"{name} must be at least {least}, got {number!r}")
+        if not isinstance(action, str) or action not in ("stop", "query", "record"):
+            raise ParameterError(f"action must be 'stop', 'query' or 'record', got {action!r}")
+        if callable(query) != (action == "query") or not (query is None or callable(query)):
+            raise ParameterError(f"action='query' and a callable query go together, got {action!r} and {query!r}")
         self.potential = potential
         self.force_std, self.patience, self.every = force_std, patience, every
         self.action, self.n_keep, self.query, self.recheck = action, n_keep, query, recheck

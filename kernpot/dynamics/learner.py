@@ -20,6 +20,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from kernpot.dynamics.beginning import first_model, keep_provenance, new_state, state_on_disk, tell_beginning
+from kernpot.dynamics.bootstrap import Bootstrap
 from kernpot.dynamics.explorer import Explorer
 from kernpot.dynamics.gate import UncertaintyGate
 from kernpot.dynamics.interruption import interruptible
@@ -34,7 +35,7 @@ from kernpot.dynamics.run_directory import RunDirectory
 from kernpot.dynamics.schedule import DynamicsFactory, Planned
 from kernpot.dynamics.settings import LearnKeywords, LearnSettings
 from kernpot.dynamics.state import RunState
-from kernpot.dynamics.study import Study
+from kernpot.dynamics.study import FEWEST, Study
 from kernpot.dynamics.trial import MOST, made_trial, trial_walkers
 from kernpot.errors import KernpotError
 from kernpot.potential import Potential
@@ -115,6 +116,12 @@ class OnTheFlyLearner:
         self._data = label_structures(self._settings.data) if len(self._settings.data) else []
         if self._data:
             require_any_energy(self._data)
+        number = (self._settings.bootstrap or Bootstrap()).number
+        if max(number, len(self._initial)) + len(self._data) < FEWEST:
+            raise KernpotError(
+                f"bootstrap number: expected {FEWEST} structures or more to label first, which a fit needs, got "
+                f"{number}."
+            )
         self._oracle, self._dynamics, self._gate = oracle, dynamics, gate
         self._directory = RunDirectory(Path(directory))
         prototype = clone(potential)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
+from kernpot.errors import ParameterError
+from kernpot.parameters import is_real
 from kernpot.prediction import FORCE_UNIT, STRESS_UNIT
 
 Reason = Literal["force_std", "energy_std", "stress_std", "novelty"]
@@ -62,15 +62,16 @@ def checked_thresholds(given: Mapping[Reason, float | None]) -> dict[Reason, flo
 
     Raises
     ------
-    ValueError
+    ParameterError
         When one is no positive number, or there is none.
     """
     for name, value in given.items():
-        numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if value is not None and not (numeric and np.isfinite(value) and value > 0):
+        if value is not None and not (is_real(value) and value > 0):
             unit = REASONS[name].unit or "units of leverage"
-            raise ValueError(f"{name} must be a positive number in {unit}, got {value!r}")
+            raise ParameterError(f"{name} must be a positive number in {unit}, got {value!r}")
     found = {name: float(value) for name, value in given.items() if value is not None}
     if not found:
-        raise ValueError(f"at least one of {', '.join(given)} must be given: a gate without a threshold never fires")
+        raise ParameterError(
+            f"at least one of {', '.join(given)} must be given: a gate without a threshold never fires"
+        )
     return found

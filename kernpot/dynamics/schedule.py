@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from kernpot.errors import KernpotError
+from kernpot.parameters import is_real, is_whole
 
 Ensemble = Literal["nve", "langevin", "npt"]
 # Period of the cell's fluctuations in units of the time in which the thermostat forgets, as ASE proposes.
@@ -84,19 +84,19 @@ class Stage:
     pressure: float | tuple[float, float] = 0.0
 
     def __post_init__(self) -> None:
-        if self.ensemble not in get_args(Ensemble):
+        if not isinstance(self.ensemble, str) or self.ensemble not in get_args(Ensemble):
             raise KernpotError(f"ensemble: expected one of {', '.join(get_args(Ensemble))}, got {self.ensemble!r}.")
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+        if not is_whole(self.steps, 1):
             raise KernpotError(f"steps: expected a positive whole number, got {self.steps!r}.")
-        if len(self.ramp) != 2 or not all(math.isfinite(t) and t >= 0 for t in self.ramp):
+        if len(self.ramp) != 2 or not all(is_real(t, 0) for t in self.ramp):
             raise KernpotError(
                 f"temperature: expected one or two numbers in K, not negative, got {self.temperature!r}."
             )
         for name, unit in (("timestep", "fs"), ("friction", "1/ps")):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not (is_real(value) and value > 0):
                 raise KernpotError(f"{name}: expected a positive number in {unit}, got {value!r}.")
-        if len(self.pressures) != 2 or not all(math.isfinite(p) for p in self.pressures):
+        if len(self.pressures) != 2 or not all(is_real(p, -1e6, 1e6) for p in self.pressures):
             raise KernpotError(f"pressure: expected one or two numbers in GPa, got {self.pressure!r}.")
 
     @property
@@ -111,7 +111,9 @@ class Stage:
 
 
 def _pair(value: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(value) if isinstance(value, Sequence) else (float(value), float(value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(value)
+    return (float(value), float(value)) if is_real(value) else ()
 
 
 class Schedule:
@@ -139,8 +141,10 @@ class Schedule:
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        if not stages:
-            raise KernpotError("stages: expected at least one Stage, got an empty list.")
+        listed = isinstance(stages, Sequence) and not isinstance(stages, str)
+        if not listed or not stages or not all(isinstance(stage, Stage) for stage in stages):
+            got = "an empty list" if listed and not stages else repr(stages)
+            raise KernpotError(f"stages: expected at least one Stage, got {got}.")
         self.stages = list(stages)
         self._ends = np.cumsum([stage.steps for stage in self.stages]).tolist()
         self.n_steps = int(self._ends[-1])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
@@ -15,6 +13,7 @@ from kernpot.dynamics.bootstrap import Bootstrap
 from kernpot.dynamics.run_directory import Record
 from kernpot.dynamics.study import FEWEST
 from kernpot.errors import KernpotError
+from kernpot.parameters import is_real, is_whole
 from kernpot.potential import Potential
 
 _NEEDED = ("n_steps", "n_walkers", "record_every", "leg", "trial")
@@ -102,17 +101,20 @@ class LearnSettings:
 
     def __post_init__(self) -> None:
         for name in (*_NEEDED, *(name for name in _OPTIONAL if getattr(self, name) is not None)):
-            if not _whole(value := getattr(self, name), 1):
+            if not is_whole(value := getattr(self, name), 1):
                 raise KernpotError(f"{name}: expected a positive whole number, got {value!r}.")
         if self.max_labels is not None and self.max_labels < FEWEST:
             raise KernpotError(f"max_labels: expected at least {FEWEST}, which a fit needs, got {self.max_labels}.")
-        if not (_whole(self.random_state, 0) and self.random_state < 2**32):
+        if not is_whole(self.random_state, 0, 2**32 - 1):
             raise KernpotError(
                 f"random_state: expected a whole number from 0 to 4294967295, got {self.random_state!r}."
             )
-        if not (math.isfinite(self.refit_growth) and self.refit_growth > 1):
+        if not (is_real(self.refit_growth) and self.refit_growth > 1):
             raise KernpotError(f"refit_growth: expected a number above 1, got {self.refit_growth!r}.")
-
-
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+        if self.bootstrap is not None and not isinstance(self.bootstrap, Bootstrap):
+            raise KernpotError(f"bootstrap: expected None or a Bootstrap(number=...), got {self.bootstrap!r}.")
+        if not isinstance(self.data, Sequence) or isinstance(self.data, str | bytes):
+            raise KernpotError(f"data: expected a list of labelled ase.Atoms, got {self.data!r}.")
+        for name in ("calculator", "observe"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise KernpotError(f"{name}: expected None or a callable, got {getattr(self, name)!r}.")

@@ -17,11 +17,17 @@ from kernpot.structures.neighbours import find_pairs
 MIN_DISTANCE = 0.1
 """Atoms closer than this, in Angstrom, are taken to lie on top of each other."""
 
+LARGEST_ENERGY = 1e12
+"""No structure's total energy is beyond it, in eV: all electrons of a million of the heaviest atoms have this much."""
+
 SYMMETRY_TOLERANCE = 1e-3
 """Largest asymmetry of a 3x3 stress relative to its largest component."""
 
 SYMMETRY_FLOOR = 1e-6
 """Asymmetry of a 3x3 stress that is always accepted, in eV/Angstrom^3."""
+
+
+_NO_NUMBERS = {"b": "truth values", "c": "complex numbers", "m": "times", "M": "dates"}
 
 
 def check_atoms(atoms: Any, source: str) -> None:
@@ -68,6 +74,11 @@ def check_energy(value: Any, source: str) -> float:
     if array.shape not in ((), (1,)):
         raise StructureError(f"{source}: energy has shape {array.shape}, expected one number, the total energy in eV.")
     _require_finite(array, "energy", source)
+    if abs(array.item()) > LARGEST_ENERGY:
+        raise StructureError(
+            f"{source}: the energy is {array.item():.3g} eV, expected the total energy of these atoms; look for a sum "
+            "that has diverged, or another unit."
+        )
     return float(array.item())
 
 
@@ -140,7 +151,10 @@ def check_stress(value: Any, atoms: Atoms, source: str) -> np.ndarray:
 
 def _numeric(value: Any, name: str, source: str) -> np.ndarray:
     try:
-        return np.array(value, dtype=np.float64)
+        found = np.asarray(value)
+        if found.dtype.kind in "bcmM":  # true or false, complex, dates: numpy would make numbers of them
+            raise TypeError(f"expected real numbers, got {_NO_NUMBERS[found.dtype.kind]}")
+        return np.array(found, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise StructureError(f"{source}: {name} is not numeric ({error}): got {str(value)[:80]!r}.") from error
 

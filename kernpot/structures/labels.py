@@ -17,6 +17,9 @@ from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.known import LeftOut, atom_scales, known_forces
 from kernpot.structures.screening import results_of, screen
 
+# A structure's noise, relative to that of others: weights are the square of its inverse.
+_LARGEST_SCALE = 1e6
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledStructure:
@@ -125,6 +128,8 @@ def label_structures(
     """
     if isinstance(structures, Atoms):
         raise StructureError("structures: expected a list of ase.Atoms, got a single one; write [atoms].")
+    if not isinstance(structures, Iterable) or isinstance(structures, str | bytes):
+        raise StructureError(f"structures: expected a list of ase.Atoms, got {structures!r}.")
     frames = list(structures)
     if not frames:
         raise StructureError("structures: expected at least one structure, got an empty list.")
@@ -274,14 +279,19 @@ def _noise_scale(value: Any, source: str) -> dict[str, float]:
         raise StructureError(f"{source}: noise_scale has keys {unknown}, expected some of {list(KINDS)}.")
     scales = dict.fromkeys(KINDS, 1.0)
     for kind, scale in given.items():
-        number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
-        if not (number and np.isfinite(scale) and scale > 0):
-            raise StructureError(
-                f"{source}: noise_scale for {kind} is {scale!r}, expected a positive number (2 doubles the noise level"
-                " of this structure)."
-            )
-        scales[kind] = float(scale)
+        scales[kind] = check_noise_scale(scale, kind, source)
     return scales
+
+
+def check_noise_scale(scale: Any, kind: str, source: str) -> float:
+    """Factor on the noise level of a structure's labels of a kind, else StructureError."""
+    number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
+    if not (number and 1 / _LARGEST_SCALE <= scale <= _LARGEST_SCALE):
+        raise StructureError(
+            f"{source}: noise_scale for {kind} is {scale!r}, expected a positive number, at most {_LARGEST_SCALE:g} (2"
+            " doubles the noise level of this structure); leave out a label that is not to be learnt."
+        )
+    return float(scale)
 
 
 def n_labels(labelled: LabelledStructure) -> int:

@@ -10,6 +10,9 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from kernpot.compilation import COMPILED, compiled_in_order
+from kernpot.errors import ParameterError
+from kernpot.parallel.memory import require_memory
+from kernpot.parameters import is_real
 from kernpot.structures.geometry import check_geometry, periodic_cell
 
 # The search reaches this much further (relative), so that rounding inside vesin cannot drop one of i-j and j-i.
@@ -24,6 +27,9 @@ _MAX_BOXES = 1e5
 
 # Pairs of boxes that are searched in a slab or wire of few atoms, well below a second.
 _MAX_BOX_PAIRS = 1e5
+
+# Bytes that a search takes for each pair: itself, in order, and with its vector.
+_OF_A_PAIR = 250
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +77,21 @@ def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
     return _within(_candidates(atoms, cutoff), atoms.positions, periodic_cell(atoms), cutoff)
 
 
+def most_neighbours(atoms: Atoms, cutoff: float) -> float:
+    """About how many pairs an atom has within a cutoff (Angstrom), without a search; a bound where a cell is open.
+
+    Of a periodic cell its density tells; along open directions atoms are as far apart as they are, and one atom may see
+    all others.
+    """
+    cell, pbc = periodic_cell(atoms), np.asarray(atoms.pbc)
+    full = complete_cell(cell)
+    if pbc.all():
+        return float(len(atoms) * 4 / 3 * np.pi * cutoff**3 / abs(np.linalg.det(full)))
+    heights = 1 / np.linalg.norm(np.linalg.inv(full), axis=0)
+    images = np.where(pbc, 2 * cutoff / heights + 1, 1.0)
+    return float(len(atoms) * images.prod())
+
+
 class NeighbourList:
     """Neighbour pairs that are reused between similar geometries.
 
@@ -95,8 +116,8 @@ class NeighbourList:
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
         _require_positive("cutoff", cutoff)
-        if not (np.isfinite(skin) and skin >= 0):
-            raise ValueError(f"skin must be a distance >= 0 in Angstrom, got {skin!r}")
+        if not is_real(skin, 0):
+            raise ParameterError(f"skin must be a distance >= 0 in Angstrom, got {skin!r}")
         self.cutoff = float(cutoff)
         self.skin = float(skin)
         self.n_builds = 0
@@ -143,6 +164,13 @@ def _candidates(atoms: Atoms, cutoff: float) -> Pairs:
     if len(atoms) == 0:
         return Pairs(*_no_pairs())
     cell = periodic_cell(atoms)
+    n_pairs = len(atoms) * most_neighbours(atoms, cutoff)
+    if atoms.pbc.any():  # elsewhere the bound is far too high for large systems, which have no images
+        require_memory(
+            _OF_A_PAIR * n_pairs,
+            f"the search for neighbours within {cutoff:g} A of {len(atoms)} atoms, some {n_pairs:.2g} pairs,",
+            "Take a smaller cutoff, a smaller structure, or look whether its cell is in Angstrom.",
+        )
     search = vesin.NeighborList(cutoff=_search_radius(atoms, cell, cutoff * (1 + _MARGIN)), full_list=True)
     centres, neighbours, shifts = search.compute(
         np.array(atoms.positions, dtype=np.float64), cell, np.asarray(atoms.pbc), "ijS"
@@ -222,5 +250,5 @@ def _no_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _require_positive(name: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive distance in Angstrom, got {value!r}")
+    if not (is_real(value) and value > 0):
+        raise ParameterError(f"{name} must be a positive distance in Angstrom, got {value!r}")

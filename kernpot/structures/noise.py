@@ -12,6 +12,9 @@ from kernpot.errors import ParameterError, StructureError
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure
 
+LEAST, LARGEST = 1e-8, 1e8
+"""Bounds of a noise level that is given, in the unit of its kind: beyond them sums of labels lose all their digits."""
+
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -37,7 +40,7 @@ class NoiseModel:
     Raises
     ------
     ParameterError
-        A level that is not a positive number, or an unknown label kind.
+        A level that is not a number from 1e-8 to 1e8, or an unknown label kind.
     """
 
     energy: float | None = None
@@ -122,6 +125,11 @@ def _check_levels(what: str, levels: Any) -> None:
         number = isinstance(level, (int, float, np.integer, np.floating)) and not isinstance(level, bool)
         if level is not None and not (number and np.isfinite(level) and level > 0):
             raise ParameterError(f"{what}: {kind} must be a positive number, or None to be optimised, got {level!r}")
+        if level is not None and not LEAST <= level <= LARGEST:
+            raise ParameterError(
+                f"{what}: {kind} must lie between {LEAST:g} and {LARGEST:g}, got {level:g}; units are eV/atom, eV/A, "
+                "eV/A^3"
+            )
 
 
 def kind_of(group: str) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from kernpot.errors import KernpotWarning, StructureError
+from kernpot.structures.elements import LAST, atomic_number
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.neighbours import find_pairs
 
@@ -26,6 +27,9 @@ TAGS = ("isolatedatom", "isolatedatoms", "isolated", "singleatom", "freeatom", "
 
 AGREEMENT = 1e-3
 """Given and computed isolated-atom energies that differ by more than this, in eV, are reported."""
+
+# No atom has an energy beyond it, eV: all electrons of the heaviest one make a thousandth.
+_LARGEST = 1e9
 
 # Compositions closer to degenerate than this carry noise rather than reference energies.
 _RANK_TOLERANCE = 1e-6
@@ -68,7 +72,7 @@ def isolated_atom_energies(
         what they are and how uncertain.
     """
     from_frames = _frame_energies(labelled)
-    from_user = _checked(given or {})
+    from_user = checked_energies(given)
     for z in sorted(from_user.keys() & from_frames.keys()):
         if abs(from_user[z] - from_frames[z]) > AGREEMENT:
             warnings.warn(
@@ -89,7 +93,7 @@ def isolated_atom_energies(
 
 def by_least_squares(labelled: Sequence[LabelledStructure], given: Mapping[int | str, float] | None) -> list[str]:
     """Symbols of elements whose energy is neither given nor that of a frame: it has no meaning of its own."""
-    known = _checked(given or {}).keys() | _frame_energies(labelled).keys()
+    known = checked_energies(given).keys() | _frame_energies(labelled).keys()
     present = {int(z) for structure in labelled for z in np.unique(structure.atoms.numbers)}
     return [chemical_symbols[z] for z in sorted(present - known)]
 
@@ -154,15 +158,38 @@ def _frame_energies(labelled: Sequence[LabelledStructure]) -> dict[int, float]:
     return energies
 
 
-def _checked(given: Mapping[int | str, float]) -> dict[int, float]:
-    energies = {}
+def checked_energies(given: Mapping[int | str, float] | None) -> dict[int, float]:
+    """Energies of isolated atoms by atomic number, from what an estimator's `isolated_atoms` may be.
+
+    Parameters
+    ----------
+    given : mapping of atomic number or symbol to float, optional
+        eV.
+
+    Raises
+    ------
+    StructureError
+        Not a mapping, an unknown element or one given twice, or a value that is no finite number.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise StructureError(f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {given!r}.")
+    energies: dict[int, float] = {}
     for element, energy in given.items():
-        z = atomic_numbers.get(element, 0) if isinstance(element, str) else int(element)
-        if not 1 <= z < len(chemical_symbols):
-            raise StructureError(f"isolated-atom energies: {element!r} is no element; use symbols or atomic numbers.")
-        if not np.isfinite(energy):
+        z = atomic_number(element)
+        if z is None:
             raise StructureError(
-                f"isolated-atom energies: {chemical_symbols[z]} has {energy!r}, expected a finite energy in eV."
+                f"isolated_atoms: {element!r} is no element; use symbols, or atomic numbers from 1 to {LAST}."
+            )
+        real = isinstance(energy, int | float | np.integer | np.floating) and not isinstance(energy, bool)
+        if not (real and abs(energy) <= _LARGEST):
+            raise StructureError(
+                f"isolated_atoms: {chemical_symbols[z]} has {energy!r}, expected a finite energy in eV, such as -3.7."
+            )
+        if z in energies:
+            raise StructureError(
+                f"isolated_atoms: {chemical_symbols[z]} is given twice, by symbol and by number; leave one of them out."
             )
         energies[z] = float(energy)
     return energies

@@ -387,5 +387,14 @@ def test_bootstrap_frames(tmp_path: Path) -> None:
     for frame in frames[1:]:
         strain = np.linalg.solve(frames[0].cell.array, frame.cell.array) - np.eye(3)
         assert 0 < np.abs(strain).max() < 0.02 and np.allclose(strain, strain.T)
-    with pytest.raises(KernpotError, match="bootstrap number: expected a positive"):
+    with pytest.raises(KernpotError, match=r"bootstrap number: expected a positive"):
         Bootstrap(number=0)
+
+
+@pytest.mark.wrong_input("Settings", "bootstrap: {number: 1}, one structure to begin with", "refused")
+def test_one_structure_is_no_beginning(tmp_path: Path) -> None:
+    """Before a label is paid for, and without a word about the oracle."""
+    oracle = CountingOracle(tmp_path / "asked.log")
+    with pytest.raises(KernpotError, match=r"bootstrap number: expected 2 structures or more to label first.* got 1"):
+        learner(tmp_path / "run", oracle, bootstrap=Bootstrap(1))
+    assert oracle.n_asked == 0

@@ -19,7 +19,8 @@ from kernpot.dynamics.oracles.describe import describe_factory
 from kernpot.dynamics.oracles.labels import Labels, checked_labels, prepared
 from kernpot.dynamics.oracles.process import WorkerProcess
 from kernpot.dynamics.oracles.worker import evaluate
-from kernpot.errors import OracleError, OracleFailure
+from kernpot.errors import OracleError, OracleFailure, ParameterError
+from kernpot.parameters import is_real, is_whole
 
 
 class CalculatorOracle:
@@ -86,13 +87,16 @@ class CalculatorOracle:
                 f"calculator_factory: expected a callable that builds the calculator, got {calculator_factory!r}; write"
                 " lambda: TBLite(...), not TBLite(...)."
             )
-        if n_workers < 1 or retries < 0 or (timeout is not None and not timeout > 0):
-            raise ValueError(
+        seconds = timeout is None or (is_real(timeout) and timeout > 0)
+        if not is_whole(n_workers, 1) or not is_whole(retries, 0) or not seconds:
+            raise ParameterError(
                 "expected n_workers of at least 1, retries of at least 0 and a positive timeout in seconds, got"
                 f" n_workers={n_workers}, retries={retries}, timeout={timeout}."
             )
         if not isolate and (n_workers != 1 or timeout is not None or scratch is not None):
-            raise ValueError("n_workers, timeout and scratch need worker processes; leave them out, or isolate=False.")
+            raise ParameterError(
+                "n_workers, timeout and scratch need worker processes; leave them out, or isolate=False."
+            )
         self.calculator_factory = calculator_factory
         self.n_workers = n_workers
         self.timeout = timeout

@@ -13,7 +13,8 @@ from kernpot.dynamics.oracles.describe import describe_factory, json_ready, vers
 from kernpot.dynamics.oracles.folders import Writer, folder_name, write_folder
 from kernpot.dynamics.oracles.labels import Labels, prepared
 from kernpot.dynamics.oracles.results import SETTLED_SECONDS, Reader, ResultFile
-from kernpot.errors import OracleFailure, OraclePending
+from kernpot.errors import OracleFailure, OraclePending, ParameterError
+from kernpot.parameters import is_real
 
 
 class FileOracle:
@@ -66,13 +67,15 @@ class FileOracle:
         wait: bool | float = True,
         poll: float = 10.0,
     ) -> None:
-        if not poll > 0 or wait < 0:
-            raise ValueError(f"expected a positive poll and a wait that is not negative, got poll={poll}, wait={wait}.")
+        if not (is_real(poll) and poll > 0) or not (isinstance(wait, bool) or is_real(wait, 0)):
+            raise ParameterError(
+                f"expected a positive poll and a wait that is not negative, got poll={poll}, wait={wait}."
+            )
         if template is not None and not Path(template).is_dir():
-            raise ValueError(f"template: expected a folder, but {template} is not one.")
+            raise ParameterError(f"template: expected a folder, but {template} is not one.")
         taken = {"frame.xyz", *(write if isinstance(write, Mapping) else ())}
         if isinstance(read, str) and (read in taken or (template is not None and (Path(template) / read).exists())):
-            raise ValueError(f"read: {read!r} is also an input; name the file that the result will be in.")
+            raise ParameterError(f"read: {read!r} is also an input; name the file that the result will be in.")
         self.folder = Path(folder)
         self.write = write
         self.template = None if template is None else Path(template)

@@ -110,7 +110,9 @@ def compress(
     """Compress all structures.
 
     With several processes the structures are dealt out in shares that depend on the structures alone and are merged in
-    their order: any number of processes, on any joblib backend, gives the same bits, also when one of them is lost.
+    their order: any number of processes from two on, on any joblib backend, gives the same bits, also when one of them
+    is lost. One process folds structure after structure into one triangle, with nothing to merge, and agrees to
+    rounding.
 
     Parameters
     ----------
