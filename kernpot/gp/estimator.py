@@ -82,7 +82,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
         precedence, and elements with neither are found by least squares over compositions.
     n_jobs : int, optional
-        Processes for the training rows (joblib).
+        Processes for the training rows (joblib). Any number from two on gives the same bits; None and 1 sum in another
+        order and agree to rounding.
     random_state : int, RandomState or None
         Seed of the choice of inducing environments.
     progress : bool or callable, optional

@@ -12,7 +12,11 @@ from kernpot.descriptors import Features, default_descriptor, features_of
 from kernpot.errors import DescriptorError, KernpotError
 from kernpot.gp.inducing.sampling import METHODS
 from kernpot.kernels import CosineKernel, SOAPKernel
-from kernpot.structures.noise import NoiseModel
+from kernpot.parameters import is_whole
+from kernpot.structures.reference import checked_energies
+
+# Processes, more than any machine has cores; a cluster's workers are not counted by it.
+_MOST_JOBS = 4096
 
 
 def descriptors_for(descriptor: Any, elements: Sequence[int]) -> tuple[Features, ...]:
@@ -64,7 +68,7 @@ def kernels_for(
     return [k.for_elements(elements) for k in kernels]
 
 
-def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
+def check_settings(parameters: Mapping[str, Any]) -> None:
     """Refuse parameters of an estimator that have the wrong type or are out of range.
 
     Raises
@@ -75,14 +79,14 @@ def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
     n_inducing, n_components, inducing, n_jobs, progress, isolated = (
         parameters[name] for name in ("n_inducing", "n_components", "inducing", "n_jobs", "progress", "isolated_atoms")
     )
-    if not _positive_integer(n_inducing):
+    if not is_whole(n_inducing, 1):
         raise KernpotError(f"n_inducing must be a positive integer, got {n_inducing!r}.")
-    if n_components is not None and not _positive_integer(n_components):
+    if n_components is not None and not is_whole(n_components, 1):
         raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
     for name in ("optimize", "trust_labels"):
         if not isinstance(parameters[name], bool | np.bool_):
             raise KernpotError(f"{name} must be True or False, got {parameters[name]!r}.")
-    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+    if n_jobs is not None and not (is_whole(n_jobs, -_MOST_JOBS, _MOST_JOBS) and n_jobs != 0):
         raise KernpotError(f"n_jobs must be None or a number of processes (-1: all cores), got {n_jobs!r}.")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")
@@ -92,15 +96,4 @@ def check_settings(parameters: Mapping[str, Any], noise: NoiseModel) -> None:
             f"inducing must be one of {', '.join(METHODS)}, or a non-empty list of structures such as [atoms], "
             f"got {inducing!r}."
         )
-    numbers = isinstance(isolated, Mapping) and all(isinstance(e, int | float | np.number) for e in isolated.values())
-    if isolated is not None and not numbers:
-        raise KernpotError(f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {isolated!r}.")
-    for group, level in noise.fixed.items():
-        if not 1e-8 <= level <= 1e8:
-            raise KernpotError(
-                f"noise of {group} must lie between 1e-8 and 1e8, got {level:g}; units are eV/atom, eV/A, eV/A^3."
-            )
-
-
-def _positive_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)
+    checked_energies(isolated)

@@ -13,12 +13,11 @@ from ase import Atoms
 from dscribe.descriptors import ACSF, SOAP
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
-from kernpot.backend.randomness import Drawing
+from kernpot.backend.randomness import Drawing, generator_of
 from kernpot.backend.requirements import without_other_kinds
 from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash
@@ -34,6 +33,8 @@ from kernpot.nnp.fit import fit_nnp, with_labels
 from kernpot.nnp.fitted import FittedNNP
 from kernpot.nnp.predictor import Spread
 from kernpot.nnp.selection import select
+from kernpot.parallel.memory import require_memory
+from kernpot.parameters import is_whole
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
@@ -43,6 +44,9 @@ from kernpot.structures.neighbours import Pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.surfaces.variances import TermVariance
+
+# Bytes of a random combination of members, its source of random numbers included.
+_OF_A_DRAW = 10_000
 
 
 class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
@@ -372,7 +376,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         fitted = self.fitted_
         require_forces(self._descriptors)
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        if not is_whole(n, 1):
             raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
         if posterior not in ("calibrated", "bayes", "members"):
             raise KernpotError(f"posterior must be 'calibrated', 'bayes' or 'members', got {posterior!r}.")
@@ -387,7 +391,8 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
                 )
             return Draws(source.members.chosen(slice(0, int(n))), mean, ("parameter",), posterior)
         # A seed for every draw: the first ten of a hundred are those of ten.
-        seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
+        require_memory(_OF_A_DRAW * n, f"{n} draws", "Take fewer at a time.")
+        seeds = generator_of(random_state).randint(2**31 - 1, size=n)
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         scale = fitted.draw_scale if posterior == "calibrated" else 1.0
         return Draws(source.draws(generators, scale), mean, ("parameter",), posterior)

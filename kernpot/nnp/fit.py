@@ -13,6 +13,7 @@ from kernpot.calibration.unseen import warn_unseen
 from kernpot.nnp.contradictions import contradictions
 from kernpot.nnp.fitted import FittedNNP
 from kernpot.nnp.fitting import train, train_more
+from kernpot.nnp.memory import require_memory_for
 from kernpot.nnp.settings import check_settings, descriptor_for
 from kernpot.parallel.threads import one_thread
 from kernpot.progress import Report
@@ -49,6 +50,7 @@ def fit_nnp(
     noise.require_known(labelled)
     features = descriptor_for(parameters["descriptor"], sorted({int(z) for s in labelled for z in s.atoms.numbers}))
     require_described(labelled, [features])
+    require_memory_for(labelled, features, parameters)
     labelled = with_atoms_isolated(labelled, features.cutoff)
     warn_unseen(labelled, learnable([features]))
     act_on(findings(labelled), parameters["trust_labels"])

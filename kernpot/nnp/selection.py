@@ -22,6 +22,7 @@ from kernpot.nnp.calibration import levels_of_kinds
 from kernpot.nnp.fitted import Trained
 from kernpot.nnp.inputs import Inputs, fit_inputs
 from kernpot.nnp.last_layer import HiddenRows
+from kernpot.nnp.memory import require_memory_for
 from kernpot.nnp.networks import Networks, random_networks
 from kernpot.nnp.settings import check_settings, descriptor_for
 from kernpot.progress import reporting
@@ -103,6 +104,7 @@ def _untrained(
     elements = sorted({int(z) for s in candidates for z in s.atoms.numbers})
     features = descriptor_for(parameters["descriptor"], elements)
     require_described(candidates, [features])
+    require_memory_for(candidates, features, parameters)
     described = [torch.from_numpy(features(s.atoms)) for s in candidates]
     inputs, networks = {}, {}
     generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))

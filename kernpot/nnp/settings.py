@@ -14,7 +14,11 @@ from kernpot.errors import DescriptorError, KernpotError
 from kernpot.nnp.networks import check_activation
 from kernpot.nnp.splits import RESAMPLINGS
 from kernpot.nnp.training import SCHEDULES
+from kernpot.parameters import is_real, is_whole
+from kernpot.structures.reference import checked_energies
 
+# Of anything that is counted; far less than that is refused for lack of memory.
+_MOST = 10**12
 UNCERTAINTIES = ("ensemble", "shallow", "last_layer")
 
 
@@ -29,21 +33,21 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
     check_activation(parameters["activation"])
     hidden = parameters["hidden"]
     listed = isinstance(hidden, Sequence | np.ndarray) and not isinstance(hidden, str) and len(hidden) > 0
-    if not listed or not all(_whole(width, 1) for width in hidden):
+    if not listed or not all(is_whole(width, 1, _MOST) for width in hidden):
         raise KernpotError(f"hidden must be the widths of one or more hidden layers such as (32, 32), got {hidden!r}.")
     for name, least in (("n_members", 2), ("n_components", 1), ("batch_size", 1)):
-        if not _whole(parameters[name], least):
+        if not is_whole(parameters[name], least, _MOST):
             raise KernpotError(f"{name} must be a whole number, {least} or more, got {parameters[name]!r}.")
     for name in ("max_epochs", "patience"):
-        if parameters[name] is not None and not _whole(parameters[name], 1):
+        if parameters[name] is not None and not is_whole(parameters[name], 1, _MOST):
             raise KernpotError(f"{name} must be None or a positive whole number, got {parameters[name]!r}.")
     for name, choices in (("uncertainty", UNCERTAINTIES), ("resample", RESAMPLINGS), ("schedule", SCHEDULES)):
         if parameters[name] not in choices:
             raise KernpotError(f"{name} must be one of {', '.join(map(repr, choices))}, got {parameters[name]!r}.")
     rate, part = parameters["learning_rate"], parameters["validation"]
-    if not (_real(rate) and 0 < rate < 1):
+    if not (is_real(rate) and 0 < rate < 1):
         raise KernpotError(f"learning_rate must lie between 0 and 1 (0.01, say), got {rate!r}.")
-    if not (_real(part) and 0 <= part <= 0.5):
+    if not (is_real(part) and 0 <= part <= 0.5):
         raise KernpotError(f"validation must be a part of the structures, 0 to 0.5, got {part!r}.")
     if not isinstance(parameters["trust_labels"], bool | np.bool_):
         raise KernpotError(f"trust_labels must be True or False, got {parameters['trust_labels']!r}.")
@@ -57,12 +61,10 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
             raise KernpotError(f"checkpoint must be None or the path of a file, got {checkpoint!r}.")
         if Path(checkpoint).is_dir() or not Path(checkpoint).parent.is_dir():
             raise KernpotError(f"checkpoint must be a file in a folder that exists, got {str(checkpoint)!r}.")
-    progress, isolated = parameters["progress"], parameters["isolated_atoms"]
+    progress = parameters["progress"]
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")
-    numbers = isinstance(isolated, Mapping) and all(_real(e) for e in isolated.values())
-    if isolated is not None and not numbers:
-        raise KernpotError(f"isolated_atoms must map symbols or atomic numbers to energies in eV, got {isolated!r}.")
+    checked_energies(parameters["isolated_atoms"])
 
 
 def descriptor_for(descriptor: Any, elements: Sequence[int]) -> Features:
@@ -78,11 +80,3 @@ def descriptor_for(descriptor: Any, elements: Sequence[int]) -> Features:
     features = features_of(default_descriptor(elements) if descriptor is None else descriptor)
     features.require_smooth()
     return features
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))

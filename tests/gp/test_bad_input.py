@@ -20,9 +20,11 @@ from kernpot.errors import (
     InducingWarning,
     KernpotError,
     KernpotWarning,
+    MemoryLimitError,
     NotSmoothError,
     StructureError,
 )
+from kernpot.parallel import memory
 from tests.helpers.systems import cluster, crystals, soap
 
 
@@ -217,6 +219,52 @@ def test_noise_scale_that_makes_no_sense(frames: list[Atoms], refusal: Any) -> N
         ({"noise": {"config_type": {"bulk": {}}}}, StructureError, ["config_type ['bulk'], which no structure has"]),
         ({"isolated_atoms": {"Xx": 1.0}}, StructureError, ["'Xx' is no element"]),
         ({"isolated_atoms": {"Cu": np.nan}}, StructureError, ["Cu has nan, expected a finite energy"]),
+        pytest.param(
+            {"isolated_atoms": {29.7: 1.0}},
+            StructureError,
+            ["isolated_atoms: 29.7 is no element"],
+            marks=pytest.mark.wrong_input("Settings", "isolated_atoms of the element 29.7", "refused"),
+        ),
+        pytest.param(
+            {"isolated_atoms": {500: 1.0}},
+            StructureError,
+            ["isolated_atoms: 500 is no element"],
+            marks=pytest.mark.wrong_input("Settings", "isolated_atoms of the element 500", "refused"),
+        ),
+        pytest.param(
+            {"isolated_atoms": {"Cu": True}},
+            StructureError,
+            ["Cu has True, expected a finite energy"],
+            marks=pytest.mark.wrong_input("Settings", "isolated_atoms with a truth value for an energy", "refused"),
+        ),
+        pytest.param(
+            {"isolated_atoms": {"Cu": 1j}},
+            StructureError,
+            ["Cu has 1j, expected a finite energy"],
+            marks=pytest.mark.wrong_input("Settings", "isolated_atoms with a complex energy", "refused"),
+        ),
+        pytest.param(
+            {"isolated_atoms": {"Cu": 3.0, 29: 3.1}},
+            StructureError,
+            ["Cu is given twice"],
+            marks=pytest.mark.wrong_input(
+                "Settings", "isolated_atoms with an element by symbol and by number", "refused"
+            ),
+        ),
+        pytest.param(
+            {"isolated_atoms": [3.0]},
+            StructureError,
+            ["must map symbols"],
+            marks=pytest.mark.wrong_input("Settings", "isolated_atoms that is a list", "refused"),
+        ),
+        pytest.param(
+            {"noise": {"energy": 1e300}},
+            ValueError,
+            ["energy must lie between 1e-08 and 1e+08, got 1e+300"],
+            marks=pytest.mark.wrong_input("Settings", "a noise level of 1e300", "refused"),
+        ),
+        ({"n_jobs": True}, KernpotError, ["n_jobs must be None or a number of processes", "got True"]),
+        ({"n_jobs": 10**9}, KernpotError, ["n_jobs must be None or a number of processes"]),
         ({"inducing": []}, KernpotError, ["non-empty list of structures"]),
         ({"inducing": [Atoms("Au")]}, StructureError, ["inducing: the structures hold environments of ['Au']"]),
         ({"inducing": [Atoms("Cu2")]}, StructureError, ["inducing[0]: atoms 0 and 1 are 0 A apart"]),
@@ -230,6 +278,40 @@ def test_settings(frames: list[Atoms], refusal: Any, changes: dict[str, Any], er
 def test_fewer_inducing_environments_than_elements() -> None:
     with pytest.raises(KernpotError, match="n_inducing=1 is too few: 2 elements and 1 descriptors need at least 2"):
         fit(crystals(2, symbols="Cu2Au2"), descriptor=soap(["Cu", "Au"]), n_inducing=1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts"),
+    [
+        pytest.param(
+            {"energies": [True, 1.0, 1.0, 1.0, 1.0]},
+            ["#0: energy is not numeric", "truth values"],
+            marks=pytest.mark.wrong_input("Labels", "an energy that is a truth value", "refused"),
+        ),
+        pytest.param(
+            {"forces": [np.zeros((4, 3), complex), *[None] * 4]},
+            ["#0: forces is not numeric", "complex numbers"],
+            marks=pytest.mark.wrong_input("Labels", "complex forces", "refused"),
+        ),
+        pytest.param(
+            {"energies": [1e300, 1.0, 1.0, 1.0, 1.0]},
+            ["#0: the energy is 1e+300 eV"],
+            marks=pytest.mark.wrong_input("Labels", "an energy of 1e300 eV", "refused"),
+        ),
+    ],
+)
+def test_labels_that_are_no_numbers(
+    frames: list[Atoms], refusal: Any, labels: dict[str, Any], parts: list[str]
+) -> None:
+    with refusal(StructureError, *parts):
+        estimator().fit(frames, **labels)
+
+
+@pytest.mark.wrong_input("Labels", "a noise_scale of 1e300", "refused")
+def test_noise_scale_beyond_reason(frames: list[Atoms], refusal: Any) -> None:
+    frames[1].info["noise_scale"] = 1e300
+    with refusal(StructureError, "#1: noise_scale for energy is 1e+300, expected a positive number"):
+        fit(frames)
 
 
 # ------------------------------------------------------------------ stated behaviours
@@ -333,7 +415,45 @@ def test_prediction_of_nothing(fitted: SparseGPPotential) -> None:
     assert fitted.predict_full([]) == []
 
 
+@pytest.mark.wrong_input("Settings", "optimize that is no truth value, such as 'no'", "refused")
 @pytest.mark.parametrize("optimize", ["no", 0, None, 1.0])
 def test_optimize_that_is_no_truth_value(frames: list[Atoms], refusal: Any, optimize: Any) -> None:
     with refusal(KernpotError, "optimize must be True or False, got", repr(optimize)):
         fit(frames, optimize=optimize)
+
+
+# ------------------------------------------------------------------ memory
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gigabyte is left."""
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+
+
+@pytest.mark.wrong_input("Settings", "more inducing environments than there is memory for", "refused")
+def test_inducing_environments_beyond_memory(refusal: Any, little_memory: None) -> None:
+    """Estimated for as many as the structures can give, whatever was asked for."""
+    many = crystals(2) * 100
+    with refusal(MemoryLimitError, "a fit with 20000 inducing environments", "1 GB are available", "n_inducing"):
+        fit(many, n_inducing=20_000)
+
+
+@pytest.mark.wrong_input("Settings", "n_inducing of a million for a few structures", "warned")
+def test_a_million_inducing_environments_of_forty(frames: list[Atoms]) -> None:
+    """Displaced copies are no more than say something: it ends at once, and in little memory."""
+    with pytest.warns(InducingWarning, match=r"\d+ inducing environments are used instead of 1000000"):
+        gp = estimator(n_inducing=10**6, optimize=False, trust_labels=True).fit(frames)
+    assert gp.n_inducing_ < 200
+
+
+@pytest.mark.wrong_input("Settings", "a cutoff with more neighbours than there is memory for", "refused")
+def test_cutoff_beyond_memory(frames: list[Atoms], refusal: Any, little_memory: None) -> None:
+    with refusal(MemoryLimitError, "train.xyz#0: the forces on an atom with some", "within 50 A", "smaller cutoff"):
+        fit(frames, descriptor=soap(cutoff=50.0))
+
+
+@pytest.mark.wrong_input("Settings", "more draws than there is memory for", "refused")
+def test_draws_beyond_memory(fitted: SparseGPPotential, little_memory: None) -> None:
+    with pytest.raises(MemoryLimitError, match=r"1000000000 draws need.*Take fewer"):
+        fitted.sample_potentials(10**9)

@@ -15,7 +15,8 @@ from ase.io import write
 
 from kernpot import NNPEnsemble, read_structures
 from kernpot.descriptors import SOAPFeatures
-from kernpot.errors import DescriptorError, KernpotError, NotSmoothError, StructureError
+from kernpot.errors import DescriptorError, KernpotError, MemoryLimitError, NotSmoothError, StructureError
+from kernpot.parallel import memory
 from tests.helpers.systems import cluster, crystals, soap
 from tests.nnp.small import SMALL, UNCERTAINTIES, acsf, estimator
 
@@ -158,8 +159,9 @@ PARAMETERS: list[tuple[dict[str, Any], type, list[str]]] = [
         ({"random_state": x}, KernpotError, ["random_state must be None, a whole number"])
         for x in ("a", -1, 1.5, 2**40)
     ),
-    ({"isolated_atoms": {"Cu": "low"}}, KernpotError, ["isolated_atoms must map symbols"]),
-    ({"isolated_atoms": {"Cu": np.nan}}, KernpotError, ["isolated_atoms must map symbols"]),
+    ({"isolated_atoms": {"Cu": "low"}}, KernpotError, ["isolated_atoms: Cu has 'low', expected a finite energy"]),
+    ({"isolated_atoms": {"Cu": np.nan}}, KernpotError, ["isolated_atoms: Cu has nan, expected a finite energy"]),
+    ({"isolated_atoms": {29.7: 1.0}}, KernpotError, ["isolated_atoms: 29.7 is no element"]),
     ({"isolated_atoms": [3.0]}, KernpotError, ["isolated_atoms must map symbols"]),
     ({"isolated_atoms": {"Xx": 1.0}}, StructureError, ["'Xx' is no element"]),
     ({"noise": {"force": 0.1}}, ValueError, ["unknown keys ['force']"]),
@@ -202,7 +204,7 @@ def test_a_refit_that_fails_on_the_way_leaves_the_old_fit() -> None:
     nnp = estimator(max_epochs=2).fit(frames)
     before, fitted = nnp.predict(frames, True), nnp.fitted_
     with pytest.raises(ArithmeticError, match="diverged"):
-        nnp.set_params(noise={"forces": 1e-25}).fit(frames)
+        nnp.set_params(noise={"energy": 1e-8}).fit(frames, energies=[1e12, -1e12, 0.0, 1e12, 3.0])
     np.testing.assert_array_equal(nnp.predict(frames, True), before)
     assert nnp.fitted_ is fitted
 
@@ -258,3 +260,11 @@ def test_energies_to_score_by(fitted: NNPEnsemble, refusal: Any) -> None:
         fitted.score([crystals(1)[0].copy()])
     with refusal(StructureError, "empty list"):
         fitted.score([])
+
+
+@pytest.mark.wrong_input("Settings", "networks of a billion hidden units", "refused")
+def test_networks_beyond_memory(frames: list[Atoms], refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    for changes in ({"hidden": (10**9,)}, {"hidden": (10**5, 10**5)}, {"n_members": 10**9}):
+        with refusal(MemoryLimitError, "a training of", "1 GB are available", "narrower hidden layers"):
+            fit(frames, **changes)

@@ -18,13 +18,13 @@ from kernpot.errors import InducingWarning, KernpotError, StructureError
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import InducingBlock, normalise
 from kernpot.gp.inducing.directions import Bases, coordinates, widen
-from kernpot.gp.inducing.displaced import displaced_copies, worst_represented
+from kernpot.gp.inducing.displaced import MOST_COPIES, displaced_copies, worst_represented
 from kernpot.gp.inducing.sampling import select_environments, select_new
 from kernpot.kernels import CosineFunction, CosineKernel
 from kernpot.structures.checks import check_atoms, require_fitted
 
-# Candidates kept per inducing environment; beyond it structures are thinned at random, so that memory stays bounded.
-_POOL = 20
+CANDIDATES = 20
+"""Kept per inducing environment; beyond it structures are thinned at random, so that memory stays bounded."""
 
 
 def unit_features(features: Features, atoms: Atoms) -> Tensor:
@@ -90,7 +90,7 @@ def choose(
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
     n_atoms = sum(len(a) for a in frames)
     pool = list(rng.permutation(len(structures)))
-    limit = max(_POOL * n_inducing, 1000)
+    limit = max(CANDIDATES * n_inducing, 1000)
     if n_atoms > limit:
         size = np.cumsum([len(frames[k]) for k in pool])
         kept = pool[: int(np.searchsorted(size, limit)) + 1]
@@ -145,9 +145,9 @@ def fill_up(
     if not all(f.describes_anything for f in descriptors):
         return list(blocks)
     components = list(dict.fromkeys((b.descriptor, b.term) for b in blocks))
+    held = {own: sum(len(b.environments) for b in blocks if (b.descriptor, b.term) == own) for own in components}
     missing = {
-        own: part_of(c, len(components), n_inducing)
-        - sum(len(b.environments) for b in blocks if (b.descriptor, b.term) == own)
+        own: min(part_of(c, len(components), n_inducing) - held[own], MOST_COPIES * held[own])
         for c, own in enumerate(components)
     }
     if not any(missing.values()):
@@ -236,6 +236,8 @@ def enlarge(
     """
     if isinstance(inducing, Atoms):
         raise StructureError("inducing: expected a list of ase.Atoms, got a single one; write [atoms].")
+    if not isinstance(inducing, Sequence):
+        raise StructureError(f"inducing: expected a list of ase.Atoms, got {inducing!r}.")
     for k, atoms in enumerate(inducing):
         check_atoms(atoms, f"inducing[{k}]")
         require_fitted(atoms, elements, f"inducing[{k}]")

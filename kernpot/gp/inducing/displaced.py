@@ -28,6 +28,10 @@ from kernpot.gp.rows.whitening import Whitening
 
 # Standard deviation of a coordinate, Angstrom.
 _DISPLACEMENT = 0.02
+MOST_COPIES = 50
+"""Displaced copies that become inducing for each environment at most: one for every direction in which an atom and some
+sixteen neighbours move. More of them say nothing new, while choosing among them takes the square in memory."""
+
 # Environments to choose from, for each one wanted.
 _POOL = 1.5
 # Unrepresented variance, of one, below which an environment says nothing; a hundred jitters of the covariance.

@@ -14,6 +14,7 @@ from kernpot.functionals.labels import functional_of
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.inducing.blocks import choose, components_of, fill_up, given
 from kernpot.gp.inducing.directions import learn_bases
+from kernpot.gp.memory import require_memory_for
 from kernpot.gp.settings import check_settings, descriptors_for, kernels_for
 from kernpot.kernels import CosineKernel
 from kernpot.structures.labels import LabelledStructure
@@ -62,9 +63,11 @@ def ingredients(structures: Sequence[LabelledStructure], parameters: Mapping[str
         Those of :class:`kernpot.SparseGPPotential`.
     """
     noise = NoiseModel.from_user(parameters["noise"])
-    check_settings(parameters, noise)
+    check_settings(parameters)
     elements = tuple(sorted({int(z) for s in structures for z in s.atoms.numbers}))
     features = descriptors_for(parameters["descriptor"], elements)
     require_described(structures, features)
     require_rows(structures)
+    if isinstance(parameters["inducing"], str):
+        require_memory_for(structures, features, parameters["n_inducing"])
     return Ingredients(features, kernels_for(parameters["kernel"], len(features), elements), noise, elements)

@@ -17,6 +17,7 @@ from kernpot.gp.inducing.blocks import enlarge
 from kernpot.gp.inducing.unrepresented import worth_describing
 from kernpot.gp.learning.ingredients import require_rows
 from kernpot.gp.learning.start import starting_noise
+from kernpot.gp.memory import require_memory_for_forces
 from kernpot.gp.rows.columns import extend
 from kernpot.gp.rows.compress import compress
 from kernpot.progress import Report
@@ -42,6 +43,8 @@ def with_labels(
         require_fitted(s.atoms, fitted.elements, s.source)
     require_described(labelled, fitted.features)
     require_rows(labelled)
+    for s in labelled:
+        require_memory_for_forces(s, fitted.features)
     labelled = with_atoms_isolated(labelled, max(features.cutoff for features in fitted.features))
     new = compress(labelled, fitted.maker, n_jobs=n_jobs, progress=report).factors
     start = starting_noise(labelled, fitted.noise_model, fitted.isolated)

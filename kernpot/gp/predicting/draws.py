@@ -22,27 +22,32 @@ draw carries it instead:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
+from kernpot.backend.randomness import generator_of
 from kernpot.errors import KernpotError
 from kernpot.files.training import require_training
-from kernpot.functionals.state import Structure
+from kernpot.functionals.state import InducingBlock, Structure
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.leave_one_out import choose_kept
 from kernpot.gp.predicting.prior_draws import represented_weights
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.kernels.forms import LocalEnergies, added, together
+from kernpot.parallel.memory import require_memory
+from kernpot.parameters import is_whole
 from kernpot.regression.pops import PointwisePosterior
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import LabelledStructure
 from kernpot.surfaces.draws import PARTS, Draws, Part, PotentialDraw
 from kernpot.surfaces.potentials import Potentials, Term, summed, weighted
+
+# Bytes of a source of random numbers.
+_OF_GENERATOR = 6000
 
 PosteriorName = Literal["calibrated", "bayes", "pops"]
 POSTERIORS: tuple[str, ...] = get_args(PosteriorName)
@@ -58,7 +63,12 @@ def sample_draws(
     """Draws of a fitted potential; see :meth:`kernpot.SparseGPPotential.sample_potentials`."""
     _check(n, parts, posterior)
     # A seed for every draw: the first ten of a hundred are those of ten, whichever their parts.
-    seeds = check_random_state(random_state).randint(2**31 - 1, size=n)
+    require_memory(
+        n * (_OF_GENERATOR + sum(_size(fitted.features[b.descriptor].n_features, b) for b in fitted.whitening.blocks)),
+        f"{n} draws",
+        "Take fewer at a time.",
+    )
+    seeds = generator_of(random_state).randint(2**31 - 1, size=n)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     scale = fitted.draw_scale if posterior == "calibrated" else 1.0
     whitened = _whitened_weights(fitted, generators, posterior, scale if "parameter" in parts else 0.0)
@@ -85,6 +95,13 @@ def sample_draws(
     return Draws(Potentials(fitted.features, summed(terms), fitted.isolated, n), mean, tuple(parts), posterior)
 
 
+def _size(n_features: int, block: InducingBlock) -> int:
+    """Bytes of the energies of one block in one draw: a matrix for the square of the cosine, else sums and products."""
+    if block.function.power == 2:
+        return 8 * n_features**2
+    return 8 * (len(block.environments) + 100 * n_features)
+
+
 def _whitened_weights(fitted: FittedGP, generators: Sequence[torch.Generator], posterior: str, scale: float) -> Tensor:
     """Whitened weights (n, M) of every draw."""
     if posterior == "pops" and scale > 0:
@@ -95,14 +112,15 @@ def _whitened_weights(fitted: FittedGP, generators: Sequence[torch.Generator], p
 
 
 def _check(n: int, parts: Sequence[Part], posterior: str) -> None:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+    if not is_whole(n, 1):
         raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
-    if isinstance(parts, str) or not parts or not set(parts) <= set(PARTS):
+    listed = isinstance(parts, Collection) and not isinstance(parts, str | bytes)
+    if not listed or not len(parts) or not all(isinstance(p, str) and p in PARTS for p in parts):
         raise KernpotError(
             f"parts must be one or both of {PARTS}, got {parts!r}; the misfit of labels is not a potential, "
             "posterior='calibrated' scales the others to cover it."
         )
-    if posterior not in POSTERIORS:
+    if not isinstance(posterior, str) or posterior not in POSTERIORS:
         raise KernpotError(f"posterior must be one of {POSTERIORS}, got {posterior!r}.")
 
 
