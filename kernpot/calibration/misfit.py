@@ -42,6 +42,8 @@ from kernpot.tails import LEAST, negative_log_density
 
 # Largest factor: beyond it the parameter variance is rounding.
 _LARGEST_FACTOR = 100.0
+# No number of a misfit is beyond it, whatever its unit: squares of larger ones overflow.
+_LARGEST = 1e8
 # Parameter variances below this part of their surroundings' belong to components that vanish by symmetry: they tell
 # nothing of the misfit of others.
 _SYMMETRIC = 1e-9
@@ -256,6 +258,7 @@ def misfit_from(data: dict[str, Any]) -> Misfit:
     numbers = {name: number(value) for name, value in data.items() if name != "degrees_of_freedom"}
     misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else number(nu))
     require(min(misfit.constant, misfit.factor, misfit.reach) >= 0, "a number is negative")
+    require(max(numbers.values()) <= _LARGEST, f"a number is above {_LARGEST:g}")
     require(misfit.exponent == 1 or (misfit.exponent > 1 and misfit.reference > 0), "an exponent has no reference")
     require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")
     return misfit

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kernpot.cli.console import print_sections
-from kernpot.files.container import read_model, require_model
+from kernpot.errors import NotInFileError
+from kernpot.files.container import read_model, require_model, restored
+from kernpot.files.parts import reading
 from kernpot.report.installation import describe_installation
 from kernpot.report.provenance import describe_model
 
@@ -20,7 +23,8 @@ def info(
 ) -> None:
     """Show what a model is, what it learnt from, and with what it was made.
 
-    The file's checksum is verified on the way. Without a model: the versions
+    The file's checksum is verified on the way, and that the model can be
+    used. Without a model: the versions
     of kernpot and of all it stands on, which a report of a bug should hold.
 
     [bold]Example[/]
@@ -31,6 +35,10 @@ def info(
     if model is None:
         print_sections(describe_installation())
         return
-    header, _ = read_model(model)
+    header, tensors = read_model(model)
     require_model(model, header)
-    print_sections(describe_model(header))
+    with suppress(NotInFileError):  # the rest of what no file holds cannot be checked, nor does it need to be
+        restored(header, tensors)
+    with reading("header"):
+        sections = describe_model(header)
+    print_sections(sections)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from kernpot.errors import KernpotError, ModelFileError
 from kernpot.regression.factor import LabelFactor
+from kernpot.structures.elements import atomic_number
+from kernpot.structures.reference import checked_energies
 
 FILE_UNITS = {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
 
@@ -43,9 +45,30 @@ def require(condition: bool, otherwise: str) -> None:
 
 def number(value: Any) -> float:
     """A finite number."""
-    found = float(value)
-    require(bool(np.isfinite(found)), f"{value!r} is not a finite number")
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    require(real and bool(np.isfinite(value)), f"{value!r} is not a finite number")
+    return float(value)
+
+
+def require_units(header: Mapping[str, Any]) -> None:
+    """Refuse a model whose file says other units than the ones it is read in."""
+    with reading("units"):
+        require(header["units"] == FILE_UNITS, f"expected {FILE_UNITS}, got {header['units']!r}")
+
+
+def elements_of(values: Any) -> tuple[int, ...]:
+    """Different atomic numbers, ascending."""
+    found = tuple(z if not isinstance(z, str) and atomic_number(z) else 0 for z in values)
+    ascending = list(found) == sorted(set(found))
+    require(bool(found) and ascending and 0 not in found, f"expected atomic numbers, ascending, got {values!r}")
     return found
+
+
+def energies_of(data: Mapping[str, Any]) -> dict[int | str, float]:
+    """Energies of isolated atoms by atomic number or symbol, in a form that estimators take and check."""
+    given: dict[int | str, float] = {int(z) if z.isdigit() else z: number(e) for z, e in data.items()}
+    checked_energies(given)
+    return given
 
 
 def tensor_of(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:

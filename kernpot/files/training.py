@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kernpot.errors import KernpotError
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.kinds import KINDS, LABEL_KINDS, LabelKind
-from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.labels import LabelledStructure, check_noise_scale
 
 _PREFIX = "training."
 _SCALES = "atom_scales"
@@ -103,6 +103,9 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
         **dict.fromkeys(weighed, (n_atoms,)),
         **{kind: _stored_shape(KINDS[kind], sizes, [kind in kinds for kinds in labels]) for kind in present},
     }
+    for name in ("sizes", "numbers"):
+        if parts[name].dtype.kind not in "iu":
+            raise ValueError(f"{_PREFIX}{name} has the type {parts[name].dtype}, expected whole numbers")
     for name, shape in expected.items():
         if parts[name].shape != shape:
             raise ValueError(f"{_PREFIX}{name} has the shape {parts[name].shape}, expected {shape}")
@@ -122,9 +125,7 @@ def unpack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> li
             flat = parts[kind].ravel()[taken[kind] : taken[kind] + size]
             taken[kind] += size
             checked[kind] = KINDS[kind].check(flat.reshape(shape), atoms, source)
-        scales = {kind: float(noise_scale[kind]) for kind in present}
-        if not all(0 < scale < np.inf for scale in scales.values()):
-            raise ValueError(f"{source}: noise_scale {scales} is not positive")
+        scales = {kind: check_noise_scale(noise_scale[kind], kind, source) for kind in present}
         atom_scales = parts[_SCALES][own] if weighed else None
         if atom_scales is not None and not (atom_scales > 0).all():
             raise ValueError(f"{source}: factors on the noise of atoms are not positive")

@@ -9,23 +9,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kernpot.backend.randomness import Drawing
 from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.descriptors import SOAPFeatures
 from kernpot.descriptors.features import Features
 from kernpot.files.functions import described, features_again
-from kernpot.files.parts import FILE_UNITS, factor_of, factor_tensors, number, reading, require, tensor_of
+from kernpot.files.parts import (
+    FILE_UNITS,
+    elements_of,
+    energies_of,
+    factor_of,
+    factor_tensors,
+    number,
+    reading,
+    require,
+    require_units,
+    tensor_of,
+)
 from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.rows.whitening import Whitening
+from kernpot.gp.settings import check_settings
 from kernpot.gp.upgrades import upgraded
 from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.kernels.cosine_kernel import kernel_from_dict, kernel_to_dict
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
-from kernpot.structures.noise import NoiseModel, kind_of
+from kernpot.structures.noise import LARGEST, NoiseModel, kind_of
+from kernpot.structures.reference import checked_energies
 
 # Rounding of products of orthonormal columns; a basis further off was not made by an orthogonalisation.
 _ORTHONORMAL = 1e-9
+_NOT_STORED = {"n_jobs": None, "progress": None, "trust_labels": False}
 _PARAMETERS = {"n_inducing", "n_components", "optimize", "inducing", "random_state"}
 
 
@@ -41,8 +56,11 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
     Raises
     ------
     KernpotError
-        A kernel or a descriptor of one's own does not say how it is written.
+        A kernel or a descriptor of one's own does not say how it is written, or parameters were changed to what cannot
+        be read.
     """
+    # Parameters may have been changed since the fit: what a file could not be read with is not written.
+    check_settings(parameters)
     blocks = fitted.whitening.blocks
     tensors: dict[str, NDArray[Any]] = {f"environments.{b}": x.environments.numpy() for b, x in enumerate(blocks)}
     for g, factor in enumerate(fitted.factors.values()):
@@ -100,23 +118,28 @@ def restored(
         When a part is missing, is of another type, or does not fit the others.
     """
     header = upgraded(header)
+    require_units(header)
     with reading("descriptors"):
         features = features_again(header["descriptors"], descriptor)
     with reading("kernels"):
         kernels = tuple(kernel_from_dict(k) for k in header["kernels"])
         require(len(kernels) == len(features), f"{len(features)} descriptors need as many")
     with reading("elements"):
-        elements = tuple(int(z) for z in header["elements"])
+        elements = elements_of(header["elements"])
         known = set.intersection(*(set(f.species) for f in features))
-        require(bool(elements) and set(elements) <= known, "they are not the descriptors'")
+        require(set(elements) <= known, "they are not the descriptors'")
     with reading("isolated_atoms"):
-        isolated = {int(z): number(e) for z, e in header["isolated_atoms"].items()}
+        isolated = checked_energies(energies_of(header["isolated_atoms"]))
         require(set(elements) <= set(isolated), "an element has no energy")
     blocks: list[InducingBlock] = []
     with reading("blocks"):
         for b, data in enumerate(header["blocks"]):
             blocks.append(_block(data, b, tensors, features, kernels, blocks))
         require(len(blocks) > 0, "it has none")
+        covered = {block.element for block in blocks}
+        require(covered == set(elements), f"they are of {sorted(covered)}, the elements are {list(elements)}")
+        n = blocks[-1].columns.stop
+        require(header["n_inducing"] == n, f"they have {n} environments, n_inducing is {header['n_inducing']!r}")
     with reading("groups"):
         groups = [str(group) for group in header["groups"]]
         require(bool(groups) and len(set(groups)) == len(groups), "expected one or more different names")
@@ -131,7 +154,8 @@ def restored(
     with reading("noise"):
         noise = {str(k): number(v) for k, v in header["noise"].items()}
         require(set(groups) <= set(noise), f"expected a level for each of {groups}")
-        require(all(v > 0 for v in noise.values()), "a level is not positive")
+        require(all(0 < v <= LARGEST for v in noise.values()), f"a level is not positive, or above {LARGEST:g}")
+        require("energy" in {kind_of(group) for group in noise}, "energies have no level")
     with reading("misfit"):
         expected = {*LABEL_KINDS, *(kind_of(group) for group in groups)}
         require(set(header["misfit"]) >= expected, f"expected {', '.join(sorted(expected))}")
@@ -145,6 +169,8 @@ def restored(
         noise_model = NoiseModel.from_dict(header["noise_model"])
     with reading("parameters"):
         parameters = _parameters(header, features, kernels, noise_model, isolated)
+        check_settings(parameters | _NOT_STORED)
+        Drawing(parameters["random_state"])
     with reading("training"):
         training = None if header["training"] is None else tuple(unpack(header["training"], tensors))
     with reading("environments"):
@@ -171,6 +197,7 @@ def _parameters(
     """As the user gave them, as far as the file tells; else what a fit made of them."""
     parameters = dict(header["parameters"])
     require(set(parameters) == _PARAMETERS, f"expected {', '.join(sorted(_PARAMETERS))}")
+    require(isinstance(parameters["inducing"], str), "expected the way in which inducing environments are chosen")
     several = len(features) > 1
     parameters |= {
         "descriptor": [f.descriptor for f in features] if several else features[0].descriptor,
@@ -182,14 +209,13 @@ def _parameters(
     if data is None:
         return parameters
     given = None if data["kernel"] is None else [kernel_from_dict(k) for k in data["kernel"]]
+    require(given is None or len(given) > 0, "expected a kernel or several, got an empty list")
     atoms = data["isolated_atoms"]
     return parameters | {
         "descriptor": None if data["default_descriptor"] else parameters["descriptor"],
         "kernel": given[0] if given is not None and len(given) == 1 else given,
         "noise": None if data["noise"] is None else NoiseModel.from_user(data["noise"]),
-        "isolated_atoms": None
-        if atoms is None
-        else {int(z) if z.isdigit() else z: number(e) for z, e in atoms.items()},
+        "isolated_atoms": None if atoms is None else energies_of(atoms),
     }
 
 

@@ -8,11 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernpot.backend.randomness import Drawing
 from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.descriptors import ACSFFeatures, SOAPFeatures
 from kernpot.errors import DescriptorError
 from kernpot.files.functions import described, features_again
-from kernpot.files.parts import FILE_UNITS, factor_of, factor_tensors, number, reading, require, tensor_of
+from kernpot.files.parts import (
+    FILE_UNITS,
+    elements_of,
+    energies_of,
+    factor_of,
+    factor_tensors,
+    number,
+    reading,
+    require,
+    require_units,
+    tensor_of,
+)
 from kernpot.files.training import pack, unpack
 from kernpot.nnp.fitted import FittedNNP, Trained
 from kernpot.nnp.inputs import Inputs
@@ -20,7 +32,8 @@ from kernpot.nnp.networks import Networks, check_activation
 from kernpot.nnp.settings import check_settings
 from kernpot.nnp.targets import Scales
 from kernpot.structures.kinds import LABEL_KINDS
-from kernpot.structures.noise import NoiseModel, kind_of
+from kernpot.structures.noise import LARGEST, NoiseModel, kind_of
+from kernpot.structures.reference import checked_energies
 
 _PARAMETERS = {
     "hidden", "n_members", "uncertainty", "activation", "n_components", "resample", "validation", "max_epochs",
@@ -130,13 +143,14 @@ def restored(
     ModelFileError
         When a part is missing, is of another type, or does not fit the others.
     """
+    require_units(header)
     with reading("descriptors"):
         (features,) = features_again(header["descriptors"], descriptor)
     with reading("elements"):
-        elements = tuple(int(z) for z in header["elements"])
-        require(bool(elements) and set(elements) <= set(features.species), "they are not the descriptor's")
+        elements = elements_of(header["elements"])
+        require(set(elements) <= set(features.species), "they are not the descriptor's")
     with reading("isolated_atoms"):
-        isolated = {int(z): number(e) for z, e in header["isolated_atoms"].items()}
+        isolated = checked_energies(energies_of(header["isolated_atoms"]))
         require(set(elements) <= set(isolated), "an element has no energy")
     with reading("parameters"):
         parameters = dict(header["parameters"])
@@ -146,12 +160,11 @@ def restored(
         parameters |= {
             "descriptor": None if given["default_descriptor"] else features.descriptor,
             "noise": None if noise is None else NoiseModel.from_user(noise),
-            "isolated_atoms": None
-            if atoms is None
-            else {int(z) if z.isdigit() else z: number(e) for z, e in atoms.items()},
+            "isolated_atoms": None if atoms is None else energies_of(atoms),
             "hidden": tuple(parameters["hidden"]),
         }
         check_settings(parameters | {"checkpoint": None, "progress": None, "trust_labels": False})
+        Drawing(parameters["random_state"])
     with reading("networks"):
         form = header["networks"]
         check_activation(form["activation"])
@@ -165,11 +178,13 @@ def restored(
             {int(z): number(e) for z, e in scales["offsets"].items()},
             {str(group): number(level) for group, level in scales["levels"].items()},
         )
+        require(all(level > 0 for level in scales.levels.values()), "a level is not positive")
         require(scales.unit > 0 and set(scales.offsets) == set(elements), "they are not those of the elements")
     with reading("noise"):
         levels = {str(group): number(level) for group, level in header["noise"].items()}
-        require(all(level > 0 for level in levels.values()), "a level is not positive")
+        require(all(0 < v <= LARGEST for v in levels.values()), f"a level is not positive, or above {LARGEST:g}")
         require({kind_of(group) for group in levels} <= set(LABEL_KINDS), f"unknown kind of label in {list(levels)}")
+        require("energy" in {kind_of(group) for group in levels}, "energies have no level")
         amplitude = number(header["amplitude"])
         require(amplitude > 0, "the amplitude is not positive")
         noise_model = NoiseModel.from_dict(header["noise_model"])
@@ -184,6 +199,7 @@ def restored(
         misfit = {kind: misfit_from(data) for kind, data in header["misfit"].items()}
     with reading("training"):
         labelled = unpack(header["training"], tensors)
+        require(all(type(k) is int for k in header["held_out"]), "held-out structures are told by their place")
         held = np.array(header["held_out"], dtype=np.int64)
         require(bool(np.isin(held, np.arange(len(labelled))).all()), "held-out structures are not among them")
         n_members = next(iter(networks.values())).n_members

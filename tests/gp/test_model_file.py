@@ -198,7 +198,7 @@ def test_file_without_a_tensor(tmp_path: Path) -> None:
         (lambda h, _: h["noise"].pop("forces"), "noise.*forces"),
         (lambda h, _: h.update(noise_model={"forces": -1.0}), "noise_model"),
         (lambda h, _: h.update(elements=["Cu"]), "elements"),
-        (lambda h, _: h.update(elements=[29, 14]), "elements.*descriptors"),
+        (lambda h, _: h.update(elements=[14, 29]), "elements.*descriptors"),
         (lambda h, _: h.update(isolated_atoms={"29": 0.0}), "isolated_atoms.*no energy"),
         (lambda h, _: h.update(isolated_atoms=None), "isolated_atoms"),
         (lambda h, _: h.update(descriptors=[]), "descriptors"),
@@ -217,13 +217,122 @@ def test_file_without_a_tensor(tmp_path: Path) -> None:
         (lambda h, _: h.update(log_evidence="good"), "log_evidence"),
         (lambda h, _: h.update(parameters={"colour": 1}), "parameters"),
         (lambda _, t: t.update({"environments.0": t["environments.0"][:, 1:]}), r"blocks.*environments\.0 .*shape"),
-        (lambda _, t: t.update({"environments.0": t["environments.0"][1:]}), r"factor\.0\.triangle has the shape"),
+        (lambda _, t: t.update({"environments.0": t["environments.0"][1:]}), "blocks.*n_inducing is 15"),
         (lambda _, t: t.update({"environments.1": t["environments.1"] * np.nan}), "not finite"),
         (lambda _, t: t.update({"environments.1": t["environments.1"].astype(np.float32)}), "float32"),
         (lambda _, t: t.update({"factor.0.projected": np.float64(3)}), r"factor\.0\.projected has the shape"),
         (lambda _, t: t.update({"factor.0.triangle": t["factor.0.triangle"].T + 1}), r"'factor\.0' .*damaged"),
         (lambda _, t: t.update({"factor.1.prior": np.zeros(5)}), r"factor\.1\.prior has the shape"),
         (lambda _, t: t.update({"factor.1.n_rows": np.zeros(2)}), r"'factor\.1' "),
+        pytest.param(
+            lambda h, _: h["kernels"][0].update(zeta=10**9),
+            "kernels.*at most 100",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a power of the kernel of 1e9, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["kernels"][0].update(elements=[29, 119]),
+            "kernels.*atomic numbers",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a kernel of the element 119, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["descriptors"][0].update(n_max=10**6),
+            "descriptors.*n_max must be",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a million radial functions, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["descriptors"][0].update(species=["Cu", 119]),
+            "descriptors.*species",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a descriptor of the element 119, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["descriptors"][0].update(species=[-3, 29]),
+            "descriptors.*species",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a descriptor of the element -3, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["descriptors"][0].update(r_cut=1e9),
+            "descriptors.*r_cut must be",
+            marks=pytest.mark.wrong_input("Model files", "a cutoff of 1e9 A, under a right checksum", "refused"),
+        ),
+        pytest.param(
+            lambda h, _: h["descriptors"][0].update(sigma=1e-300),
+            "descriptors.*sigma must be",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a width of densities of 1e-300 A, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h.update(elements=[29.7, 79]),
+            "elements.*ascending",
+            marks=pytest.mark.wrong_input("Model files", "an element 29.7, under a right checksum", "refused"),
+        ),
+        pytest.param(
+            lambda h, _: h["isolated_atoms"].update({"500": 1.0}),
+            "isolated_atoms.*'500' is no element|isolated_atoms.*500 is no element",
+            marks=pytest.mark.wrong_input(
+                "Model files", "an isolated atom of the element 500, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["isolated_atoms"].update({"29": True}),
+            "isolated_atoms.*True is not a finite number",
+            marks=pytest.mark.wrong_input(
+                "Model files", "an energy that is a truth value, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h.update(n_inducing=10**6),
+            "blocks.*n_inducing is 1000000",
+            marks=pytest.mark.wrong_input(
+                "Model files",
+                "another number of inducing environments than there are, under a right checksum",
+                "refused",
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["units"].update(energy="kcal/mol"),
+            "units.*kcal/mol",
+            marks=pytest.mark.wrong_input("Model files", "other units, under a right checksum", "refused"),
+        ),
+        pytest.param(
+            lambda h, _: h["noise"].update(energy=1e300),
+            "noise.*above",
+            marks=pytest.mark.wrong_input("Model files", "a noise level of 1e300, under a right checksum", "refused"),
+        ),
+        pytest.param(
+            lambda h, _: h["misfit"]["energy"].update(factor=1e200),
+            "misfit.*above",
+            marks=pytest.mark.wrong_input("Model files", "a misfit of 1e200, under a right checksum", "refused"),
+        ),
+        pytest.param(
+            lambda h, _: h["training"]["noise_scale"][0].update(energy=1e300),
+            "training.*noise_scale",
+            marks=pytest.mark.wrong_input(
+                "Model files", "a scale of noise of 1e300, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["parameters"].update(n_inducing=-5),
+            "parameters.*n_inducing must be",
+            marks=pytest.mark.wrong_input(
+                "Model files", "parameters that no estimator takes, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["parameters"].update(random_state=2**32),
+            "parameters.*random_state must be",
+            marks=pytest.mark.wrong_input("Model files", "a seed beyond 2^32, under a right checksum", "refused"),
+        ),
     ],
 )
 def test_forged_part_is_named(

@@ -221,7 +221,6 @@ def test_part_of_another_kind(tmp_path: Path, contents: Contents, part: str, val
         ("held_out", 3),
         ("groups", []),
         ("groups", {}),
-        ("noise", {}),
     ], "nonsense was accepted"
 
 
@@ -256,7 +255,7 @@ def test_numbers_that_are_not_finite(tmp_path: Path, contents: Contents) -> None
         (lambda h, _: h.update(amplitude=0.0), "noise.*amplitude is not positive"),
         (lambda h, _: h.update(amplitude=-2.0), "noise.*amplitude is not positive"),
         (lambda h, _: h.update(elements=["Cu"]), "elements"),
-        (lambda h, _: h.update(elements=[29, 14]), "elements.*descriptor"),
+        (lambda h, _: h.update(elements=[14, 29]), "elements.*descriptor"),
         (lambda h, _: h.update(elements=[29]), "scales"),
         (lambda h, _: h.update(isolated_atoms={"29": 0.0}), "isolated_atoms.*no energy"),
         (lambda h, _: h["descriptors"].append(h["descriptors"][0]), "descriptors"),
@@ -280,6 +279,55 @@ def test_numbers_that_are_not_finite(tmp_path: Path, contents: Contents) -> None
         (lambda _, t: t.update({"training.sizes": t["training.sizes"][1:]}), "training"),
         (lambda _, t: t.update({"training.positions": t["training.positions"] * np.nan}), "training"),
         (lambda _, t: t.update({"network.29.0": t["network.29.0"].astype(np.float32)}), r"network\.29\.0 .*float32"),
+        pytest.param(
+            lambda h, _: h["isolated_atoms"].update({"500": 1.0}),
+            "isolated_atoms.*500 is no element",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with an isolated atom of the element 500, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["descriptors"][0].update(n_max=10**6),
+            "descriptors.*n_max must be",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with a million radial functions, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["networks"].update(hidden=[10**9]),
+            "networks.*network",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with layers of a billion units, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["networks"].update(members=10**9),
+            "networks",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with a billion networks, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h.update(held_out=[0.7]),
+            "training.*held-out structures",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with a structure 0.7, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["noise"].update(energy=1e300),
+            "noise.*above",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with a noise level of 1e300, under a right checksum", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda h, _: h["scales"]["levels"].update(forces=-1.0),
+            "scales.*not positive",
+            marks=pytest.mark.wrong_input(
+                "Model files", "networks with a negative level of noise, under a right checksum", "refused"
+            ),
+        ),
     ],
 )
 def test_forged_part_is_named(tmp_path: Path, contents: Contents, forge: Any, message: str) -> None:
