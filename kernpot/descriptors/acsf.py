@@ -10,10 +10,12 @@ from dscribe.descriptors import ACSF
 from torch import Tensor
 
 from kernpot.compilation import COMPILED
+from kernpot.descriptors.adjustable import Adjustable
 from kernpot.descriptors.blocks import Block, BlockEnvironments, BlockPairs, balanced_bounds
 from kernpot.descriptors.compiled.triples import CompiledFunctions, CompiledSymmetry
 from kernpot.descriptors.dscribe_settings import acsf_numbers
 from kernpot.descriptors.features import PairwiseFeatures
+from kernpot.descriptors.limits import require_cutoff, require_elements, require_features
 from kernpot.descriptors.serial import acsf_arguments, acsf_from_dict, acsf_to_dict
 from kernpot.descriptors.symmetry import SymmetryFunctions
 from kernpot.descriptors.triples import SymmetryEnvironments
@@ -24,7 +26,7 @@ from kernpot.structures.neighbours import Pairs
 _BLOCK_PAIRS = 1024
 
 
-class ACSFFeatures(PairwiseFeatures):
+class ACSFFeatures(Adjustable, PairwiseFeatures):
     """Differentiable twin of a :class:`dscribe.descriptors.ACSF`.
 
     The features equal ``acsf.create(atoms)``, except where DScribe is at fault (below); derivatives with respect to
@@ -53,7 +55,7 @@ class ACSFFeatures(PairwiseFeatures):
     Raises
     ------
     DescriptorError
-        For parameters with which DScribe gives NaN or infinity for some angles.
+        For parameters that are out of range, or with which DScribe gives NaN or infinity for some angles.
 
     Notes
     -----
@@ -70,9 +72,14 @@ class ACSFFeatures(PairwiseFeatures):
     def __init__(self, acsf: ACSF) -> None:
         if not isinstance(acsf, ACSF):
             raise DescriptorError(f"expected a dscribe.descriptors.ACSF, got {type(acsf).__name__}.")
+        require_elements(acsf_numbers(acsf))
+        require_cutoff(acsf.r_cut)
         self.acsf = acsf
         self.periodic = bool(acsf.periodic)
         self._functions = functions = SymmetryFunctions.of(acsf)
+        require_features(functions.n_features, functions.n_slots)
+        if not all(np.isfinite(x).all() for x in (functions.g2, functions.g3, functions.angular)):
+            raise DescriptorError("expected finite parameters of symmetry functions, got NaN or infinity.")
         for k, (_, zeta, lam) in enumerate(functions.angular.tolist()):
             if (zeta < 0 and abs(lam) >= 1) or (abs(lam) > 1 and zeta != round(zeta)):
                 kind = "G4" if k < functions.n_g4 else "G5"
@@ -92,6 +99,12 @@ class ACSFFeatures(PairwiseFeatures):
     def descriptor(self) -> ACSF:
         """What this is the twin of."""
         return self.acsf
+
+    def _settings(self) -> dict[str, Any]:
+        return acsf_arguments(self.acsf)
+
+    def _made(self, settings: dict[str, Any]) -> ACSFFeatures:
+        return ACSFFeatures(acsf_from_dict(settings))
 
     def to_dict(self) -> dict[str, Any]:
         """Constructor arguments as plain data, for the model file."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 from dscribe.descriptors import ACSF, SOAP
 
 from kernpot.errors import DescriptorError
+from kernpot.structures.elements import atomic_number
 
 # (n_max, l_max) by number of elements: features grow with the square of the elements, so the basis shrinks.
 _BASIS = {1: (10, 6), 2: (8, 6), 3: (7, 5), 4: (6, 5)}
@@ -81,8 +82,11 @@ def default_acsf(species: Iterable[int]) -> ACSF:
 
 def _elements(species: Iterable[int]) -> tuple[list[int], float]:
     """Atomic numbers, ascending, and the cutoff (Angstrom) that suits the largest of these atoms."""
-    numbers = sorted({int(z) for z in species})
-    if not numbers:
-        raise DescriptorError("expected the atomic numbers of at least one element, got none.")
+    listed = list(species) if isinstance(species, Iterable) and not isinstance(species, str) else []
+    found = [atomic_number(z) for z in listed]
+    if not found or None in found:
+        got = "none" if isinstance(species, Sized) and not len(species) else repr(species)
+        raise DescriptorError(f"expected the atomic numbers of at least one element, such as [8, 1], got {got}.")
+    numbers = sorted({z for z in found if z is not None})
     radius = max(covalent_radii[z] for z in numbers)
     return numbers, round(min(max(3.2 + 1.5 * radius, 4.5), 6.0), 1)

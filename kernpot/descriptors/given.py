@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernpot.descriptors.adjustable import Adjustable
 from kernpot.descriptors.blocks import Block, BlockPairs, balanced_bounds
 from kernpot.descriptors.features import Knows, PairwiseFeatures
 from kernpot.errors import DescriptorError, NotInFileError
+from kernpot.parameters import is_real, is_whole
+from kernpot.structures.elements import atomic_number
 from kernpot.structures.neighbours import Pairs
 
 FloatArray = NDArray[np.float64]
@@ -47,7 +50,7 @@ class GivenPairs(Pairs):
     derivatives: Tensor
 
 
-class GivenFeatures(PairwiseFeatures):
+class GivenFeatures(Adjustable, PairwiseFeatures):
     """Features that come with the structures, or from a function of them.
 
     Parameters
@@ -89,26 +92,26 @@ class GivenFeatures(PairwiseFeatures):
         cutoff: float = 5.0,
     ) -> None:
         listed = list(species) if isinstance(species, Sequence) and not isinstance(species, str) else []
-        numbers = [atomic_numbers.get(z, 0) if isinstance(z, str) else z for z in listed]
-        whole = all(isinstance(z, int | np.integer) and 0 < z < len(chemical_symbols) for z in numbers)
-        if not numbers or not whole:
+        numbers = [z for s in listed if (z := atomic_number(s)) is not None]
+        if not numbers or len(numbers) < len(listed):
             raise DescriptorError(f"species: expected symbols or atomic numbers of elements, got {species!r}.")
-        if isinstance(n_features, bool) or not isinstance(n_features, int | np.integer) or n_features < 1:
+        if not is_whole(n_features, 1):
             raise DescriptorError(f"n_features must be a positive integer, got {n_features!r}.")
-        if not (isinstance(features, str) or callable(features)):
+        if not ((isinstance(features, str) and features) or callable(features)):
             raise DescriptorError(f"features: expected the name of an array or a function, got {features!r}.")
-        if isinstance(features, str) and jacobians not in (None, False) and not isinstance(jacobians, str):
+        named = isinstance(jacobians, str) and jacobians
+        if isinstance(features, str) and not (jacobians is None or jacobians is False or named):
             raise DescriptorError(f"jacobians: expected the name of an array, as features has one, got {jacobians!r}.")
         if callable(features) and not (jacobians is None or isinstance(jacobians, bool)):
             raise DescriptorError(
                 f"jacobians: expected True or False, as features is a function, which returns them beside the "
                 f"features, got {jacobians!r}."
             )
-        if not (isinstance(cutoff, int | float | np.number) and np.isfinite(cutoff) and cutoff > 0):
+        if not (is_real(cutoff) and cutoff > 0):
             raise DescriptorError(f"cutoff must be a positive distance in Angstrom, got {cutoff!r}.")
         self.features, self.jacobians = features, jacobians or None
         self.species, self.n_features, self.cutoff = (
-            tuple(sorted({int(z) for z in numbers})),
+            tuple(sorted(set(numbers))),
             int(n_features),
             float(cutoff),
         )
@@ -189,6 +192,13 @@ class GivenFeatures(PairwiseFeatures):
         """Features (n_atoms, n_features) of every atom."""
         self.check(atoms)
         return self._found(atoms)[0].numpy()
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("features", "species", "n_features", "jacobians", "cutoff")
+        return {name: getattr(self, name) for name in names}
+
+    def _made(self, settings: dict[str, Any]) -> GivenFeatures:
+        return GivenFeatures(**settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the model file; of a function its name, with which it must be given again."""

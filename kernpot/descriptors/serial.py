@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 from dscribe.descriptors import ACSF, SOAP
 
 from kernpot.descriptors.dscribe_settings import acsf_numbers, set_radial_basis, soap_settings
+from kernpot.descriptors.limits import require_cutoff, require_elements, require_soap
 from kernpot.errors import DescriptorError
 
 
@@ -47,7 +48,7 @@ def soap_from_dict(data: dict[str, Any]) -> SOAP:
     Raises
     ------
     DescriptorError
-        When the stored basis does not belong to the arguments.
+        When the stored basis does not belong to the arguments, or these are out of range.
     """
     arguments = {k: v for k, v in data.items() if k not in ("basis", "kind")}
     compression = dict(arguments["compression"])
@@ -57,6 +58,8 @@ def soap_from_dict(data: dict[str, Any]) -> SOAP:
             k if k in chemical_symbols else chemical_symbols[int(k)]: v for k, v in weights.items()
         }
     arguments["compression"] = compression
+    r_cut, n_max, l_max, sigma = (arguments[name] for name in ("r_cut", "n_max", "l_max", "sigma"))
+    require_soap(arguments["species"], r_cut, n_max, l_max, sigma, compression.get("mode", "off"))
     soap = SOAP(**arguments)
     built_of = soap_settings(soap)
     basis = {name: np.asarray(data["basis"][name], dtype=np.float64) for name in ("alphas", "betas")}
@@ -91,5 +94,7 @@ def acsf_to_dict(acsf: ACSF) -> dict[str, Any]:
 
 def acsf_from_dict(data: dict[str, Any]) -> ACSF:
     """The ACSF that :func:`acsf_to_dict` described."""
+    require_elements(data["species"])
+    require_cutoff(data["r_cut"])
     # DScribe wants a matrix or nothing: an empty list is neither.
     return ACSF(**{k: None if v == [] else v for k, v in data.items() if k != "kind"})

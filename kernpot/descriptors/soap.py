@@ -9,6 +9,7 @@ from dscribe.descriptors import SOAP
 from torch import Tensor
 
 from kernpot.compilation import COMPILED
+from kernpot.descriptors.adjustable import Adjustable
 from kernpot.descriptors.blocks import Block, BlockEnvironments, BlockPairs, PairGradient, balanced_bounds
 from kernpot.descriptors.compiled.environments import Compiled, CompiledEnvironments
 from kernpot.descriptors.compiled.table import RadialTable
@@ -16,6 +17,7 @@ from kernpot.descriptors.dscribe_settings import soap_settings
 from kernpot.descriptors.expansion import CentrePairs, Environments
 from kernpot.descriptors.features import PairwiseFeatures
 from kernpot.descriptors.layout import PowerSpectrum
+from kernpot.descriptors.limits import require_soap
 from kernpot.descriptors.radial import GTORadial, effective_cutoff, smoothness
 from kernpot.descriptors.serial import soap_arguments, soap_from_dict, soap_to_dict
 from kernpot.errors import DescriptorError, NotSmoothError
@@ -27,7 +29,7 @@ __all__ = ["Block", "PairGradient", "SOAPFeatures"]
 _BLOCK_PAIRS = 4096
 
 
-class SOAPFeatures(PairwiseFeatures):
+class SOAPFeatures(Adjustable, PairwiseFeatures):
     """Differentiable twin of a :class:`dscribe.descriptors.SOAP`.
 
     The features equal ``soap.create(atoms)`` (order, compression, weighting and all); derivatives with respect to
@@ -57,7 +59,8 @@ class SOAPFeatures(PairwiseFeatures):
     Raises
     ------
     DescriptorError
-        For the polynomial basis, averaged output, and a weighting that is infinite on the central atom.
+        For the polynomial basis, averaged output, a weighting that is infinite on the central atom, and settings that
+        are out of range (:mod:`kernpot.descriptors.limits`).
     """
 
     kind = "soap"
@@ -78,6 +81,8 @@ class SOAPFeatures(PairwiseFeatures):
                 f"expected average='off' (one row per atom), got average={soap.average!r}: atomic energies need every "
                 "atom's features."
             )
+        mode = soap.compression.get("mode", "off")
+        require_soap(settings.numbers, settings.r_cut, settings.n_max, settings.l_max, settings.sigma, mode)
         self.soap = soap
         self.periodic = bool(soap.periodic)
         self.species = settings.numbers
@@ -100,6 +105,12 @@ class SOAPFeatures(PairwiseFeatures):
     def descriptor(self) -> SOAP:
         """What this is the twin of."""
         return self.soap
+
+    def _settings(self) -> dict[str, Any]:
+        return soap_arguments(self.soap)
+
+    def _made(self, settings: dict[str, Any]) -> SOAPFeatures:
+        return SOAPFeatures(SOAP(**settings))
 
     def to_dict(self) -> dict[str, Any]:
         """Constructor arguments as plain data, and the radial basis they led to, for the model file."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from dscribe.descriptors import ACSF, SOAP
 
 from kernpot.descriptors.acsf import ACSFFeatures
+from kernpot.descriptors.adjustable import Adjustable
 from kernpot.descriptors.features import Features
 from kernpot.descriptors.soap import SOAPFeatures
 from kernpot.errors import DescriptorError
@@ -26,6 +28,9 @@ def features_of(descriptor: Any) -> Features:
     DescriptorError
         It is none of these, or one with settings that are not supported.
     """
+    if isinstance(descriptor, Adjustable):
+        # What a fit has used stays as it was when scikit-learn changes the user's.
+        descriptor = copy.copy(descriptor)
     if isinstance(descriptor, Features):
         return descriptor
     if isinstance(descriptor, SOAP):

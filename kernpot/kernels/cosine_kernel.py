@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import gpytorch
@@ -15,8 +14,13 @@ from torch import Tensor
 
 from kernpot.errors import KernpotError, NotInFileError
 from kernpot.kernels.functions import CosineFunction
+from kernpot.parameters import is_real
+from kernpot.structures.elements import atomic_number
 
 _KINDS: dict[str, type[CosineKernel]] = {}
+
+# What the prior standard deviation of an atom's energy may start from, eV: squares of others have no digits.
+_AMPLITUDES = (1e-8, 1e8)
 
 
 # A function rather than a lambda: estimators that hold the kernel are pickled by parallel grid searches.
@@ -83,13 +87,22 @@ class CosineKernel(gpytorch.kernels.Kernel):
         amplitude_prior: Prior | None = None,
     ) -> None:
         super().__init__()
-        if not functions or not all(isinstance(function, CosineFunction) for function in functions):
+        if (
+            not isinstance(functions, Sequence)
+            or not functions
+            or not all(isinstance(function, CosineFunction) for function in functions)
+        ):
             raise KernpotError(
                 f"expected one or more functions of the cosine for {type(self).__name__}, such as [Power(2)], got "
                 f"{functions!r}."
             )
-        if not (amplitude > 0 and math.isfinite(amplitude)):
-            raise KernpotError(f"amplitude must be a positive energy in eV, got {amplitude!r}.")
+        if not is_real(amplitude, *_AMPLITUDES):
+            raise KernpotError(
+                f"amplitude must be a positive energy in eV, {_AMPLITUDES[0]:g} to {_AMPLITUDES[1]:g}, got "
+                f"{amplitude!r}."
+            )
+        if amplitude_prior is not None and not isinstance(amplitude_prior, Prior):
+            raise KernpotError(f"amplitude_prior must be None or a gpytorch.priors.Prior, got {amplitude_prior!r}.")
         self.functions = tuple(functions)
         self.elements: tuple[int, ...] | None = None if elements is None else _distinct(elements)
         start = torch.zeros(self._shape(), dtype=torch.float64)
@@ -112,6 +125,65 @@ class CosineKernel(gpytorch.kernels.Kernel):
     def amplitude(self) -> Tensor:
         """Amplitudes in eV, one per element in the order of ``elements``; of several functions one row each."""
         return self.raw_amplitude_constraint.transform(self.raw_amplitude)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002  as scikit-learn asks
+        """What the kernel is made of, by the names of its constructor; amplitudes in eV."""
+        amplitude = self.amplitude.detach()
+        alike = bool((amplitude == amplitude.flatten()[0]).all())
+        return {
+            **self.parameters_given,
+            "elements": self.elements,
+            "amplitude": float(amplitude.flatten()[0]) if alike else amplitude.tolist(),
+        }
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Change what the kernel is made of; amplitudes stay unless they are given.
+
+        Parameters
+        ----------
+        **parameters
+            Of :meth:`get_params`.
+
+        Raises
+        ------
+        KernpotError
+            A parameter that the kernel does not have, or one that its constructor refuses.
+        """
+        known, own = self.get_params(), dict(self.parameters_given)
+        unknown = sorted(set(parameters) - set(known))
+        if unknown:
+            raise KernpotError(
+                f"{type(self).__name__} has no parameters {unknown}, expected some of {', '.join(known)}."
+            )
+        made = own | {name: value for name, value in parameters.items() if name in own}
+        if "amplitude_prior" in self._modules:
+            made["amplitude_prior"] = self.amplitude_prior
+        now, free = self.amplitude.detach(), self.raw_amplitude.requires_grad
+        elements = parameters.get("elements", self.elements)
+        new = type(self)(**made, elements=elements, amplitude=float(now.mean()))
+        self.__dict__.update(new.__dict__)
+        if now.shape == self.raw_amplitude.shape:
+            self.set_amplitude(now)
+        self.raw_amplitude.requires_grad_(free)
+        if "amplitude" in parameters:
+            given = torch.as_tensor(parameters["amplitude"], dtype=torch.float64)
+            if not bool((torch.isfinite(given) & (given > 0)).all()):
+                raise KernpotError(f"amplitude must be a positive energy in eV, got {parameters['amplitude']!r}.")
+            self.set_amplitude(given)
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        """With its amplitudes, whether they are fixed, and their prior, of which the constructor takes not all."""
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        """As it is made, without what is not set."""
+        given = dict(self.get_params())
+        if given["elements"] is None:
+            del given["elements"]
+        if given["amplitude"] == 1.0:
+            del given["amplitude"]
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def set_amplitude(self, value: Tensor) -> None:
         """Set the amplitudes (eV)."""
@@ -209,7 +281,10 @@ _DEFAULT = "soap"
 
 
 def _distinct(elements: Sequence[int]) -> tuple[int, ...]:
-    distinct = tuple(int(z) for z in elements)
-    if not distinct or len(set(distinct)) < len(distinct):
-        raise KernpotError(f"expected one or more different atomic numbers, got {list(elements)!r}.")
+    listed = isinstance(elements, Iterable) and not isinstance(elements, str)
+    found = [None if isinstance(z, str) else atomic_number(z) for z in elements] if listed else []
+    distinct = tuple(z for z in found if z is not None)
+    if not distinct or len(distinct) < len(found) or len(set(distinct)) < len(distinct):
+        got = list(elements) if listed else elements
+        raise KernpotError(f"expected one or more different atomic numbers, got {got!r}.")
     return distinct

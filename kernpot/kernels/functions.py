@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernpot.errors import KernpotError
 from kernpot.kernels.forms import (
     Constants,
     CosineSums,
@@ -26,7 +27,7 @@ from kernpot.kernels.forms import (
     RandomProducts,
     added,
 )
-from kernpot.kernels.powers import power, power_slope
+from kernpot.kernels.powers import LARGEST, is_power, power, power_slope
 
 # Products in a function drawn from the prior of a power above two; of a power series, shared out by their weight, but
 # never fewer for a power than so many.
@@ -109,10 +110,19 @@ class Power(CosineFunction):
     Parameters
     ----------
     power : int
-        ``zeta``, one or more.
+        ``zeta``, from 1 to 100.
+
+    Raises
+    ------
+    KernpotError
+        For any other.
     """
 
     power: int
+
+    def __post_init__(self) -> None:
+        if not is_power(self.power):
+            raise KernpotError(f"power must be a positive integer, at most {LARGEST}, got {self.power!r}.")
 
     def value(self, s: Tensor) -> Tensor:
         """``s^zeta``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpytorch.priors import Prior
@@ -10,6 +10,7 @@ from gpytorch.priors import Prior
 from kernpot.errors import KernpotError
 from kernpot.kernels.cosine_kernel import CosineKernel
 from kernpot.kernels.functions import Power
+from kernpot.kernels.powers import LARGEST, is_power
 
 
 class PolynomialKernel(CosineKernel):
@@ -23,14 +24,14 @@ class PolynomialKernel(CosineKernel):
     Parameters
     ----------
     powers : sequence of int, default=(1, 2)
-        Different positive integers.
+        Different positive integers, at most 100.
     elements, amplitude, amplitude_prior
         As of :class:`kernpot.SOAPKernel`; ``amplitude`` starts all of them.
 
     Raises
     ------
     KernpotError
-        For powers that are no different positive integers.
+        For powers that are no different integers from 1 to 100.
     """
 
     kind = "polynomial"
@@ -42,11 +43,14 @@ class PolynomialKernel(CosineKernel):
         amplitude: float = 1.0,
         amplitude_prior: Prior | None = None,
     ) -> None:
-        whole = [isinstance(p, int) and not isinstance(p, bool) and p > 0 for p in powers]
-        if not whole or not all(whole) or len(set(powers)) < len(whole):
-            raise KernpotError(f"powers must be different positive integers such as (1, 2), got {powers!r}.")
-        super().__init__([Power(p) for p in powers], elements, amplitude, amplitude_prior)
-        self.powers: tuple[int, ...] = tuple(powers)
+        listed = isinstance(powers, Iterable) and not isinstance(powers, str)
+        given = list(powers) if listed else []
+        if not given or not all(is_power(p) for p in given) or len(set(given)) < len(given):
+            raise KernpotError(
+                f"powers must be different positive integers such as (1, 2), at most {LARGEST}, got {powers!r}."
+            )
+        self.powers: tuple[int, ...] = tuple(int(p) for p in given)
+        super().__init__([Power(p) for p in self.powers], elements, amplitude, amplitude_prior)
 
     @property
     def parameters_given(self) -> Mapping[str, Any]:

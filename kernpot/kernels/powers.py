@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from kernpot.parameters import is_real
+
+LARGEST = 100
+"""Largest power of a kernel: far beyond what tells environments apart, and all work with it is still bounded."""
+
+
+def is_power(value: Any) -> bool:
+    """Whether a kernel can have it for a power: a whole number from 1 to `LARGEST`."""
+    return is_real(value, 1, LARGEST) and value % 1 == 0
 
 
 def power(s: Tensor, zeta: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from gpytorch.priors import Prior
 from kernpot.errors import KernpotError
 from kernpot.kernels.cosine_kernel import CosineKernel
 from kernpot.kernels.functions import Power
+from kernpot.kernels.powers import LARGEST, is_power
 
 
 class SOAPKernel(CosineKernel):
@@ -23,7 +23,8 @@ class SOAPKernel(CosineKernel):
     Parameters
     ----------
     zeta : int, default=2
-        Positive integer power. For 2 the posterior mean of an atom's energy is a quadratic form of its features.
+        Positive integer power, at most 100. For 2 the posterior mean of an atom's energy is a quadratic form of its
+        features.
     elements : sequence of int, optional
         Atomic numbers; one amplitude each. None lets the estimator fill in the elements it meets.
     amplitude : float, default=1.0
@@ -34,7 +35,7 @@ class SOAPKernel(CosineKernel):
     Raises
     ------
     KernpotError
-        For a zeta that is not a positive integer, an amplitude that is not positive and finite, and elements that are
+        For a zeta that is no integer from 1 to 100, an amplitude that is not positive and finite, and elements that are
         empty or repeated.
 
     Notes
@@ -51,8 +52,8 @@ class SOAPKernel(CosineKernel):
         amplitude: float = 1.0,
         amplitude_prior: Prior | None = None,
     ) -> None:
-        if not isinstance(zeta, numbers.Real) or isinstance(zeta, bool) or zeta < 1 or zeta % 1 != 0:
-            raise KernpotError(f"zeta must be a positive integer, got {zeta!r}.")
+        if not is_power(zeta):
+            raise KernpotError(f"zeta must be a positive integer, at most {LARGEST}, got {zeta!r}.")
         super().__init__([Power(int(zeta))], elements, amplitude, amplitude_prior)
         self.zeta: int = int(zeta)
 

@@ -72,6 +72,11 @@ def one_thread() -> Iterator[int]:
         torch.set_num_threads(n)
 
 
+# A forked process has none of the threads that torch's (OpenMP's) loops would wait for: it computes on its own.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 @lru_cache(maxsize=1)
 def _pool(n: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001
     """Threads that wait for work; a forked process has none of its parent's, and starts its own."""

@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
 
 from kernpot import SOAPKernel, SparseGPPotential
+from kernpot.descriptors import SOAPFeatures
 from kernpot.errors import KernpotError
 from kernpot.structures.noise import NoiseModel
 from tests.helpers.systems import crystals, soap
@@ -58,10 +59,10 @@ def test_check_of_scikit_learn(name: str) -> None:
 def test_fit_returns_self_and_sets_only_learnt_attributes() -> None:
     """check_estimators_overwrite_params, check_dict_unchanged, check_dont_overwrite_attributes for structures."""
     gp = estimator(kernel=SOAPKernel(2), noise={"forces": 0.1})
-    parameters = dict(gp.get_params())
+    parameters = dict(gp.get_params(deep=False))
     before = set(vars(gp))
     assert gp.fit(FRAMES) is gp
-    assert all(gp.get_params()[name] is value for name, value in parameters.items())
+    assert all(gp.get_params(deep=False)[name] is value for name, value in parameters.items())
     new = set(vars(gp)) - before
     assert all(name.startswith("_") or name.endswith("_") for name in new), new
     state = {name: id(value) for name, value in vars(gp).items()}
@@ -221,3 +222,20 @@ def test_transformed_target() -> None:
     wrapped.fit(bare, ENERGIES * 1000)
     plain = estimator().fit(bare, ENERGIES)
     np.testing.assert_allclose(wrapped.predict(bare), 1000 * plain.predict(bare), rtol=1e-7)
+
+
+def test_grids_over_what_an_estimator_holds() -> None:
+    """The power of its kernel and the settings of its descriptor; the user's objects, and fits, stay as they are."""
+    kernel, features = SOAPKernel(2), SOAPFeatures(soap())
+    grid = {"kernel__zeta": [1, 2], "descriptor__l_max": [1, 2]}
+    search = GridSearchCV(estimator(descriptor=features, kernel=kernel), grid, cv=2).fit(FRAMES)
+    assert set(search.best_params_) == set(grid)
+    assert search.best_estimator_.kernels_[0].zeta == search.best_params_["kernel__zeta"]
+    assert f"l_max={search.best_params_['descriptor__l_max']}" in repr(search.best_estimator_.descriptor)
+    gp = estimator(descriptor=features).fit(FRAMES)
+    before, n_features = gp.predict(FRAMES), features.n_features
+    gp.set_params(descriptor__n_max=1)
+    assert features.n_features < n_features
+    np.testing.assert_array_equal(gp.predict(FRAMES), before)
+    with pytest.raises(KernpotError, match=r"has no settings .'colour'., expected some of species"):
+        features.set_params(colour=1)

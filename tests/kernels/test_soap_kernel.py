@@ -9,9 +9,10 @@ import gpytorch
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from kernpot.errors import KernpotError
-from kernpot.kernels import SOAPKernel
+from kernpot.kernels import PolynomialKernel, SOAPKernel
 
 AMPLITUDES = {1: 0.5, 8: 2.0, 14: 1.3}
 
@@ -201,3 +202,22 @@ def test_elements_are_checked(elements):
 def test_elements_must_be_known_before_use(rng):
     with pytest.raises(KernpotError, match="for_elements"):
         SOAPKernel()(rows(rng, 2)).to_dense()
+
+
+def test_a_grid_can_change_it_and_tells_what_it_found() -> None:
+    """As scikit-learn asks of what an estimator holds; amplitudes and what is fixed stay."""
+    kernel = SOAPKernel(2, [29, 79])
+    kernel.set_amplitude(torch.tensor([1.5, 0.8], dtype=torch.float64))
+    kernel.raw_amplitude.requires_grad_(False)
+    copied = clone(kernel)
+    assert copied is not kernel and copied.set_params(zeta=4) is copied
+    assert copied.zeta == 4 and copied.functions[0].power == 4 and kernel.zeta == 2
+    np.testing.assert_allclose(copied.amplitude.detach(), [1.5, 0.8], rtol=1e-12)
+    assert not copied.raw_amplitude.requires_grad
+    assert repr(SOAPKernel(3)) == "SOAPKernel(zeta=3)" and "zeta=4" in repr(copied)
+    assert repr(PolynomialKernel((1, 3), amplitude=2.0)) == "PolynomialKernel(powers=[1, 3], amplitude=2.0)"
+    with pytest.raises(KernpotError, match=r"has no parameters .'nu'., expected some of zeta"):
+        kernel.set_params(nu=1.5)
+    with pytest.raises(KernpotError, match="zeta must be a positive integer"):
+        kernel.set_params(zeta=-1)
+    assert kernel.set_params(amplitude=3.0).amplitude.tolist() == pytest.approx([3.0, 3.0])

@@ -103,3 +103,20 @@ def test_forked_processes(gp: SparseGPPotential, two_threads: None, monkeypatch:
     child.start()
     child.join(timeout=60)
     assert child.exitcode == 0
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_answers_after_its_parent_has_computed(two_threads: None) -> None:
+    """OpenMP's threads, for which torch's loops would wait for ever, are not there in the child."""
+    a, b = torch.rand((2, 600, 600), dtype=torch.float64)
+    expected = float((a @ b).sum() + torch.exp(torch.rand(10**6, generator=torch.Generator().manual_seed(0))).sum())
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply_async(_sums, (a.numpy(), b.numpy())).get(60)
+    assert found[0] == 1 and found[1] == pytest.approx(expected, rel=1e-6)
+
+
+def _sums(a: np.ndarray, b: np.ndarray) -> tuple[int, float]:
+    product = torch.from_numpy(a) @ torch.from_numpy(b)
+    rest = torch.exp(torch.rand(10**6, generator=torch.Generator().manual_seed(0))).sum()
+    return torch.get_num_threads(), float(product.sum() + rest)
