@@ -13,8 +13,9 @@ from ase.build import molecule
 from ase.io import write
 
 from kernpot.cli.config.build import CONFIG, first_structures, make_learner, prepare_run
+from kernpot.cli.config.origin import note_origin, require_own
 from kernpot.cli.config.reading import read_config
-from kernpot.cli.console import console, errors, print_finding, view_console
+from kernpot.cli.console import console, errors, print_finding, shown, view_console
 from kernpot.cli.live import LiveView
 from kernpot.cli.options import new_file
 from kernpot.dynamics.learner import Outcome
@@ -38,6 +39,10 @@ def learn(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this directory.", show_default=False)
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Go on with a run of another user, or from elsewhere."),
+    ] = False,
     init: Annotated[bool, typer.Option("--init", help="Write a commented file of settings, and stop.")] = False,
 ) -> None:
     """Learn a potential while simulating with it: where it does not know, a quantum code is asked.
@@ -49,6 +54,10 @@ def learn(
 
     The run directory holds the potential (model.kernpot), all labels,
     trajectories with error bars, and timeline.html, which tells the story.
+
+    Settings may name a program that computes labels, which is started with
+    your rights: read those of others before you use them. A run that another
+    user began, or that was copied here, goes on with --trust.
 
     [bold]Examples[/]
 
@@ -73,6 +82,10 @@ def learn(
         if not (place / CONFIG).is_file():
             raise KernpotError(f"{place} is no run of kernpot learn: expected {CONFIG} in it, found none")
         settings = read_config(place / CONFIG)
+        if trust:
+            note_origin(place)
+        else:
+            require_own(settings, place / CONFIG)
     else:
         assert config is not None
         read = read_config(config)
@@ -114,7 +127,7 @@ def _conclude(outcome: Outcome, directory: Path) -> None:
     for finding in timeline_findings(read_timeline(directory)):
         print_finding(finding)
     if outcome.model.exists():
-        console.print(f"wrote [bold]{outcome.model}[/] and [bold]{page}[/]", soft_wrap=True)
+        console.print(f"wrote [bold]{shown(outcome.model)}[/] and [bold]{shown(page)}[/]", soft_wrap=True)
     code = EXIT_CODES.get(outcome.reason, 1)
     if code:
         errors.print(f"go on: kernpot learn --resume {directory}", markup=False, soft_wrap=True)
@@ -130,4 +143,7 @@ def _write_template(path: Path) -> None:
     start = path.parent / _START
     path.write_text(_TEMPLATE.read_text(encoding="utf-8").replace("learn.yaml", path.name), encoding="utf-8")
     write(start, molecule("CH3CH2OH"), format="extxyz")
-    console.print(f"wrote [bold]{path}[/] and [bold]{start}[/]; read it, then: kernpot learn {path}", soft_wrap=True)
+    console.print(
+        f"wrote [bold]{shown(path)}[/] and [bold]{shown(start)}[/]; read it, then: kernpot learn {shown(path)}",
+        soft_wrap=True,
+    )

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io import write
 
 from kernpot.cli.backends import GP, unfitted
+from kernpot.cli.config.origin import note_origin
 from kernpot.cli.config.schema import GateConfig, LearnConfig, OracleConfig, PotentialConfig
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.dynamics import UncertaintyGate
@@ -72,6 +73,7 @@ def prepare_run(config: LearnConfig, place: Path, directory: Path) -> LearnConfi
     write(directory / STRUCTURES, structures, format="json")  # all digits, unlike extxyz
     text = yaml.safe_dump(used.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
     write_atomically(directory / CONFIG, _HEADING + text)
+    note_origin(directory)
     return used
 
 
