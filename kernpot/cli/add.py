@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kernpot.cli.changed import changed_file, not_learnt_yet
-from kernpot.cli.console import console, progress_bars
+from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
@@ -61,11 +61,11 @@ def add(
     potential.save(target)
     seconds = time.perf_counter() - started
     console.print(
-        f"wrote [bold]{target}[/]: {len(structures)} structures more, {_total(potential.summary_)} in all, "
+        f"wrote [bold]{shown(target)}[/]: {len(structures)} structures more, {_total(potential.summary_)} in all, "
         f"after {seconds:.1f} s",
         soft_wrap=True,
     )
-    console.print(f"[dim]next: kernpot evaluate {target} TEST.xyz --report report/[/]", soft_wrap=True)
+    console.print(f"[dim]next: kernpot evaluate {shown(target)} TEST.xyz --report report/[/]", soft_wrap=True)
 
 
 def _tell(before: EvaluationResult) -> None:

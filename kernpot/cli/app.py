@@ -39,6 +39,7 @@ from kernpot.cli import (
 )
 from kernpot.cli.console import console, errors
 from kernpot.errors import KernpotError, KernpotWarning, Told
+from kernpot.report.plain import visible
 
 INTERRUPTED = 128 + signal.SIGINT
 # Name of the environment variable that lets errors nobody foresaw through as they are.
@@ -124,7 +125,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def told_of(message: BaseException | Warning | str) -> str:
     """A message, its remedy in options rather than in Python."""
-    return message.on_command_line if isinstance(message, Told) else str(message)
+    return visible(message.on_command_line if isinstance(message, Told) else message)
 
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kernpot.cli.changed import changed_file
-from kernpot.cli.console import console, progress_bars
+from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey
 from kernpot.files.container import load
 from kernpot.structures import read_structures
@@ -51,5 +51,5 @@ def calibrate(
             f"{kind}: misfit times {found['factor']:.3g} by {found['structures']} structures "
             f"(CRPS from {found['crps_before']:.3g} to {found['crps_after']:.3g})"
         )
-    console.print(f"wrote [bold]{target}[/]", soft_wrap=True)
-    console.print(f"[dim]next: kernpot evaluate {target} TEST.xyz --report report/[/]", soft_wrap=True)
+    console.print(f"wrote [bold]{shown(target)}[/]", soft_wrap=True)
+    console.print(f"[dim]next: kernpot evaluate {shown(target)} TEST.xyz --report report/[/]", soft_wrap=True)

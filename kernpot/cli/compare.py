@@ -12,7 +12,7 @@ from ase import Atoms
 from rich.table import Table
 
 from kernpot.cli.backends import GP, NNP, unfitted
-from kernpot.cli.console import console, errors, print_finding, progress_bars
+from kernpot.cli.console import console, errors, print_finding, progress_bars, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_folder
 from kernpot.comparison import ComparisonResult, Shift, Split, default_shift, hold_out, run, summarise, without_group
 from kernpot.dynamics.run_directory import write_atomically
@@ -86,14 +86,16 @@ def compare(
     name = ", ".join(path.name for path in shifted or ())
     split = Split(learnt, asked, _shifts(learnt, asked, leave_out or (), unlike, name))
     told = ", ".join(f"{len(s.shifted)} of {s.name}" for s in split.shifts) or "none"
-    console.print(f"{len(learnt)} structures to learn, {len(asked)} to be asked about; unlike those learnt: {told}")
+    console.print(
+        f"{len(learnt)} structures to learn, {len(asked)} to be asked about; unlike those learnt: {shown(told)}"
+    )
     try:
         with progress_bars() as report:
             answers = run(
                 backends(seed, report, backend or (GP, NNP)), split, output / "fits", learning_curve, seed, report
             )
     except KeyboardInterrupt:
-        errors.print(f"finished fits are kept in {output / 'fits'}: the same command goes on from there")
+        errors.print(f"finished fits are kept in {shown(output / 'fits')}: the same command goes on from there")
         raise
     result = summarise(answers, tolerance)
     data = {"advice": [finding.text for finding in advice(result)], **result.to_dict()}
@@ -103,7 +105,7 @@ def compare(
     about = [(name, ", ".join(map(str, paths)) if paths else "-") for name, paths in files.items()]
     write_comparison(page, "Which potential for these data?", result, [("Inputs", [*about, ("Seed", str(seed))])])
     _print(result)
-    console.print(f"wrote [bold]{page}[/]", soft_wrap=True)
+    console.print(f"wrote [bold]{shown(page)}[/]", soft_wrap=True)
 
 
 def backends(seed: int, report: Report | None, names: Sequence[str] = (GP, NNP)) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from kernpot.progress import lines
 from kernpot.report.findings import Finding, findings
+from kernpot.report.plain import visible
 from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import ALL, EvaluationResult
 from kernpot.uncertainty.metrics import Metrics
@@ -24,6 +27,11 @@ TITLES = {"energy": "Energies per atom", "forces": "Force components", "stress":
 STAGES = {"rows": "Training rows", "predict": "Predictions"}
 _SHOWN = 10
 MARKS = {"good": "[green]✓[/]", "warning": "[bold red]![/]", "note": "[yellow]·[/]"}
+
+
+def shown(name: object) -> str:
+    """A name or path from the user between marks of style: none of its own is obeyed."""
+    return escape(visible(name))
 
 
 def view_console() -> Console:
@@ -85,19 +93,24 @@ def print_findings(told: Sequence[Finding], elsewhere: str = "--report FOLDER sh
 def print_finding(finding: Finding) -> None:
     """One finding with its mark."""
     console.print(f"{MARKS[finding.verdict]} ", end="")
-    console.print(finding.text, markup=False)
+    console.print(visible(finding.text), markup=False)
 
 
 def print_sections(sections: Sequence[Section]) -> None:
     """Named tables of names and values."""
     for title, rows in sections:
         table = Table(
-            show_header=False, box=None, padding=(0, 2), title=title, title_justify="left", title_style="bold"
+            show_header=False,
+            box=None,
+            padding=(0, 2),
+            title=Text(visible(title), "bold"),
+            title_justify="left",
+            title_style="bold",
         )
         table.add_column()
         table.add_column(overflow="fold")
         for name, value in rows:
-            table.add_row(f"[dim]{name}[/]", value)
+            table.add_row(Text(visible(name), "dim"), Text(visible(value)))
         console.print(table)
 
 
@@ -111,8 +124,8 @@ def _metrics_table(kind: str, rows: Sequence[Metrics]) -> Table:
     for name in ("frames", "MAE", "RMSE", "std", "50 %", "68 %", "90 %", "95 %", "err/std", "rank"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        cells = [
-            row.config_type,
+        cells: list[str | Text] = [
+            Text(visible(row.config_type)),
             str(row.n_structures),
             *(f"{value:.3g}" for value in (row.mae, row.rmse, row.sharpness)),
             *(f"{100 * share:.0f}" for share in row.coverage.values()),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernpot.cli.console import console, print_evaluation, progress_bars
+from kernpot.cli.console import console, print_evaluation, progress_bars, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
 from kernpot.files.container import load, read_model
 from kernpot.files.writing import replace_file
@@ -55,7 +55,7 @@ def evaluate(
     print_evaluation(result)
     if folder is not None:
         page = write_report(folder, f"{model.name} on {', '.join(path.name for path in test)}", result, header)
-        console.print(f"wrote [bold]{page}[/]")
+        console.print(f"wrote [bold]{shown(page)}[/]")
 
 
 def write_report(folder: Path, title: str, result: EvaluationResult, header: dict[str, Any]) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kernpot.cli.console import console
+from kernpot.cli.console import console, shown
 from kernpot.cli.options import Seed
 from kernpot.files.container import load
 
@@ -30,4 +30,4 @@ def export(
     path = output or model.with_suffix(".pt")
     write(load(model), path, draws, seed, name=model.stem)
     names = ["energy", "energy_uncertainty", *(["energy_ensemble"] if draws else [])]
-    console.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(names)}")
+    console.print(f"wrote {shown(path)} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(names)}")

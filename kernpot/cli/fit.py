@@ -13,7 +13,7 @@ from ase import Atoms
 
 from kernpot.cli.backends import GP, NNP, fitting, parsed_settings, unfitted
 from kernpot.cli.config.flags import files_or_settings
-from kernpot.cli.console import console, errors, print_findings, print_sections, progress_bars
+from kernpot.cli.console import console, errors, print_findings, print_sections, progress_bars, shown
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.cli.scheduler import on_cluster
@@ -226,8 +226,8 @@ def fit(
     print_sections([section for section in sections if section[0] in ("Model", "Hyperparameters", LEFT_OUT)])
     print_findings(_findings(potential, structures))
     seconds = time.perf_counter() - started
-    console.print(f"wrote [bold]{output}[/] ({output.stat().st_size / 1e6:.1f} MB) after {seconds:.1f} s")
-    console.print(f"[dim]next: kernpot evaluate {output} TEST.xyz --report report/[/]")
+    console.print(f"wrote [bold]{shown(output)}[/] ({output.stat().st_size / 1e6:.1f} MB) after {seconds:.1f} s")
+    console.print(f"[dim]next: kernpot evaluate {shown(output)} TEST.xyz --report report/[/]")
 
 
 def _findings(potential: Potential, structures: Sequence[Atoms]) -> list[Finding]:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from kernpot.cli.backends import parsed_settings
 from kernpot.cli.config.build import make_oracle, with_absolute_paths
 from kernpot.cli.config.schema import OracleConfig
-from kernpot.cli.console import console, errors, progress_bars
+from kernpot.cli.console import console, errors, progress_bars, shown
 from kernpot.cli.frames import write_frames
 from kernpot.cli.options import new_file
 from kernpot.dynamics.frame_labels import label_frames
@@ -126,7 +126,7 @@ def _conclude(
         write_frames(target, found)
         stresses = sum(frame.calc.results.get("stress") is not None for frame in found)
         console.print(
-            f"wrote [bold]{target}[/]: {len(found)} structures with energies and forces, {stresses} with stress",
+            f"wrote [bold]{shown(target)}[/]: {len(found)} structures with energies and forces, {stresses} with stress",
             soft_wrap=True,
         )
     if reasons:
@@ -137,4 +137,4 @@ def _conclude(
             "those that failed again"
         )
     shutil.rmtree(folder)
-    console.print(f"[dim]next: kernpot add MODEL {target}[/]", soft_wrap=True)
+    console.print(f"[dim]next: kernpot add MODEL {shown(target)}[/]", soft_wrap=True)

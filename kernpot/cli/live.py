@@ -14,6 +14,7 @@ from rich.text import Text
 
 from kernpot.cli.live_state import LiveState, Record
 from kernpot.dynamics.reasons import REASONS
+from kernpot.report.plain import visible
 
 _BAR = 24
 _REFRESH_PER_SECOND = 4
@@ -32,7 +33,7 @@ class LiveView:
     def __init__(self, console: Console, title: str) -> None:
         self.state = LiveState()
         self._console = console
-        self._title = title
+        self._title = visible(title)
         self._tenth = 0
 
     def observe(self, record: Record) -> None:
@@ -42,7 +43,7 @@ class LiveView:
             return
         line = self._line(record)
         if line:
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(visible(line), markup=False, soft_wrap=True)
 
     @contextmanager
     def shown(self) -> Iterator[LiveView]:

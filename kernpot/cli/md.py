@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kernpot.cli.console import console, errors, view_console
+from kernpot.cli.console import console, errors, shown, view_console
 from kernpot.cli.live import LiveView
 from kernpot.cli.md_beginning import read_start, taken_up, thermalise
 from kernpot.cli.md_run import MdRun, MdSettings, run_file
@@ -133,7 +133,9 @@ def md(
     if start is None:
         run, potential, atoms, place = taken_up(model, output, around, _given(context))
         if place.step >= run.settings.steps:
-            console.print(f"{output} is at step {place.step} of {run.settings.steps} already; give more with --steps")
+            console.print(
+                f"{shown(output)} is at step {place.step} of {run.settings.steps} already; give more with --steps"
+            )
             return
         rng = np.random.default_rng([run.settings.seed, place.step])
     else:
@@ -184,18 +186,20 @@ def md(
             stopped = True
     if stopped:
         errors.print(f"[bold yellow]gate stopped:[/] {gate.events[-1]}")
-        errors.print(f"wrote [bold]{output}[/], and the structures that led there to [bold]{around}[/]")
-        errors.print(f"[dim]next: kernpot label {around} --oracle NAME[/]", soft_wrap=True)
+        errors.print(f"wrote [bold]{shown(output)}[/], and the structures that led there to [bold]{shown(around)}[/]")
+        errors.print(f"[dim]next: kernpot label {shown(around)} --oracle NAME[/]", soft_wrap=True)
         raise typer.Exit(GATE_STOPPED)
     if gate.events:
-        console.print(f"the gate fired {len(gate.events)} time(s); structures around it are in [bold]{around}[/]")
+        console.print(
+            f"the gate fired {len(gate.events)} time(s); structures around it are in [bold]{shown(around)}[/]"
+        )
     if done < settings.steps:
         errors.print(
-            f"stopped after step {done} of {settings.steps}, which is written to [bold]{output}[/]; go on with --resume"
+            f"stopped after step {done} of {settings.steps}, which is written to [bold]{shown(output)}[/]; go on with --resume"
         )
         raise typer.Exit(INTERRUPTED)
     console.print(f"{done} steps done, largest force std of a frame {simulation.largest_force_std:.3f} eV/Å")
-    console.print(f"wrote [bold]{output}[/]")
+    console.print(f"wrote [bold]{shown(output)}[/]")
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from kernpot.cli.console import errors
+from kernpot.cli.console import errors, shown
 from kernpot.cli.md_run import MdRun, run_file
 from kernpot.cli.options import new_file
 from kernpot.cli.simulation import Place
@@ -47,7 +47,9 @@ def taken_up(model: Path, output: Path, around: Path, given: dict[str, Any]) -> 
     potential = load(model)
     for path in (output, around):
         if path.is_file() and (surplus := cut_to_whole_frames(path)):
-            errors.print(f"{path}: cut back to its last whole frame ({surplus} bytes of an unfinished one removed)")
+            errors.print(
+                f"{shown(path)}: cut back to its last whole frame ({surplus} bytes of an unfinished one removed)"
+            )
     atoms, place = last_frame(output)
     run.constrain(atoms)
     return run.up_to(steps), potential, atoms, place

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from ase import Atoms
 
-from kernpot.cli.console import console, progress_bars
+from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.frames import write_frames
 from kernpot.cli.options import Model, new_file
 from kernpot.dynamics.frames import annotated, without_prediction
@@ -21,6 +21,7 @@ from kernpot.files.container import load
 from kernpot.potential import Potential
 from kernpot.prediction import Prediction
 from kernpot.progress import Report
+from kernpot.report.plain import visible
 from kernpot.structures import read_structures
 
 # Structures that are predicted together.
@@ -71,8 +72,8 @@ def predict(
         write_atomically(table, _text(rows, table.suffix))
     worst = max(rows, key=lambda row: row["largest_force_std"])
     console.print(f"{len(rows)} structures; largest std of a force {worst['largest_force_std']:.3g} eV/Å", end="")
-    console.print(f" in {worst['source']}", markup=False)
-    written = f"[bold]{target}[/]" if table is None else f"[bold]{target}[/] and [bold]{table}[/]"
+    console.print(f" in {visible(worst['source'])}", markup=False)
+    written = " and ".join(f"[bold]{shown(path)}[/]" for path in (target, table) if path is not None)
     console.print(f"wrote {written}", soft_wrap=True)
 
 

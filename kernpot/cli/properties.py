@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from kernpot.cli.console import console, progress_bars
+from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.md_beginning import read_start
 from kernpot.cli.options import Model, Seed, new_file
 from kernpot.files.container import load
@@ -73,7 +73,7 @@ def properties(
     _show(rows, level, len(drawn))
     if output is not None:
         replace_file(output, json.dumps({name: _stored(found, level) for name, found in rows}, indent=1) + "\n")
-        console.print(f"wrote [bold]{output}[/]")
+        console.print(f"wrote [bold]{shown(output)}[/]")
 
 
 def _lattice_rows(cells: Propagated, conventional: NDArray[np.int64]) -> list[tuple[str, Propagated]]:

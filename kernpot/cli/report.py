@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kernpot.cli.console import console, print_finding
+from kernpot.cli.console import console, print_finding, shown
 from kernpot.cli.options import new_file
 from kernpot.report.timeline import read_timeline, timeline_findings, write_timeline
 
@@ -32,4 +32,4 @@ def report(
     page = write_timeline(directory, output)
     for finding in timeline_findings(read_timeline(directory)):
         print_finding(finding)
-    console.print(f"wrote [bold]{page}[/]", soft_wrap=True)
+    console.print(f"wrote [bold]{shown(page)}[/]", soft_wrap=True)

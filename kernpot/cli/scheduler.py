@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import joblib
 
-from kernpot.cli.console import console
+from kernpot.cli.console import console, shown
 from kernpot.errors import KernpotError
 
 # Seconds to wait for an answer.
@@ -63,4 +63,4 @@ def _check_workers(found: dict[str, str | None], address: str) -> None:
                 f"the worker {worker} has kernpot {other or 'not installed'}, expected {own} as here: install the same "
                 "version in every worker's environment."
             )
-    console.print(f"{len(found)} worker(s) of the scheduler at {address}")
+    console.print(f"{len(found)} worker(s) of the scheduler at {shown(address)}")

@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from kernpot.report.findings import MIN_STRUCTURES
 from kernpot.report.panels import REFERENCE, annotate, groups_in, groups_of, looks, panels, shared_out, subset
+from kernpot.report.plain import plot_text
 from kernpot.tails import half_width
 from kernpot.uncertainty.evaluation import Comparison, EvaluationResult
 from kernpot.uncertainty.sampling_error import reliability_band
@@ -68,7 +69,7 @@ def group_plot(result: EvaluationResult) -> Figure:
             filled = colour if row.n_structures_judged >= MIN_STRUCTURES else "#FFFFFF"
             axes.plot(span, [place, place], color=colour, linewidth=1.6)
             axes.plot(share, place, "o", color=colour, markerfacecolor=filled, markersize=6)
-        names = [f"{row.config_type} ({row.n_structures_judged})" for row in rows]
+        names = [f"{plot_text(row.config_type)} ({row.n_structures_judged})" for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set(xlabel="share inside 90 % intervals", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4))
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from kernpot.files.writing import replace_file
 from kernpot.report.findings import findings
 from kernpot.report.panels import TITLES
+from kernpot.report.plain import as_text
 from kernpot.report.provenance import Section
 from kernpot.report.structures import worst_first
 from kernpot.uncertainty.evaluation import EvaluationResult
@@ -72,6 +73,7 @@ def write_html(
     environment = Environment(
         loader=PackageLoader("kernpot.report", "."),
         autoescape=True,
+        finalize=as_text,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )

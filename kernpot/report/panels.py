@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from kernpot.report.plain import plot_text
 from kernpot.uncertainty.evaluation import Comparison, EvaluationResult
 from kernpot.uncertainty.scores import FloatArray
 
@@ -117,7 +118,7 @@ def groups_of(comparison: Comparison, config_types: Sequence[str]) -> list[tuple
     for name, members in shared_out(config_types).items():
         chosen = np.flatnonzero(np.isin(comparison.config_type, members))
         if chosen.size:
-            found.append((name, chosen, look[name]))
+            found.append((plot_text(name), chosen, look[name]))
     return found
 
 

@@ -135,9 +135,9 @@ def _data(summary: Mapping[str, Any]) -> Rows:
         *((title, str(data[name])) for name, title in _COUNTS.items() if name in data),
         *((heading(name), str(n)) for name, n in data.items() if name not in _COUNTS.keys() | _NO_COUNTS),
     ]
-    named = {name or "(none)": count for name, count in data.get("config_types", {}).items()}
+    named = [f"{name or '(none)'} {count}" for name, count in data.get("config_types", {}).items()]
     if named:
-        rows.append(("Config types", ", ".join(f"{name} {count}" for name, count in named.items())))
+        rows.append(("Config types", ", ".join(named)))
     rows += files_rows(data.get("files", {}))
     rows.append(("SHA-256 of the data", summary["data_hash"]))
     for index, update in enumerate(summary.get("updates", []), 1):

@@ -237,6 +237,11 @@ class _Piece:
     degrees_of_freedom: float
 
 
+def group_name(config_type: str) -> str:
+    """How a row of structures of a `config_type` is called: no name of kernpot's own rows is taken by another."""
+    return f"{config_type} (config_type)" if config_type in (ALL, NO_CONFIG_TYPE) else config_type or NO_CONFIG_TYPE
+
+
 def _compare(index: int, item: LabelledStructure, prediction: Prediction) -> list[_Piece]:
     to_milli_per_atom = 1000.0 / len(item.atoms)
     pairs = (
@@ -251,7 +256,7 @@ def _compare(index: int, item: LabelledStructure, prediction: Prediction) -> lis
         parts = (label, quantity.mean, quantity.std, quantity.epistemic_std)
         values = factor * np.stack([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
         values = values[:, item.known(kind)]
-        pieces.append(_Piece(kind, index, item.config_type or NO_CONFIG_TYPE, values, quantity.degrees_of_freedom))
+        pieces.append(_Piece(kind, index, group_name(item.config_type), values, quantity.degrees_of_freedom))
     return pieces
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kernpot.cli.console import console
+from kernpot.cli.console import console, shown
 from kernpot.cli.frames import write_frames
 from kernpot.cli.options import EnergyKey, ForcesKey, StressKey, new_file
 from kernpot.structures import read_structures
@@ -44,4 +44,4 @@ def convert(
     counts = ", ".join(
         f"{sum(kind in found for found in results)} with {kind}" for kind in ("energy", "forces", "stress")
     )
-    console.print(f"wrote [bold]{output}[/]: {len(structures)} structures, {counts}", soft_wrap=True)
+    console.print(f"wrote [bold]{shown(output)}[/]: {len(structures)} structures, {shown(counts)}", soft_wrap=True)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from kernpot.cli.console import console, print_findings
+from kernpot.cli.console import console, print_findings, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, StressKey, new_folder
 from kernpot.report.inspection import Inspection, inspect_structures, inspection_findings, write_inspection
 from kernpot.report.inspection.facts import Part
@@ -53,7 +52,7 @@ def inspect(
     if folder is not None:
         page = folder / "inspection.html"
         write_inspection(page, f"What is in {', '.join(path.name for path in files)}", found, told)
-        console.print(f"wrote [bold]{escape(str(page))}[/]", soft_wrap=True)
+        console.print(f"wrote [bold]{shown(page)}[/]", soft_wrap=True)
 
 
 def _print(found: Inspection) -> None:
@@ -71,7 +70,7 @@ def _print(found: Inspection) -> None:
     console.print(table)
     table = _table("Closest atoms", "", "Å", "in")
     for row in contacts(found)[:_MOST]:
-        table.add_row(row["pair"], f"{row['distance']:.3f}", escape(row["source"]))
+        table.add_row(row["pair"], f"{row['distance']:.3f}", shown(row["source"]))
     console.print(table)
     formulas = ", ".join(f"{formula} ({count})" for formula, count in list(found.compositions.items())[:_MOST])
     more = len(found.compositions) - _MOST
@@ -82,7 +81,7 @@ def _print_parts(title: str, parts: Sequence[Part]) -> None:
     table = _table(title, "", "structures", "atoms", *(f"with {kind}" for kind in LABEL_KINDS))
     for part in parts:
         labels = (str(part.labels[kind]) for kind in LABEL_KINDS)
-        table.add_row(escape(part.name), str(len(part.members)), str(part.n_atoms), *labels)
+        table.add_row(shown(part.name), str(len(part.members)), str(part.n_atoms), *labels)
     console.print(table)
 
 

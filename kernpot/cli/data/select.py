@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from ase import Atoms
 
-from kernpot.cli.console import console, progress_bars
+from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.frames import write_frames
 from kernpot.cli.options import Seed, new_file
 from kernpot.files.container import load
@@ -61,13 +61,13 @@ def select(
     write_frames(output, [structures[k] for k in taken])
     drawn = int(chosen.random.sum())
     console.print(
-        f"wrote [bold]{output}[/]: {len(taken)} of {len(structures)} structures, {drawn} of them at random",
+        f"wrote [bold]{shown(output)}[/]: {len(taken)} of {len(structures)} structures, {drawn} of them at random",
         soft_wrap=True,
     )
     if rest is not None:
         left = sorted(set(range(len(structures))) - set(taken))
         write_frames(rest, [structures[k] for k in left])
-        console.print(f"wrote [bold]{rest}[/]: {len(left)} structures", soft_wrap=True)
+        console.print(f"wrote [bold]{shown(rest)}[/]: {len(left)} structures", soft_wrap=True)
 
 
 def chosen_by(

@@ -12,7 +12,7 @@ import typer
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from kernpot.cli.console import console, errors, progress_bars
+from kernpot.cli.console import console, errors, progress_bars, shown
 from kernpot.cli.data.select import chosen_by
 from kernpot.cli.frames import write_frames
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
@@ -101,7 +101,7 @@ def split(
     _warn_of_unknown_elements(structures, found)
     for part, members in found.items():
         write_frames(targets[part], [structures[k] for k in members])
-        console.print(f"wrote [bold]{targets[part]}[/]: {len(members)} structures", soft_wrap=True)
+        console.print(f"wrote [bold]{shown(targets[part])}[/]: {len(members)} structures", soft_wrap=True)
 
 
 def _optimal(structures: Sequence[Atoms], shares: dict[str, float], seed: int) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ from kernpot.report.comparison.findings import advice, comparison_findings
 from kernpot.report.comparison.plots import draw_all
 from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
 from kernpot.report.panels import TITLES
+from kernpot.report.plain import as_text
 from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import UNITS
 
@@ -53,6 +54,7 @@ def write_comparison(path: Path, title: str, result: ComparisonResult, about: Se
     environment = Environment(
         loader=PackageLoader("kernpot.report", "."),
         autoescape=True,
+        finalize=as_text,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from kernpot.comparison.result import ComparisonResult
 from kernpot.comparison.scoring import Record
 from kernpot.report.panels import COLOURS, MARKERS, REFERENCE, STYLE, TITLES, annotate, new_figure
+from kernpot.report.plain import plot_text
 from kernpot.uncertainty.evaluation import UNITS
 
 _SHORT = {"energy": "energy", "forces": "force", "stress": "stress"}
@@ -112,7 +113,9 @@ def _by_group(result: ComparisonResult, draw: Callable[..., None], what: str) ->
             for k, name in enumerate(result.potentials):
                 draw(axes, of[kind][name], 0.26 * (k - 0.5 * (n - 1)), look_of(result, name))
             rows = of[kind][result.potentials[0]]
-            axes.set_yticks(range(len(rows)), [f"{name} ({row['n_structures']})" for name, row in rows.items()])
+            axes.set_yticks(
+                range(len(rows)), [f"{plot_text(name)} ({row['n_structures']})" for name, row in rows.items()]
+            )
             unit = f" ({UNITS[kind]})" if what == "MAE" else ""
             axes.set(title=TITLES[kind], xlabel=f"{what}{unit}", ylim=(len(rows) - 0.4, -0.6))
         grid[0, 0].legend(fontsize=7)
@@ -155,7 +158,7 @@ def roc_plot(result: ComparisonResult) -> Figure | None:
                     look = look_of(result, name)
                     label = f"{name}: area {curve.auc:.2f}, {100 * curve.bad:.0f} % bad"
                     axes.plot(curve.false_alarms, curve.found, color=look["color"], linewidth=1.6, label=label)
-            axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title=f"Unfamiliar: {detection.shift}")
+            axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title=f"Unfamiliar: {plot_text(detection.shift)}")
             axes.set(xlabel="false alarms, of good forces", ylabel="found, of bad forces")
             axes.legend(loc="lower right")
     return figure

@@ -15,6 +15,7 @@ from kernpot.report.findings import Finding
 from kernpot.report.html import WORDS, Picture, as_number, embedded
 from kernpot.report.inspection.facts import Inspection
 from kernpot.report.inspection.plots import contact_plot, energy_volume_plot, spread_plot
+from kernpot.report.plain import as_text
 from kernpot.structures.kinds import LABEL_KINDS
 
 CAPTIONS = {
@@ -36,6 +37,7 @@ def write_inspection(path: Path, title: str, found: Inspection, findings: Sequen
     environment = Environment(
         loader=PackageLoader("kernpot.report", "."),
         autoescape=True,
+        finalize=as_text,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from kernpot.report.inspection.facts import Inspection, Part, Quantity
 from kernpot.report.panels import STYLE, in_order, legend_beside, looks, new_figure, shared_out
+from kernpot.report.plain import plot_text
 
 _COLUMNS = 3
 _MOST_PAIRS = 15
@@ -45,7 +46,9 @@ def energy_volume_plot(found: Inspection) -> Figure | None:
             chosen = np.isin(both, _members(found.groups, members))
             if chosen.any():
                 own = look[name] | {"markersize": 3.5}
-                axes.plot(volume.values[of_volume[chosen]], energy.values[of_energy[chosen]], label=name, **own)
+                axes.plot(
+                    volume.values[of_volume[chosen]], energy.values[of_energy[chosen]], label=plot_text(name), **own
+                )
         axes.set(xlabel="volume (Å³/atom)", ylabel="energy less atoms (eV/atom)", title="Energies and volumes")
         legend_beside(figure)
     return figure
@@ -80,7 +83,7 @@ def _histogram(axes: Axes, quantity: Quantity, parts: list[Part]) -> None:
     ]
     look = looks(names)
     colours = [own["color"] for own in look.values()]
-    axes.hist(values, edges.tolist(), stacked=True, color=colours, label=list(look))
+    axes.hist(values, edges.tolist(), stacked=True, color=colours, label=[plot_text(name) for name in look])
     unit = f" ({quantity.unit})" if quantity.unit else ""
     axes.set(xlabel=f"{quantity.name.lower()}{unit}", ylabel="structures")
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from kernpot.errors import KernpotError
 from kernpot.files.writing import WriteError, replace_file
 from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
+from kernpot.report.plain import as_text
 from kernpot.report.provenance import Section
 from kernpot.report.timeline.events import Record, Timeline, column, read_timeline
 from kernpot.report.timeline.findings import timeline_findings
@@ -58,6 +59,7 @@ def write_timeline(directory: str | os.PathLike[str], path: str | os.PathLike[st
     environment = Environment(
         loader=PackageLoader("kernpot.report", "."),
         autoescape=True,
+        finalize=as_text,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
