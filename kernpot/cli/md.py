@@ -195,7 +195,8 @@ def md(
         )
     if done < settings.steps:
         errors.print(
-            f"stopped after step {done} of {settings.steps}, which is written to [bold]{shown(output)}[/]; go on with --resume"
+            f"stopped after step {done} of {settings.steps}, which is written to [bold]{shown(output)}[/]; "
+            "go on with --resume"
         )
         raise typer.Exit(INTERRUPTED)
     console.print(f"{done} steps done, largest force std of a frame {simulation.largest_force_std:.3f} eV/Å")
