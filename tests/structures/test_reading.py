@@ -147,7 +147,9 @@ def test_unnamed_labels_next_to_named_ones_are_reported(tmp_path, frames):
     for atoms in frames:
         atoms.info["energy_S1"] = 7.0
     write(tmp_path / "a.xyz", frames)
-    with pytest.warns(KernpotWarning, match="energy come from named keys, but forces and stress .*'forces' as the key"):
+    with pytest.warns(
+        KernpotWarning, match='energy come from named keys, but forces and stress .* forces_key="forces"'
+    ):
         read_structures(tmp_path / "a.xyz", energy_key="energy_S1")
     read = read_structures(tmp_path / "a.xyz", energy_key="energy_S1", forces_key="forces", stress_key="stress")
     assert read[0].calc.results["energy"] == 7.0

@@ -32,6 +32,8 @@ _FEWEST = 4
 _FAR, _AGREES = 12.0, (0.5, 2.0)
 # A fit that misses the middle one of its labels by such a part has been drawn away by a few that are far too large.
 _MISSED = 0.3
+# One that misses the middle one by less says more than a poor model: energies that it misses may be wrong.
+_WELL = 0.1
 # Energies: so many robust spreads, and eV/atom, off, where forces are no further off than so many of theirs.
 _SPREADS, _LEAST, _NEAR = 15.0, 3e-3, 5.0
 # Two levels of theory: groups that differ by so many of their spreads, and eV/atom, and are so large a part.
@@ -110,6 +112,8 @@ class _Agreements:
         self._kind, self._labelled = kind, labelled
         own = {k: s.components[kind] for k, s in sketches.items() if kind in s.components}
         self._agreements = {k: s.agreement(weights) for k, s in own.items() if s.square > 0}
+        missed = [abs(1 - a) for a in self._agreements.values()]
+        self._missed = float(np.median(missed)) if missed else np.inf
         errors = {k: abs(1 - a) * np.sqrt(own[k].square) for k, a in self._agreements.items()}
         spread = 1.4826 * float(np.median(list(errors.values()))) if errors else 0.0
         self._far = {k: float(error / spread) if spread > 0 else 0.0 for k, error in errors.items()}
@@ -117,7 +121,12 @@ class _Agreements:
     @property
     def drawn_away(self) -> bool:
         """Whether the fit misses most of these labels."""
-        return bool(self._agreements) and float(np.median([abs(1 - a) for a in self._agreements.values()])) > _MISSED
+        return bool(self._agreements) and self._missed > _MISSED
+
+    @property
+    def known_well(self) -> bool:
+        """Whether the fit says these labels well enough to judge others by it."""
+        return self._missed < _WELL
 
     def far(self, index: int) -> float:
         """Error of a structure in spreads of all; 0 where it has no such label."""
@@ -165,6 +174,8 @@ class _Energies:
         miss = self.rows.targets - posterior.mean(rows).numpy()
         counts = np.clip(posterior.variance(rows).numpy() / levels**2, 0.0, 1 - 1e-9)
         errors = miss / (1 - counts)
+        if not forces.known_well:
+            return []
         apart = self._apart(labelled, errors)
         if apart:
             return apart
@@ -197,26 +208,41 @@ class _Energies:
         """Two groups of energies with an offset between them: by file, by configuration type, or as they fall."""
         sources = np.array([labelled[k].source.rsplit("#", 1)[0] for k in self.indices])
         types = np.array([labelled[k].config_type for k in self.indices])
-        for what, names in (("file", sources), ("config_type", types), ("", _halves(errors))):
-            for name in sorted(set(names.tolist())):
-                here = names == name
-                fewest = max(_FEWEST_OF_GROUP, _PART * len(here))
-                if min(here.sum(), (~here).sum()) < fewest or here.sum() > len(here) / 2:
-                    continue
-                offset = float(np.median(errors[here]) - np.median(errors[~here]))
-                within = max(_spread(errors[here]), _spread(errors[~here]))
-                if abs(offset) > max(_APART * within, _OFFSET):
-                    group = [self.indices[k] for k in np.flatnonzero(here)]
-                    which = f"{what} {name}" if what else _names(labelled, group)
-                    return [
-                        LabelFinding(
-                            "warned",
-                            f"energies of {len(group)} of {len(self)} structures ({which}) lie {offset:+.3g} eV/atom "
-                            f"from those of the others, which differ by {within:.2g} among themselves: another code, "
-                            "functional or setting? Labels of one fit must come from one.",
-                        )
-                    ]
+        alike = np.array([f"{labelled[k].atoms.symbols} {labelled[k].atoms.pbc}" for k in self.indices])
+        # Among what is alike: a crystal and a surface may differ by what the fit does not know.
+        for own in sorted(set(alike.tolist())):
+            members = np.flatnonzero(alike == own)
+            splits = (("file", sources[members]), ("config_type", types[members]), ("", _halves(errors[members])))
+            for what, names in splits:
+                for name in sorted(set(names.tolist())):
+                    finding = self._offset(labelled, errors, members, names == name, f"{what} {name}" if what else "")
+                    if finding is not None:
+                        return [finding]
         return []
+
+    def _offset(
+        self,
+        labelled: Sequence[LabelledStructure],
+        errors: FloatArray,
+        members: NDArray[np.int64],
+        here: NDArray[np.bool_],
+        name: str,
+    ) -> LabelFinding | None:
+        """What there is to tell of a part of some structures."""
+        fewest = max(_FEWEST_OF_GROUP, _PART * len(here))
+        if min(here.sum(), (~here).sum()) < fewest or here.sum() > len(here) / 2:
+            return None
+        own, others = errors[members[here]], errors[members[~here]]
+        offset, within = float(np.median(own) - np.median(others)), max(_spread(own), _spread(others))
+        if abs(offset) <= max(_APART * within, _OFFSET):
+            return None
+        which = name or _names(labelled, [self.indices[k] for k in members[here]])
+        return LabelFinding(
+            "warned",
+            f"energies of {len(own)} of {len(here)} structures ({which}) lie {offset:+.3g} eV/atom from those of the "
+            f"others, which differ by {within:.2g} among themselves: another code, functional or setting? Labels of "
+            "one fit must come from one.",
+        )
 
 
 def _energies(labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sketches]) -> _Energies:
