@@ -13,6 +13,8 @@ from kernpot.structures.kinds import KINDS
 
 # Fewer structures than this say nothing about errors on others.
 MIN_STRUCTURES = 5
+# Errors above so many medians are of odd frames, a dimer among crystals: how large they are says nothing of others.
+_ODD = 10.0
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,18 @@ def _with_forces(energy: Misfit, forces: Misfit, error: float) -> Misfit:
 
 def reach_of(energies: Sequence[tuple[float, float | None]]) -> float:
     """Length that makes the mean variances of forces and of energies per atom equal; 0 where there are no forces."""
-    both = [(v, f) for v, f in energies if f is not None]
-    of_forces = sum(f for _, f in both)
-    return float(np.sqrt(sum(v for v, _ in both) / of_forces)) if of_forces > 0 else 0.0
+    both = np.array([(v, f) for v, f in energies if f is not None]).reshape(-1, 2)
+    of_energies, of_forces = (mean_but_odd(np.sqrt(x), square=True) for x in both.T)
+    return float(np.sqrt(of_energies / of_forces)) if of_forces > 0 else 0.0
+
+
+def mean_but_odd(errors: np.ndarray, square: bool = False) -> float:
+    """Mean of errors (n,), or of their squares, cut at ten times the median of those that are not zero."""
+    telling = errors[errors > 0]
+    if not len(telling):
+        return 0.0
+    cut = np.minimum(errors, _ODD * float(np.median(telling)))
+    return float(np.mean(cut**2 if square else cut))
 
 
 def _score(errors: Mapping[str, float]) -> float:

@@ -426,7 +426,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
     def energy_variance(self) -> KernelVariance:
         """Variances of energies as numbers, see :class:`kernpot.surfaces.variances.Exportable`."""
         fitted = self.fitted_
-        whitening, posterior = fitted.whitening, fitted.posterior
+        whitening, posterior = fitted.whitening, fitted.of_draws
         amplitudes = fitted.amplitudes.tolist()
         return KernelVariance(whitening.blocks, whitening.factors, amplitudes, posterior.root, fitted.draw_scale)
 

@@ -54,6 +54,8 @@ class FittedGP:
         Structures learnt from; None where a file did not hold them.
     summary : dict
         What was seen and found, JSON-able.
+    pull : Tensor of shape (M,), optional
+        Change of the whitened weights were the noise of every structure its own (:mod:`kernpot.regression.own_noise`).
     found_posterior : Posterior, optional
         That of exactly these factors, noise and amplitudes, where whoever makes this has it.
     """
@@ -69,6 +71,7 @@ class FittedGP:
     misfit: dict[str, Misfit]
     training: tuple[LabelledStructure, ...] | None
     summary: dict[str, Any]
+    pull: Tensor | None = None
     found_posterior: Posterior | None = None
     _once: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -81,6 +84,11 @@ class FittedGP:
     def posterior(self) -> Posterior:
         """Over the whitened weights of the inducing environments."""
         return self.found_posterior or Posterior(self.factors, self.whitening.block, self.noise, self.amplitudes)
+
+    @cached_property
+    def of_draws(self) -> Posterior:
+        """What calibrated draws are drawn from, with ``draw_scale``: the posterior, widened along ``pull``."""
+        return self.posterior if self.pull is None else self.posterior.widened(self.pull / self.draw_scale)
 
     @cached_property
     def mean(self) -> MeanPotential:

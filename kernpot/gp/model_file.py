@@ -66,6 +66,8 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
     for g, factor in enumerate(fitted.factors.values()):
         tensors |= factor_tensors(f"factor.{g}", factor)
     tensors |= {f"basis.{b}": x.basis.numpy() for b, x in enumerate(blocks) if x.basis is not None}
+    if fitted.pull is not None:
+        tensors["pull"] = fitted.pull.numpy()
     training: dict[str, Any] | None = None
     # Features that came with the structures do not come with their copies in a file.
     if fitted.training is not None and all(f.describes_anything for f in fitted.features):
@@ -175,8 +177,12 @@ def restored(
         training = None if header["training"] is None else tuple(unpack(header["training"], tensors))
     with reading("environments"):
         whitening = Whitening(blocks)
+    pull = None
+    with reading("pull"):
+        if "pull" in tensors:  # absent before draws knew of it
+            pull = tensor_of(tensors, "pull", (blocks[-1].columns.stop,))
     fitted = FittedGP(
-        features, kernels, whitening, noise_model, isolated, elements, factors, noise, misfit, training, summary
+        features, kernels, whitening, noise_model, isolated, elements, factors, noise, misfit, training, summary, pull
     )
     return parameters, fitted.ready()
 

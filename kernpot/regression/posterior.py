@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -80,6 +81,23 @@ class Posterior:
             [noise[group] for group in factors],
         )
         self.whitened_weights = torch.linalg.solve_triangular(self.root, right[:, None], upper=True)[:, 0]
+
+    def widened(self, direction: Tensor) -> Posterior:
+        """With the covariance of ``direction * eta``, ``eta ~ N(0, 1)``, added to that of the weights.
+
+        With ``v = R direction`` its root is ``U^-1 R``, ``U`` the upper triangle with ``U U^T = I + v v^T``.
+
+        Parameters
+        ----------
+        direction : Tensor (M,)
+        """
+        v = (self.root @ direction).flip(0)
+        square = torch.outer(v, v)
+        square.diagonal().add_(1.0)
+        upper = torch.linalg.cholesky(square).flip(0, 1)
+        out = copy.copy(self)
+        out.root = torch.linalg.solve_triangular(upper, self.root, upper=True)
+        return out
 
     def half(self, rows: Tensor) -> Tensor:
         """Return ``R^-T rows^T`` (M, n) for rows (n, M); its columns' inner products are the posterior covariances."""

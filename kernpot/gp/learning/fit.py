@@ -92,6 +92,7 @@ def fit_gp(
         learnt.misfit,
         tuple(labelled),
         summary,
+        learnt.pull,
         learnt.posterior,
     ).ready()
     # What only the fit can know of its labels.

@@ -10,7 +10,7 @@ from torch import Tensor
 from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.residuals import MIN_STRUCTURES
 from kernpot.gp.amplitudes import Amplitudes
-from kernpot.gp.learning.leave_one_out import balance_energies, leave_one_out
+from kernpot.gp.learning.leave_one_out import balance_energies, leave_one_out, n_with_energy, own_noise
 from kernpot.gp.learning.start import misfit_of
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.kernels import CosineKernel
@@ -18,13 +18,14 @@ from kernpot.regression.evidence import maximize_evidence
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior
 from kernpot.regression.search import search_hyperparameters
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.noise import kind_of
 
 
 class Learnt(NamedTuple):
     """Kernels, noise per group, misfit per label kind, the posterior at them, and what to tell of how they were found.
 
-    The posterior is None where it was not needed.
+    The posterior is None where it was not needed, ``pull`` where too few structures tell it (:class:`FittedGP`).
     """
 
     kernels: list[CosineKernel]
@@ -32,6 +33,7 @@ class Learnt(NamedTuple):
     misfit: dict[str, Misfit]
     told: dict[str, Any]
     posterior: Posterior | None
+    pull: Tensor | None
 
 
 def learn_hyperparameters(
@@ -61,11 +63,15 @@ def learn_hyperparameters(
     """
     amplitudes, held = start.values(), start.fixed()
     if not optimize:
-        return Learnt(start.changed(amplitudes), dict(noise), misfit_of(noise, factors), {"optimized": False}, None)
+        return Learnt(
+            start.changed(amplitudes), dict(noise), misfit_of(noise, factors), {"optimized": False}, None, None
+        )
     held_noise = set(fixed)
-    if len(kept) < MIN_STRUCTURES and len(factors) > 1:
+    if n_with_energy(kept) < MIN_STRUCTURES and len(factors) > 1:
         # A handful of energies against many forces: the evidence would give them up as noise.
-        held_noise |= {group for group in factors if kind_of(group) == "energy"}
+        few = {group for group in factors if kind_of(group) == "energy"} - held_noise
+        noise = dict(noise) | {group: min(noise[group], KINDS["energy"].start) for group in few}
+        held_noise |= few
     prior = start.log_prior()
     result, held = search_hyperparameters(factors, block, dict(noise), held_noise, amplitudes, held, prior)
     kernels = start.changed(result.amplitudes)
@@ -84,15 +90,16 @@ def learn_hyperparameters(
         "message": result.message,
         "at_bounds": list(result.at_bounds),
     }
-    misfit, posterior = misfit_of(found, factors), None
+    misfit, posterior, pull = misfit_of(found, factors), None, None
     if len(kept) >= MIN_STRUCTURES:
         posterior = Posterior(factors, block, found, amplitudes)
         left_out = leave_one_out(kept, posterior, found, block, amplitudes)
         misfit |= left_out.misfit()
+        pull = own_noise(kept, posterior, found)
         told["leave_one_out"] = {
             "structures": len(kept),
             "mae": left_out.mae(),
             "config_types": left_out.mae_by_group(),
             "unrepresented": left_out.unrepresented_share(),
         }
-    return Learnt(kernels, found, misfit, told, posterior)
+    return Learnt(kernels, found, misfit, told, posterior, pull)

@@ -8,7 +8,8 @@ the noise of energies minimises
 
     sum over label kinds of log(mean absolute leave-one-out error),
 
-a score without units in which a per cent of one kind weighs as much as a per cent of another.
+a score without units in which a per cent of one kind weighs as much as a per cent of another, within bounds that the
+errors on structures left out allow, those of odd frames cut (:func:`kernpot.calibration.residuals.mean_but_odd`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, reach_of
+from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, mean_but_odd, reach_of
 from kernpot.calibration.surroundings import pooled
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.regression.factor import LabelFactor
+from kernpot.regression.own_noise import own_noise_shift
 from kernpot.regression.posterior import Posterior, leave_out
 from kernpot.regression.reweighting import Reweighting
 from kernpot.structures.labels import LabelledStructure, n_labels
@@ -32,12 +34,16 @@ from kernpot.structures.noise import kind_of
 from kernpot.structures.reference import is_isolated_atom
 
 # Structures whose rows are kept for leave-one-out, and the labels they may hold together (rows of M numbers each).
-_MAX_STRUCTURES = 60
+_MAX_STRUCTURES = 100
 _MAX_ROWS = 12_000
 # How far the noise of energies may move: up to this times what the evidence found, and down to this level (eV/atom), as
 # good as quantum-mechanical energies are converged; without it few structures could ask for exact interpolation.
 _HIGHEST = 3.0
 _FLOOR = 1e-4
+# Rms of normal errors, in units of their mean absolute value.
+_RMS_BY_MEAN = 1.25
+# Of the logarithm of the noise.
+_TOLERANCE = 0.1
 
 
 def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState) -> set[int]:
@@ -104,6 +110,21 @@ def leave_one_out(
     return LeaveOneOut(residuals, own, around, unrepresented, reach, groups)
 
 
+def n_with_energy(kept: Sequence[KeptRows]) -> int:
+    """Number of structures that have an energy."""
+    return sum(any(part.kind == "energy" for part in structure.parts) for structure in kept)
+
+
+def own_noise(kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float]) -> Tensor:
+    """Change (M,) of the whitened weights were the noise of each kept structure that of its own errors."""
+    rows, targets = [], []
+    for structure in kept:
+        sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in structure.parts])
+        rows.append(torch.cat([part.rows for part in structure.parts]) * posterior.scale / sigma[:, None])
+        targets.append(torch.cat([part.targets for part in structure.parts]) / sigma)
+    return own_noise_shift(posterior, rows, targets)
+
+
 def balance_energies(
     kept: Sequence[KeptRows],
     factors: Mapping[str, LabelFactor],
@@ -115,15 +136,15 @@ def balance_energies(
     """Noise with that of energies scaled to minimise the leave-one-out score; unchanged where nothing can be."""
     free = [g for g in factors if kind_of(g) == "energy" and g not in fixed]
     others = any(kind_of(g) != "energy" for g in factors)
-    if not free or not others or len(kept) < MIN_STRUCTURES:
+    if not free or not others or n_with_energy(kept) < MIN_STRUCTURES:
         return dict(noise)
 
-    bounds = (min(0.0, np.log(_FLOOR / min(noise[g] for g in free))), np.log(_HIGHEST))
+    lowest = min(0.0, np.log(_FLOOR / min(noise[g] for g in free)))
 
     def scaled(log_factor: float) -> dict[str, float]:
         return dict(noise) | {g: float(noise[g] * np.exp(log_factor)) for g in free}
 
-    least = scaled(bounds[0])
+    least = scaled(lowest)
     posterior = Posterior(factors, block, least, amplitudes)
     kinds_of = [np.array([part.kind for part in structure.parts for _ in part.targets]) for structure in kept]
     moving = [torch.tensor([p.group in free for p in structure.parts for _ in p.targets]) for structure in kept]
@@ -137,15 +158,22 @@ def balance_energies(
         y = torch.cat([part.targets for part in structure.parts]) / sigma
         projected.append(reweighting.project(rows, y, moves))
 
-    def objective(log_factor: float) -> float:
-        factor = float(np.exp(log_factor - bounds[0]))
+    def errors_at(log_factor: float) -> dict[str, np.ndarray]:
+        factor = float(np.exp(log_factor - lowest))
         errors: dict[str, list[np.ndarray]] = {}
         for kinds, moves, sigma, labels in zip(kinds_of, moving, sigmas, projected, strict=True):
             found = (reweighting.residual(labels, factor) * sigma).abs()
             found[moves] *= factor
             for kind in np.unique(kinds):
                 errors.setdefault(str(kind), []).append(found.numpy()[kinds == kind])
-        return _score({kind: float(np.concatenate(e).mean()) for kind, e in errors.items()})
+        return {kind: np.concatenate(e) for kind, e in errors.items()}
 
-    found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 0.1, "maxiter": 12})
+    def objective(log_factor: float) -> float:
+        return _score({kind: float(e.mean()) for kind, e in errors_at(log_factor).items()})
+
+    # Labels are no noisier than errors on structures left out, whatever one odd frame makes the evidence say.
+    shown = _RMS_BY_MEAN * mean_but_odd(errors_at(0.0)["energy"]) / max(noise[g] for g in free)
+    highest = np.log(_HIGHEST * min(1.0, max(shown, 1e-12)))
+    allowed = (lowest, max(highest, lowest + _TOLERANCE))
+    found = minimize_scalar(objective, bounds=allowed, method="bounded", options={"xatol": _TOLERANCE, "maxiter": 12})
     return scaled(float(found.x))

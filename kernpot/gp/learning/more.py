@@ -90,6 +90,7 @@ def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | Non
         fitted,
         whitening=maker.whitening,
         factors=factors,
+        pull=None if fitted.pull is None else maker.whitening.enlarged(fitted.pull, fitted.whitening),
         summary=updated(fitted, {"inducing": added}),
         found_posterior=None,
     ).ready()

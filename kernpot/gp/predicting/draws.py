@@ -108,7 +108,8 @@ def _whitened_weights(fitted: FittedGP, generators: Sequence[torch.Generator], p
         training = require_training(fitted.training, "posterior='pops'", "Fit again, or take posterior='calibrated'.")
         pointwise = pointwise_posterior(fitted.posterior, fitted.maker, training, fitted.noise)
         return torch.stack([pointwise.sample(g) for g in generators])
-    return torch.cat([fitted.posterior.sample(1, g, scale) for g in generators])
+    source = fitted.of_draws if posterior == "calibrated" else fitted.posterior
+    return torch.cat([source.sample(1, g, scale) for g in generators])
 
 
 def _check(n: int, parts: Sequence[Part], posterior: str) -> None:

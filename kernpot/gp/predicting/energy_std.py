@@ -40,7 +40,7 @@ def energy_std(fitted: FittedGP, atoms: Atoms, pairs: Pairs | None = None) -> En
     pairs : Pairs, optional
         All pairs within the largest cutoff; found when not given.
     """
-    whitening, posterior, scale = fitted.whitening, fitted.posterior, fitted.draw_scale
+    whitening, posterior, scale = fitted.whitening, fitted.of_draws, fitted.draw_scale
     structure = Structure(fitted.features, atoms, pairs)
     amplitude = posterior.scale
     row, prior = energy_rows(structure, whitening.blocks)

@@ -3,7 +3,7 @@
 Structures are left out in closed form, at the inducing environments and hyperparameters of the fit
 (:func:`kernpot.gp.learning.leave_one_out.leave_one_out`); nothing is fitted again. The standard deviations are made as
 those of predictions are (:mod:`kernpot.calibration.misfit`): parameter variance, what the inducing environments cannot
-represent, and misfit. The misfit was learnt from such errors of up to 60 of these structures, by two or three numbers,
+represent, and misfit. The misfit was learnt from such errors of up to 100 of these structures, by two or three numbers,
 so that all of them show its tails.
 """
 

@@ -26,7 +26,7 @@ def sensitivities(fitted: FittedGP, atoms: Atoms, kinds: Collection[str]) -> Sen
         Of ``"forces"`` and ``"stress"``, what to compute beside the energy.
     """
     structure = Structure(fitted.features, atoms)
-    posterior, whitening, scale = fitted.posterior, fitted.whitening, fitted.draw_scale
+    posterior, whitening, scale = fitted.of_draws, fitted.whitening, fitted.draw_scale
     blocks = whitening.blocks
 
     def half(rows: Tensor) -> FloatArray:

@@ -48,6 +48,14 @@ class Whitening:
             out[:, block.columns] = torch.linalg.solve_triangular(factor, rows[:, block.columns].mT, upper=False).mT
         return out
 
+    def enlarged(self, whitened: Tensor, old: Whitening) -> Tensor:
+        """Whitened weights (M + k,) that make the same function as those (M,) of blocks that these begin with."""
+        out = whitened.new_zeros(len(self.block))
+        for before, after in zip(old.blocks, self.blocks, strict=True):
+            start = after.columns.start
+            out[start : start + len(before.environments)] = whitened[before.columns]
+        return out
+
     def weights(self, whitened: Tensor) -> Tensor:
         """Weights of unwhitened rows from weights of whitened ones, ``L^-T w``; (..., M) to (..., M)."""
         out = torch.empty_like(whitened)
