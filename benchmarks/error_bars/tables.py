@@ -177,10 +177,23 @@ def derived() -> str:
     return table([*header, "the same, linearised"], rows)
 
 
+def metals() -> str:
+    """Coverage of a metal's properties from small training sets and defaults."""
+    if (stored := written("error_bars/metals")) is None:
+        return not_yet("error_bars metals")
+    rows = []
+    for symbol, found in stored["elements"].items():
+        worst = min(found["summary"], key=lambda s: (s["inside"] / s["n"], s["name"]))
+        share = f"{100 * found['covered']:.0f} % of {found['n']}"
+        rows.append([symbol, str(found["seeds"]), share, f"{worst['name']}: {worst['inside']} of {worst['n']}"])
+    return table(["metal", "training sets", "intervals that hold the exact value", "worst property"], rows)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "coverage": coverage,
     "shifts": shifts,
     "draws": draws,
+    "metals": metals,
     "selection": selection,
     "detection": detection,
 }

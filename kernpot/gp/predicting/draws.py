@@ -13,7 +13,8 @@ not be the derivative of an energy and would cancel from whatever is computed of
 draw carries it instead:
 
 ``"calibrated"``
-    The parameter part is scaled until draws reproduce errors on structures left out, misfit included.
+    The parameter part is scaled until draws reproduce errors on structures left out, misfit included, and widened along
+    the direction in which one noise for all structures decides the mean (:mod:`kernpot.regression.own_noise`).
 ``"bayes"``
     Scales of one: covariances of draws are the epistemic covariances of ``predict_full``, without misfit.
 ``"pops"``

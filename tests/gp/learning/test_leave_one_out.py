@@ -266,7 +266,11 @@ def test_balance_finds_what_posteriors_made_anew_would_find(rng):
         levels = noise | {"energy": 0.5 * np.exp(log_factor)}
         return leave_one_out(kept, Posterior(factors, BLOCK, levels, AMPLITUDE), levels, BLOCK, AMPLITUDE).score()
 
-    bounds = (np.log(1e-4 / 0.5), np.log(3.0))
+    # No higher than three times what errors on structures left out are like.
+    at_start = leave_one_out(kept, Posterior(factors, BLOCK, noise, AMPLITUDE), noise, BLOCK, AMPLITUDE)
+    shown = 1.25 * np.abs(np.concatenate(at_start.residuals["energy"])).mean()
+    assert shown < noise["energy"]
+    bounds = (np.log(1e-4 / 0.5), np.log(3.0 * shown / 0.5))
     options = {"xatol": 0.1, "maxiter": 12}
     expected = minimize_scalar(score, bounds=bounds, method="bounded", options=options).x
     found = balance_energies(kept, factors, BLOCK, noise, set(), AMPLITUDE)
