@@ -1,8 +1,8 @@
 """How far the weights move when every structure has noise of its own: what the choice of one noise for all decides.
 
 Noise of one size for all labels of a kind is right where the model is. Where labels differ from it by more than noise,
-they do so in few structures by far the most, the strongly displaced ones, and these pull the weights away from what the
-others say, all in one direction however many they are. The posterior does not know of that: it takes the pulls as
+they may do so in few structures by far the most, and these pull the weights away from what the others say, perhaps all
+in one direction. The posterior does not know of that: it takes the pulls as
 independent. Weights under noise that follows each structure's own errors are pulled less (a Student's t likelihood with
 one scale for each structure, by iterative reweighting; Lange, Little and Taylor, J. Am. Stat. Assoc. 84, 881 (1989)).
 Both are fair estimates, and where the model is right they agree, so that their difference tells how wrong it is
@@ -28,6 +28,7 @@ from kernpot.regression.posterior import Posterior, left_out
 # Reweightings; the first makes three quarters of the difference, the third all but a few per cent.
 _ITERATIONS = 3
 # Labels of unit size that every structure counts beside its own: one label alone does not set its own noise to nothing.
+# Of one and four, one was chosen on copper (docs/uncertainty.md).
 _PRIOR_LABELS = 1.0
 # Range of the precisions.
 _LEAST, _LARGEST = 0.01, 100.0
