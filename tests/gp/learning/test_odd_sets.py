@@ -39,7 +39,10 @@ def crystals(n: int, seed: int, symbol: str = "Cu") -> list[Atoms]:
     return out
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:no structure has stress")  # what is looked for shows without it
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:no structure has stress"),  # what is looked for shows without it
+    pytest.mark.filterwarnings("ignore:energies of 1 of"),  # the dimer is told of, which is right
+]
 
 
 @pytest.mark.parametrize("symbols", [("Cu",), ("Cu", "Au")], ids=" and ".join)
