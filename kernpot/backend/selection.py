@@ -210,7 +210,9 @@ def expected_noise() -> dict[str, float]:
 def unlabelled(structures: Sequence[Atoms]) -> list[LabelledStructure]:
     """Structures, checked; whatever labels they hold are not looked at."""
     if not isinstance(structures, Sequence):
-        raise StructureError(f"structures: expected a list of ase.Atoms, got {structures!r}.")
+        raise StructureError(
+            f"structures: expected a list of ase.Atoms, got {type(structures).__name__}; write [atoms] for a single one."
+        )
     frames = list(structures)
     nothing = [[None] * len(frames)] * len(LABEL_KINDS)
     return [s.without(*s.others) for s in label_structures(frames, *nothing)]

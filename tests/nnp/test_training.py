@@ -294,7 +294,8 @@ def test_plateau_halves_the_rate_and_ends(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_divergence_is_an_error() -> None:
-    trainer = Training(FRAMES, noise={"forces": 1e-22}).trainer
+    huge = [relabelled(a, energy=a.get_potential_energy(), forces=1e15 * a.get_forces()) for a in FRAMES]
+    trainer = Training(huge, noise={"forces": 1e-8}).trainer
     with pytest.raises(NumericalError, match=r"diverged in epoch 1.*lower learning_rate \(now 0.01\)"):
         trainer.epoch()
 

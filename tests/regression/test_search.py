@@ -82,14 +82,14 @@ def test_the_energy_of_a_single_frame_is_kept(repeat):
         ({"inducing": 3}, "inducing must be one of"),
         ({"inducing": bulk("Cu")}, r"list of structures such as \[atoms\]"),
         ({"inducing": []}, "non-empty list"),
-        ({"isolated_atoms": {"Cu": "a"}}, "isolated_atoms must map"),
+        ({"isolated_atoms": {"Cu": "a"}}, r"isolated_atoms: Cu has 'a', expected a finite energy in eV"),
         ({"isolated_atoms": [1.0]}, "isolated_atoms must map"),
         ({"progress": 1}, "progress must be"),
         ({"n_jobs": 0}, "n_jobs must be"),
         ({"n_jobs": "a"}, "n_jobs must be"),
         ({"n_inducing": True}, "n_inducing must be"),
-        ({"noise": {"forces": 1e-300}}, "noise of forces must lie between"),
-        ({"noise": {"energy": 1e200}}, "noise of energy must lie between"),
+        ({"noise": {"forces": 1e-300}}, "noise: forces must lie between"),
+        ({"noise": {"energy": 1e200}}, "noise: energy must lie between"),
     ],
 )
 def test_settings_are_refused_before_work(parameters, message):

@@ -43,6 +43,7 @@ PROPERTIES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:elastic constants of Cu at a cell under a stress")
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_draws_tend_to_the_exact_covariance(gp, name):
     wanted = PROPERTIES[name]()

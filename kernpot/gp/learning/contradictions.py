@@ -8,6 +8,7 @@ without it by ``(y - b . w) / (1 - h)``. Whole kinds of labels come first (:mod:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,6 +31,8 @@ from kernpot.structures.slips import mistake
 _FEWEST = 4
 # Labels of single structures: no chance makes them differ from the fit by so many robust spreads and such a factor.
 _FAR, _AGREES = 12.0, (0.5, 2.0)
+# Structures like no others: by such a factor.
+_ODD = 8.0
 # A fit that misses the middle one of its labels by such a part has been drawn away by a few that are far too large.
 _MISSED = 0.3
 # One that misses the middle one by less says more than a poor model: energies that it misses may be wrong.
@@ -139,12 +142,16 @@ class _Agreements:
         wrong = {k: f for k, f in factors.items() if not _AGREES[0] < f < _AGREES[1]}
         if n < 2 * _FEWEST or not wrong or len(wrong) > n / 2:
             return []
+        likeness = dict(zip(self._agreements, _alike(self._labelled, list(self._agreements)), strict=True))
+        like = Counter(likeness.values())
+        # One like no other may be what the fit does not know.
+        wrong = {k: f for k, f in wrong.items() if like[likeness[k]] > _FEWEST or f < 0 or not 1 / _ODD < f < _ODD}
         causes = {k: cause for k, f in wrong.items() if (cause := mistake(self._kind, f))}
         found = []
         for cause in sorted(set(causes.values())):
             of_cause = [k for k in causes if causes[k] == cause]
             found.append(LabelFinding("refused", f"{self._told(of_cause, wrong, n)}; {cause}."))
-        others = [k for k in wrong if k not in causes]
+        others = [k for k in wrong if k not in causes and like[likeness[k]] > _FEWEST]
         if others:
             found.append(LabelFinding("warned", f"{self._told(others, wrong, n)}; check these calculations."))
         return found
@@ -179,13 +186,13 @@ class _Energies:
         apart = self._apart(labelled, errors)
         if apart:
             return apart
-        types = np.array([labelled[k].config_type for k in self.indices])
         errors = errors - np.median(errors)
-        # Of the few of a rare type the fit knows little: nothing is unusual there.
+        # Of a few that are like no others the fit knows little: nothing is unusual there.
+        likeness = np.array(_alike(labelled, self.indices))
         spreads = np.full(len(errors), np.inf)
-        for name in set(types.tolist()):
-            here = types == name
-            if here.sum() >= _FEWEST:
+        for like in set(likeness.tolist()):
+            here = likeness == like
+            if here.sum() >= 2 * _FEWEST:
                 spreads[here] = max(_spread(errors[here]), _spread(errors))
         known = np.array([forces.far(k) < _NEAR for k in self.indices])
         wrong = np.flatnonzero(known & (np.abs(errors) > np.maximum(_SPREADS * spreads, _LEAST)))
@@ -208,7 +215,7 @@ class _Energies:
         """Two groups of energies with an offset between them: by file, by configuration type, or as they fall."""
         sources = np.array([labelled[k].source.rsplit("#", 1)[0] for k in self.indices])
         types = np.array([labelled[k].config_type for k in self.indices])
-        alike = np.array([f"{labelled[k].atoms.symbols} {labelled[k].atoms.pbc}" for k in self.indices])
+        alike = np.array([like for like, _ in (_likeness(labelled[k]) for k in self.indices)])
         # Among what is alike: a crystal and a surface may differ by what the fit does not know.
         for own in sorted(set(alike.tolist())):
             members = np.flatnonzero(alike == own)
@@ -250,6 +257,17 @@ def _energies(labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sket
     rows = torch.stack([e.row for _, e in found]) if found else torch.empty((0, 0), dtype=torch.float64)
     targets = np.array([e.target for _, e in found])
     return _Energies([k for k, _ in found], EnergyRows.of([labelled[k] for k, _ in found], rows, targets))
+
+
+def _likeness(structure: LabelledStructure) -> tuple[str, str]:
+    """Formula and periodicity, and the configuration type."""
+    formula = structure.atoms.symbols.formula.format("hill")
+    return f"{formula} {structure.atoms.pbc}", structure.config_type
+
+
+def _alike(labelled: Sequence[LabelledStructure], indices: Sequence[int]) -> list[str]:
+    """Names of what structures are; those of one name are alike."""
+    return [" ".join(_likeness(labelled[k])) for k in indices]
 
 
 def _halves(errors: FloatArray) -> NDArray[np.str_]:

@@ -39,10 +39,7 @@ def crystals(n: int, seed: int, symbol: str = "Cu") -> list[Atoms]:
     return out
 
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:no structure has stress"),  # what is looked for shows without it
-    pytest.mark.filterwarnings("ignore:energies of 1 of"),  # the dimer is told of, which is right
-]
+pytestmark = pytest.mark.filterwarnings("ignore:no structure has stress")  # what is looked for shows without it
 
 
 @pytest.mark.parametrize("symbols", [("Cu",), ("Cu", "Au")], ids=" and ".join)

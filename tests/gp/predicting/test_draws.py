@@ -324,7 +324,7 @@ def simulated_ranks(zeta: int, repeats: int, n_draws: int) -> NDArray[np.int64]:
     return np.array(ranks)
 
 
-@pytest.mark.filterwarnings("ignore:.*misfit is unknown")
+@pytest.mark.filterwarnings("ignore:.*misfit is unknown", "ignore:.*of 4 structures")
 @pytest.mark.parametrize("zeta", [2, *(pytest.param(zeta, marks=pytest.mark.slow) for zeta in (1, 3))])
 def test_truths_from_the_prior_rank_uniformly_among_draws(zeta: int) -> None:
     n_draws = 19

@@ -215,6 +215,7 @@ def test_the_order_of_the_pool_does_not_matter(gp: SparseGPPotential) -> None:
     np.testing.assert_allclose(reversed_.gains, found.gains, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:3 of 4 structures of several atoms", "ignore:1 of 4 structures")
 def test_from_scratch_prefers_what_is_different() -> None:
     """Nine hardly strained copies of a perfect crystal and three rattled ones, with noise that hides the strain."""
     perfect = [bulk("Cu", a=3.6 * (1 + 1e-4 * k), cubic=True) for k in range(9)]
