@@ -211,7 +211,7 @@ def unlabelled(structures: Sequence[Atoms]) -> list[LabelledStructure]:
     """Structures, checked; whatever labels they hold are not looked at."""
     if not isinstance(structures, Sequence):
         raise StructureError(
-            f"structures: expected a list of ase.Atoms, got {type(structures).__name__}; write [atoms] for a single one."
+            f"structures: expected a list of ase.Atoms, got {type(structures).__name__}; of a single one write [atoms]."
         )
     frames = list(structures)
     nothing = [[None] * len(frames)] * len(LABEL_KINDS)

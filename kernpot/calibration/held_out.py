@@ -98,8 +98,9 @@ def calibrate(
     for s in held_out:
         for kind, (predicted, variances) in predictor.labels(s.atoms, s.kinds).items():
             size, known = len(s.atoms) if KINDS[kind].extensive else 1, s.known(kind)
-            errors.setdefault(kind, []).append(np.ravel(predicted - s.label(kind))[known] / size)
-            parts.setdefault(kind, []).append(LabelVariances(*(v[torch.from_numpy(known)] for v in variances)))
+            # NaN where a component is not known: what a rotation mixes stays together.
+            errors.setdefault(kind, []).append(np.where(known, np.ravel(predicted - s.label(kind)), np.nan) / size)
+            parts.setdefault(kind, []).append(variances)
     enough = [kind for kind in KINDS if len(errors.get(kind, [])) >= MIN_STRUCTURES]
     if not enough:
         raise StructureError(
@@ -118,9 +119,10 @@ def _rescale(
 ) -> tuple[Misfit, Rescaled]:
     error = np.concatenate(errors)
     found = LabelVariances(*(torch.cat(p) for p in zip(*parts, strict=True)))
-    telling = tells(found.parameter.numpy(), found.pooled.numpy())
+    known = np.isfinite(error)
+    telling = tells(found.parameter.numpy(), found.pooled.numpy()) & known
     if not telling.any():
-        telling[:] = True
+        telling = known
     epistemic = found.parameter + found.unrepresented
 
     def scaled(log_factor: float) -> Misfit:

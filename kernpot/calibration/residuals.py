@@ -31,6 +31,8 @@ class LeaveOneOut:
         See :class:`kernpot.calibration.misfit.Misfit`.
     config_types : dict of str to list of str
         Group of each structure, by kind as the residuals.
+    whole : dict of str to list of ndarray of bool
+        Which components stand with all that a rotation mixes them with; all where none are told.
     """
 
     residuals: dict[str, list[np.ndarray]]
@@ -39,6 +41,7 @@ class LeaveOneOut:
     unrepresented: dict[str, list[np.ndarray]]
     reach: float
     config_types: dict[str, list[str]] = field(default_factory=dict)
+    whole: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def mae(self) -> dict[str, float]:
         """Mean absolute error per label kind."""
@@ -71,17 +74,39 @@ class LeaveOneOut:
     def misfit(self) -> dict[str, Misfit]:
         """Misfit of every label kind that enough structures have."""
         found = {
-            kind: fit_misfit(
-                r, self.own[kind], self.pooled[kind], self.unrepresented[kind], KINDS[kind].floor, KINDS[kind].together
-            )
-            for kind, r in self.residuals.items()
-            if len(r) >= MIN_STRUCTURES
+            kind: self.misfit_of(kind) for kind, residuals in self.residuals.items() if len(residuals) >= MIN_STRUCTURES
         }
         if "energy" in found:
             forces = found.get("forces", Misfit(0.0))
             error = float(np.sqrt(np.mean(np.concatenate(self.residuals["energy"]) ** 2)))
             found["energy"] = replace(_with_forces(found["energy"], forces, error), reach=self.reach)
         return found
+
+    def misfit_of(self, kind: str) -> Misfit:
+        """Misfit of one kind, by components that are known with all a rotation mixes them with where there are such."""
+        residuals, own, pooled, unrepresented = (
+            getattr(self, name)[kind] for name in ("residuals", "own", "pooled", "unrepresented")
+        )
+        floor, together = KINDS[kind].floor, KINDS[kind].together
+        whole = self.whole.get(kind)
+        if whole is None or all(mask.all() for mask in whole):
+            return fit_misfit(residuals, own, pooled, unrepresented, floor, together)
+        some = [k for k, mask in enumerate(whole) if mask.any()]
+        if len(some) < min(MIN_STRUCTURES, len(whole)):
+            return fit_misfit(residuals, own, pooled, unrepresented, floor, 1)
+
+        def chosen(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+            return [values[k][whole[k]] for k in some]
+
+        return fit_misfit(chosen(residuals), chosen(own), chosen(pooled), chosen(unrepresented), floor, together)
+
+
+def with_all_mixed(kind: str, components: np.ndarray) -> np.ndarray:
+    """Which of some components (n,) of a label stand with all that a rotation mixes them with."""
+    groups = components // KINDS[kind].together
+    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    whole: np.ndarray = counts[place] == KINDS[kind].together
+    return whole
 
 
 def _with_forces(energy: Misfit, forces: Misfit, error: float) -> Misfit:

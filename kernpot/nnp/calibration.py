@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernpot.calibration.misfit import Misfit, fit_misfit, misfit_variance
-from kernpot.calibration.residuals import LeaveOneOut, reach_of
+from kernpot.calibration.misfit import Misfit, misfit_variance
+from kernpot.calibration.residuals import LeaveOneOut, reach_of, with_all_mixed
 from kernpot.nnp.predictor import Spread
 from kernpot.prediction import LeftOut
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
@@ -40,10 +40,7 @@ def misfit_from(found: LeaveOneOut, levels: Mapping[str, float]) -> dict[str, Mi
     misfit = {kind: Misfit(levels.get(kind, KINDS[kind].unseen)) for kind in LABEL_KINDS}
     told = found.misfit()
     if "forces" in found.residuals and "forces" not in told:
-        r, own, pooled, none = (
-            getattr(found, name)["forces"] for name in ("residuals", "own", "pooled", "unrepresented")
-        )
-        told["forces"] = fit_misfit(r, own, pooled, none, KINDS["forces"].floor, KINDS["forces"].together)
+        told["forces"] = found.misfit_of("forces")
     factor = told["forces"].factor if "forces" in told else 0.0
     for kind, residuals in found.residuals.items():
         if kind not in told:
@@ -79,6 +76,7 @@ def shares_missed(found: LeaveOneOut, held_out: Sequence[LabelledStructure]) -> 
 def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> LeaveOneOut:
     """Errors and variances of held-out labels; those of energies per atom."""
     residuals: dict[str, list[NDArray[np.float64]]] = {}
+    whole: dict[str, list[NDArray[np.bool_]]] = {}
     own: dict[str, list[NDArray[np.float64]]] = {}
     pooled: dict[str, list[NDArray[np.float64]]] = {}
     energies: list[tuple[float, float | None]] = []
@@ -93,6 +91,7 @@ def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> Le
             known, scale = s.known(kind), s.scales(kind)
             per = scale * (len(s.atoms) if kind == "energy" else 1)
             residuals.setdefault(kind, []).append((np.ravel(s.label(kind) - predicted) / per)[known])
+            whole.setdefault(kind, []).append(with_all_mixed(kind, np.flatnonzero(known)))
             own.setdefault(kind, []).append((variances.parameter.numpy() / scale**2)[known])
             pooled.setdefault(kind, []).append((variances.pooled.numpy() / scale**2)[known])
             if kind == "energy":
@@ -102,7 +101,7 @@ def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> Le
     if reach > 0:
         pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
     none = {kind: [np.zeros_like(v) for v in values] for kind, values in own.items()}
-    return LeaveOneOut(residuals, own, pooled, none, reach)
+    return LeaveOneOut(residuals, own, pooled, none, reach, whole=whole)
 
 
 def held_out_forces(spread: Spread, held_out: Sequence[LabelledStructure], misfit: Misfit) -> list[LeftOut]:

@@ -15,6 +15,7 @@ from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixedLine, F
 from numpy.typing import NDArray
 
 from kernpot.errors import KernpotWarning, StructureError
+from kernpot.structures.neighbours import find_pairs
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -28,12 +29,15 @@ QUIP_MASK = "force_mask"
 WEIGHTS = "forces_weight"
 """Array (n_atoms,) of weights of the forces on atoms: 1 is the usual one, 0 leaves an atom out."""
 
+_LARGEST = 1e12  # weight
 _HOLDING = (FixAtoms, FixCartesian, FixScaled, FixedPlane, FixedLine, FixBondLengths)
 # Zeroed by a projection rather than set to zero: relative to the largest force.
 _ROUNDING = 1e-10
 # Forces that are zero by symmetry leave others that cancel, up to what quantum codes leave of a total force.
 _CANCEL = 0.01
 _FEW = 2
+# Neighbours that tell whether a place is symmetric, Angstrom, and what is more than rounding of positions.
+_NEAR, _PULLED = 5.0, 1e-3
 
 
 @dataclass
@@ -49,13 +53,16 @@ class LeftOut:
     absent : list of str
         Structures all of whose forces are NaN.
     zeros : list of (str, int)
-        Structures with exact zeros that no constraint explains, and on how many atoms.
+        Structures with exact zeros that neither constraints nor symmetry explain, and on how many atoms.
+    zero_stress : list of str
+        Structures with a stress of zeros.
     """
 
-    n_structures: int = 0
+    n_structures: int
     held: list[tuple[str, int]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     zeros: list[tuple[str, int]] = field(default_factory=list)
+    zero_stress: list[str] = field(default_factory=list)
 
     def warn(self, stacklevel: int = 3) -> None:
         """Say so."""
@@ -76,10 +83,16 @@ class LeftOut:
         if self.zeros:
             source, count = self.zeros[0]
             _warn(
-                f"{len(self.zeros)} of {self.n_structures} structures have atoms whose forces are exactly zero beside "
-                f"others that do not cancel ({source}: {count} atoms): were they held in place, and their forces set "
-                f"to zero? Such zeros are no labels: leave them out by arrays[{MASK!r}], false for these atoms, or by "
-                "NaN.",
+                f"{len(self.zeros)} of {self.n_structures} structures have atoms whose forces are exactly zero, which "
+                f"nothing about them explains ({source}: {count} atoms): were they held in place, and their forces set "
+                f"to zero, or never computed? Such zeros are no labels: leave them out by arrays[{MASK!r}], false for "
+                "these atoms, or by NaN.",
+                stacklevel,
+            )
+        if self.zero_stress:
+            _warn(
+                f"the stress of {len(self.zero_stress)} of {self.n_structures} structures (from {self.zero_stress[0]} "
+                "on) is exactly zero in all components, as if it had not been computed: it is left out.",
                 stacklevel,
             )
 
@@ -103,7 +116,6 @@ def known_forces(forces: FloatArray, atoms: Atoms, source: str, told: LeftOut) -
     StructureError
         A mask of another shape, or one that is neither true nor false.
     """
-    told.n_structures += 1
     if np.isnan(forces).all():
         told.absent.append(source)
         return None
@@ -112,7 +124,7 @@ def known_forces(forces: FloatArray, atoms: Atoms, source: str, told: LeftOut) -
     if zeroed.any():
         known[zeroed] = np.nan
         told.held.append((source, int(zeroed.sum())))
-    elif n := _unexplained_zeros(known):
+    elif n := _unexplained_zeros(known, atoms):
         told.zeros.append((source, n))
     return None if np.isnan(known).all() else known
 
@@ -132,10 +144,11 @@ def atom_scales(atoms: Atoms, source: str) -> FloatArray | None:
         weights = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         weights = np.empty(0)
-    if weights.shape != (len(atoms),) or not (np.isfinite(weights) & (weights >= 0)).all():
+    allowed = (weights == 0) | ((weights >= 1 / _LARGEST) & (weights <= _LARGEST))
+    if weights.shape != (len(atoms),) or not allowed.all():
         raise StructureError(
-            f"{source}: arrays[{WEIGHTS!r}] must be {len(atoms)} numbers, one per atom, zero or positive (1 is the "
-            f"usual weight, 4 halves the noise, 0 leaves the force out), got {str(given)[:80]}."
+            f"{source}: arrays[{WEIGHTS!r}] must be {len(atoms)} numbers, one per atom, zero or from 1e-12 to 1e12 (1 "
+            f"is the usual weight, 4 halves the noise, 0 leaves the force out), got {str(given)[:80]}."
         )
     with np.errstate(divide="ignore"):
         scales: FloatArray = 1.0 / np.sqrt(weights)
@@ -186,13 +199,48 @@ def _zeroed(atoms: Atoms, forces: FloatArray) -> Mask:
     return zeroed & np.isfinite(forces)
 
 
-def _unexplained_zeros(forces: FloatArray) -> int:
-    """Number of atoms with forces of exactly zero beside others that do not cancel."""
-    zeros = int((forces == 0).all(axis=1).sum())
-    if zeros < _FEW or np.isnan(forces).any():
+def _unexplained_zeros(forces: FloatArray, atoms: Atoms) -> int:
+    """Number of atoms with forces of exactly zero beside others that do not cancel, or in no symmetric place."""
+    zero = (forces == 0).all(axis=1)
+    n = int(zero.sum())
+    if n < _FEW or np.isnan(forces).any():
         return 0
+    if n == len(zero):
+        return n if (_pull(atoms) > _PULLED).any() else 0
     net = np.linalg.norm(forces.sum(axis=0))
-    return zeros if net > _CANCEL * np.linalg.norm(forces) else 0
+    return n if net > _CANCEL * np.linalg.norm(forces) else 0
+
+
+def _pull(atoms: Atoms) -> FloatArray:
+    """Length (n_atoms,) of a smooth sum of directions to neighbours: zero wherever symmetry makes forces vanish."""
+    pairs = find_pairs(atoms, _NEAR)
+    distances = np.linalg.norm(pairs.vectors, axis=1)
+    weights = np.exp(-distances) * (1 - distances / _NEAR) ** 2 / distances
+    total = np.zeros((len(atoms), 3))
+    np.add.at(total, pairs.centres, weights[:, None] * pairs.vectors)
+    length: FloatArray = np.linalg.norm(total, axis=1)
+    return length
+
+
+def known_stress(stress: FloatArray, atoms: Atoms, source: str, told: LeftOut) -> FloatArray | None:
+    """The stress, or None where none of it is known; zeros throughout are none, but of a single atom in a box.
+
+    Parameters
+    ----------
+    stress : ndarray of shape (6,)
+        NaN where not known.
+    atoms : ase.Atoms
+    source : str
+        How messages name the structure.
+    told : LeftOut
+        Takes note of what was left out.
+    """
+    if np.isnan(stress).all():
+        return None
+    if len(atoms) > 1 and atoms.pbc.all() and not stress.any():
+        told.zero_stress.append(source)
+        return None
+    return stress
 
 
 def _warn(text: str, stacklevel: int) -> None:

@@ -14,7 +14,7 @@ from ase import Atoms
 from kernpot.errors import StructureError
 from kernpot.structures.checks import check_atoms
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
-from kernpot.structures.known import LeftOut, atom_scales, known_forces
+from kernpot.structures.known import LeftOut, atom_scales, known_forces, known_stress
 from kernpot.structures.screening import results_of, screen
 
 # A structure's noise, relative to that of others: weights are the square of its inverse.
@@ -137,7 +137,7 @@ def label_structures(
         kind: _aligned(kind, values, len(frames))
         for kind, values in zip(LABEL_KINDS, (energies, forces, stress), strict=True)
     }
-    told = LeftOut()
+    told = LeftOut(len(frames))
     labelled = [
         _label(atoms, index, {kind: values[index] for kind, values in explicit.items() if values is not None}, told)
         for index, atoms in enumerate(frames)
@@ -216,7 +216,7 @@ def _label(atoms: Atoms, index: int, explicit: dict[str, Any], told: LeftOut) ->
         atoms=atoms.copy(),
         energy=checked.pop("energy", None),
         forces=forces,
-        stress=None if stress is None or np.isnan(stress).all() else stress,
+        stress=None if stress is None else known_stress(stress, atoms, source, told),
         others=checked,
         config_type=str(atoms.info.get("config_type", "")),
         source=source,

@@ -66,6 +66,32 @@ def test_only_what_is_known_is_evaluated(fitted: SparseGPPotential) -> None:
     assert np.isfinite(result.comparisons["forces"].error).all()
 
 
+@pytest.mark.parametrize("component", [(0, 0), (1, 2)])
+def test_single_components_that_are_not_known(component: tuple[int, int]) -> None:
+    """In any number: an atom's components share one misfit, whichever of them are known."""
+    frames = [a.copy() for a in FRAMES]
+    for k, (a, b) in enumerate(zip(FRAMES, frames, strict=True)):
+        results = {name: np.array(value) for name, value in a.calc.results.items()}
+        results["forces"][component] = np.nan
+        results["stress"][3 : 4 + k % 2] = np.nan
+        b.calc = SinglePointCalculator(b, **(results | {"energy": a.get_potential_energy()}))
+    gp, whole = SparseGPPotential(**SETTINGS).fit(frames), SparseGPPotential(**SETTINGS).fit(FRAMES)
+    assert gp.misfit_["forces"].factor == pytest.approx(whole.misfit_["forces"].factor, rel=0.5)
+    assert [len(out.errors) for out in gp.left_out()] == [3] * 12
+    assert np.isfinite(list(gp.calibrate(frames_of(NEW, component)).misfit_["stress"].__dict__.values())[:2]).all()
+
+
+def frames_of(frames: list[Atoms], component: tuple[int, int]) -> list[Atoms]:
+    """With one component of the forces that is not known."""
+    out = []
+    for a in frames:
+        b, forces = a.copy(), np.array(a.calc.results["forces"])
+        forces[component] = np.nan
+        b.calc = SinglePointCalculator(b, energy=a.get_potential_energy(), forces=forces, stress=a.get_stress())
+        out.append(b)
+    return out
+
+
 def test_left_out_and_calibration(fitted: SparseGPPotential) -> None:
     left_out = fitted.left_out()
     assert [len(out.errors) for out in left_out] == [3 - k % 2 for k in range(12)]

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import fcc111
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixedLine, FixedPlane, FixScaled
@@ -83,7 +83,7 @@ def test_constraints_in_files_count(tmp_path):
 def test_zeros_without_a_constraint_are_told():
     atoms = slab(FixAtoms(HELD))
     atoms.set_constraint()
-    with pytest.warns(KernpotWarning, match=r"exactly zero .*structures\[0\]: 3 atoms"):
+    with pytest.warns(KernpotWarning, match=r"exactly zero.*structures\[0\]: 3 atoms"):
         assert known(atoms).all()
 
 
@@ -96,6 +96,30 @@ def test_zeros_by_symmetry_are_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert known(atoms).all()
+
+
+@pytest.mark.wrong_input("Labels", "forces of zero throughout, of atoms in no symmetric place", "warned")
+def test_zeros_throughout_are_told():
+    atoms = slab()
+    atoms.calc.results["forces"] = np.zeros((12, 3))
+    with pytest.warns(KernpotWarning, match=r"exactly zero, which nothing .*structures\[0\]: 12 atoms"):
+        assert known(atoms).all()
+
+
+def test_zeros_of_perfect_crystals_are_silent():
+    frames = [bulk("Cu", cubic=True), bulk("Si"), bulk("Ti").repeat(2), bulk("NaCl", "rocksalt", a=5.6)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = label_structures(frames, [0.0] * 4, [np.zeros((len(a), 3)) for a in frames])
+    assert all(s.forces is not None for s in found)
+
+
+@pytest.mark.wrong_input("Labels", "a stress of zeros throughout", "warned")
+def test_a_stress_of_zeros_is_left_out():
+    frames = [bulk("Cu", cubic=True), Atoms("Cu", cell=[20, 20, 20], pbc=True)]
+    with pytest.warns(KernpotWarning, match=r"stress of 1 of 2 structures \(from structures\[0\] on\) is exactly zero"):
+        found = label_structures(frames, stress=[np.zeros(6)] * 2)
+    assert [s.kinds for s in found] == [(), ("stress",)]
 
 
 def test_masks():

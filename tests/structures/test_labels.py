@@ -96,7 +96,7 @@ def test_given_labels_make_stale_results_harmless(crystal):
 
 def test_arrays_and_generators_are_accepted(crystal):
     frames = [crystal.copy(), crystal.copy()]
-    labelled = label_structures((a for a in frames), energies=np.array([1.0, 2.0]), forces=np.zeros((2, 4, 3)))
+    labelled = label_structures((a for a in frames), energies=np.array([1.0, 2.0]), forces=np.ones((2, 4, 3)))
     assert [entry.energy for entry in labelled] == [1.0, 2.0]
 
 

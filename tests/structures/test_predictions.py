@@ -109,5 +109,5 @@ def test_records_of_the_learner_are_labels(tmp_path, crystal, exact):
 
 
 def test_given_labels_replace_predictions(predicted):
-    (found,) = label_structures([predicted], energies=[-1.0], forces=[np.zeros((4, 3))], stress=[None])
+    (found,) = label_structures([predicted], energies=[-1.0], forces=[np.ones((4, 3))], stress=[None])
     assert found.energy == -1.0

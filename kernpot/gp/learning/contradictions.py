@@ -38,7 +38,11 @@ _MISSED = 0.3
 # One that misses the middle one by less says more than a poor model: energies that it misses may be wrong.
 _WELL = 0.1
 # Energies: so many robust spreads, and eV/atom, off, where forces are no further off than so many of theirs.
-_SPREADS, _LEAST, _NEAR = 15.0, 3e-3, 5.0
+_SPREADS, _LEAST, _NEAR = 15.0, 1e-2, 5.0
+# Dimers are a curve, whose ends a fit may miss.
+_FEWEST_ATOMS = 3
+# Labels that errors on structures left out, of so many, say to be explained no better than by nothing.
+_UNEXPLAINED, _FEWEST_LEFT_OUT = 0.6, 12
 # Two levels of theory: groups that differ by so many of their spreads, and eV/atom, and are so large a part.
 _APART, _OFFSET, _PART, _FEWEST_OF_GROUP = 10.0, 0.02, 0.1, 3
 _NAMED = 5
@@ -58,7 +62,30 @@ def contradictions(fitted: FittedGP, sketches: Mapping[int, Sketches]) -> list[L
     labelled = list(fitted.training or ())
     energies, sharp = _energies(labelled, sketches).rows, _sharp(fitted, labelled)
     found = between_kinds(labelled, energies, fitted.factors, fitted.whitening.block, fitted.amplitudes, sharp)
-    return found or of_structures(fitted, sketches)
+    return found or of_structures(fitted, sketches) or _unexplained(fitted, labelled)
+
+
+def _unexplained(fitted: FittedGP, labelled: Sequence[LabelledStructure]) -> list[LabelFinding]:
+    """Forces and stress of which the fit explains hardly anything, by errors on structures left out."""
+    left_out = fitted.summary["hyperparameters"].get("leave_one_out", {"structures": 0})
+    if left_out["structures"] < _FEWEST_LEFT_OUT:
+        return []
+    found = []
+    for kind in ("forces", "stress"):
+        values = [np.ravel(s.label(kind))[s.known(kind)] for s in labelled if s.label(kind) is not None]
+        typical = float(np.mean(np.abs(np.concatenate(values)))) if len(values) >= _FEWEST_LEFT_OUT else 0.0
+        missed = left_out["mae"].get(kind, 0.0)
+        if missed > _UNEXPLAINED * typical > 0:
+            found.append(
+                LabelFinding(
+                    "warned",
+                    f"the labels of {kind} are hardly explained: errors on structures left out are {missed / typical:.2g} times the "
+                    f"mean size of these labels (from {labelled[0].source} on). Are they in the order of the atoms, "
+                    "with x, y, z as positions have them, and of these structures? Else the descriptor or the number "
+                    "of structures does not suffice.",
+                )
+            )
+    return found
 
 
 def of_structures(fitted: FittedGP, sketches: Mapping[int, Sketches]) -> list[LabelFinding]:
@@ -253,7 +280,12 @@ class _Energies:
 
 
 def _energies(labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sketches]) -> _Energies:
-    found = [(k, s.energy) for k, s in sorted(sketches.items()) if s.energy and not is_isolated_atom(labelled[k])]
+    found = [
+        (k, s.energy)
+        for k, s in sorted(sketches.items())
+        if s.energy and (len(labelled[k].atoms) >= _FEWEST_ATOMS or labelled[k].atoms.pbc.any())
+    ]
+    found = [(k, energy) for k, energy in found if not is_isolated_atom(labelled[k])]
     rows = torch.stack([e.row for _, e in found]) if found else torch.empty((0, 0), dtype=torch.float64)
     targets = np.array([e.target for _, e in found])
     return _Energies([k for k, _ in found], EnergyRows.of([labelled[k] for k, _ in found], rows, targets))

@@ -21,7 +21,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, mean_but_odd, reach_of
+from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, mean_but_odd, reach_of, with_all_mixed
 from kernpot.calibration.surroundings import pooled
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.rows.maker import KeptRows
@@ -78,6 +78,7 @@ def leave_one_out(
     unrepresented: dict[str, list[np.ndarray]] = {}
     energies: list[tuple[float, float | None]] = []
     groups: dict[str, list[str]] = {}
+    mixed: dict[str, list[np.ndarray]] = {}
     for structure in kept:
         y = torch.cat([part.targets for part in structure.parts])
         unit = torch.cat([part.rows for part in structure.parts])
@@ -92,6 +93,8 @@ def leave_one_out(
         for kind in dict.fromkeys(kinds.tolist()):
             here = torch.from_numpy(kinds == kind)
             v = variance[here]
+            components = torch.cat([part.components for part in structure.parts if part.kind == kind])
+            mixed.setdefault(kind, []).append(with_all_mixed(kind, components.numpy()))
             residuals.setdefault(kind, []).append(residual[here].numpy())
             groups.setdefault(kind, []).append(structure.config_type)
             own.setdefault(kind, []).append(v.numpy())
@@ -101,13 +104,12 @@ def leave_one_out(
                 energies.append((float(v.mean()), float(of_forces.mean()) if len(of_forces) else None))
             else:
                 whole = v.new_full((structure.sizes[kind],), torch.nan)
-                components = torch.cat([part.components for part in structure.parts if part.kind == kind])
                 whole[components] = v
                 around.setdefault(kind, []).append(pooled(kind, whole, structure.surroundings)[components].numpy())
     reach = reach_of(energies)
     if energies:
         around["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
-    return LeaveOneOut(residuals, own, around, unrepresented, reach, groups)
+    return LeaveOneOut(residuals, own, around, unrepresented, reach, groups, mixed)
 
 
 def n_with_energy(kept: Sequence[KeptRows]) -> int:

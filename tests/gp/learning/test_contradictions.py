@@ -137,3 +137,12 @@ def test_labels_that_nothing_explains_are_not_called_wrong() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         SparseGPPotential(**GP).fit(frames)
+
+
+@pytest.mark.wrong_input("Labels", "forces in another order than the atoms", "warned")
+def test_forces_in_another_order() -> None:
+    frames = changed()
+    for atoms in frames:
+        atoms.calc.results["forces"] = atoms.calc.results["forces"][::-1]
+    with pytest.warns(KernpotWarning, match="labels of forces are hardly explained: .* in the order of the atoms"):
+        SparseGPPotential(**GP).fit(frames)
