@@ -94,7 +94,8 @@ def test_a_stress_that_means_nothing_is_left_out_with_one_warning(tmp_path, crys
     write(tmp_path / "a.xyz", frames)
     with pytest.warns(KernpotWarning) as caught:
         found = label_structures(read_structures(tmp_path / "a.xyz") if from_file else frames)
-    (message,) = (str(entry.message) for entry in caught)
+    # These structures have made-up forces of zero, which is another matter.
+    (message,) = (str(entry.message) for entry in caught if "forces are exactly zero" not in str(entry.message))
     first = "a.xyz#1" if from_file else "structures[1]"
     assert message.startswith(f"3 of 4 structures (from {first} on) have a stress or virial, but are not periodic")
     assert [s.kinds for s in found] == [("energy", "forces", "stress"), *[("energy", "forces")] * 3]

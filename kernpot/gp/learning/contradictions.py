@@ -76,11 +76,12 @@ def _unexplained(fitted: FittedGP, labelled: Sequence[LabelledStructure]) -> lis
         typical = float(np.mean(np.abs(np.concatenate(values)))) if len(values) >= _FEWEST_LEFT_OUT else 0.0
         missed = left_out["mae"].get(kind, 0.0)
         if missed > _UNEXPLAINED * typical > 0:
+            share = missed / typical
             found.append(
                 LabelFinding(
                     "warned",
-                    f"the labels of {kind} are hardly explained: errors on structures left out are {missed / typical:.2g} times the "
-                    f"mean size of these labels (from {labelled[0].source} on). Are they in the order of the atoms, "
+                    f"the labels of {kind} are hardly explained: errors on structures left out are {share:.2g} times "
+                    f"the mean size of these labels (from {labelled[0].source} on). Are they in the order of the atoms, "
                     "with x, y, z as positions have them, and of these structures? Else the descriptor or the number "
                     "of structures does not suffice.",
                 )
