@@ -8,8 +8,8 @@ the noise of energies minimises
 
     sum over label kinds of log(mean absolute leave-one-out error),
 
-a score without units in which a per cent of one kind weighs as much as a per cent of another. Errors of odd frames are
-cut (:func:`kernpot.calibration.residuals.mean_but_odd`), and the noise is not much larger than the errors.
+a score without units in which a per cent of one kind weighs as much as a per cent of another. The noise is
+not much larger than these errors, those of odd frames cut (:func:`kernpot.calibration.residuals.mean_but_odd`).
 """
 
 from __future__ import annotations
@@ -171,10 +171,8 @@ def balance_energies(
         return {kind: np.concatenate(e) for kind, e in errors.items()}
 
     def objective(log_factor: float) -> float:
-        errors = errors_at(log_factor)
-        # One number for a whole structure: that of an odd one would count for more than all others.
-        of_energies = mean_but_odd(errors.pop("energy"))
-        return _score({kind: float(e.mean()) for kind, e in errors.items()} | {"energy": of_energies})
+        # Not cut: the large errors of a heterogeneous set are no odd frames, and are what is to be made small.
+        return _score({kind: float(e.mean()) for kind, e in errors_at(log_factor).items()})
 
     # Labels are no noisier than errors on structures left out, whatever one odd frame makes the evidence say.
     shown = _RMS_BY_MEAN * mean_but_odd(errors_at(0.0)["energy"]) / max(noise[g] for g in free)
