@@ -54,13 +54,17 @@ def md(
         Ensemble,
         typer.Option(help="Constant energy, temperature, or pressure, too.", rich_help_panel=_DYNAMICS),
     ] = Ensemble.langevin,
-    temperature: Annotated[float, typer.Option(help="Temperature, K.", rich_help_panel=_DYNAMICS)] = 300.0,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=1e5, help="Temperature, K.", rich_help_panel=_DYNAMICS)
+    ] = 300.0,
     final_temperature: Annotated[
         float | None,
-        typer.Option(help="At the last step, K: a ramp.", show_default=False, rich_help_panel=_DYNAMICS),
+        typer.Option(
+            min=0, max=1e5, help="At the last step, K: a ramp.", show_default=False, rich_help_panel=_DYNAMICS
+        ),
     ] = None,
-    pressure: Annotated[float, typer.Option(help="With npt, GPa.", rich_help_panel=_DYNAMICS)] = 0.0,
-    steps: Annotated[int, typer.Option(min=1, help="Number of steps.", rich_help_panel=_DYNAMICS)] = 1000,
+    pressure: Annotated[float, typer.Option(min=-1e4, max=1e4, help="With npt, GPa.", rich_help_panel=_DYNAMICS)] = 0.0,
+    steps: Annotated[int, typer.Option(min=1, max=10**12, help="Number of steps.", rich_help_panel=_DYNAMICS)] = 1000,
     timestep: Annotated[float, typer.Option(min=1e-3, max=20, help="Time step, fs.", rich_help_panel=_DYNAMICS)] = 1.0,
     friction: Annotated[
         float, typer.Option(min=1e-6, help="Of the thermostat, 1/ps.", rich_help_panel=_DYNAMICS)

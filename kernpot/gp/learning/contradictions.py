@@ -81,8 +81,8 @@ def _unexplained(fitted: FittedGP, labelled: Sequence[LabelledStructure]) -> lis
                 LabelFinding(
                     "warned",
                     f"the labels of {kind} are hardly explained: errors on structures left out are {share:.2g} times "
-                    f"the mean size of these labels (from {labelled[0].source} on). Are they in the order of the atoms, "
-                    "with x, y, z as positions have them, and of these structures? Else the descriptor or the number "
+                    f"the mean size of these labels (from {labelled[0].source} on). Are they in the order of the "
+                    "atoms, with x, y, z as positions have them, and of these structures? Else the descriptor or the number "
                     "of structures does not suffice.",
                 )
             )
