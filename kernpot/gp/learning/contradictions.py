@@ -82,8 +82,8 @@ def _unexplained(fitted: FittedGP, labelled: Sequence[LabelledStructure]) -> lis
                     "warned",
                     f"the labels of {kind} are hardly explained: errors on structures left out are {share:.2g} times "
                     f"the mean size of these labels (from {labelled[0].source} on). Are they in the order of the "
-                    "atoms, with x, y, z as positions have them, and of these structures? Else the descriptor or the number "
-                    "of structures does not suffice.",
+                    "atoms, with x, y, z as positions have them, and of these structures? Else the descriptor or the "
+                    "number of structures does not suffice.",
                 )
             )
     return found
