@@ -16,6 +16,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error::kernpot.errors.KernpotWarning")
     # Small sets of alloys and molecules, as most tests have, hold none; tests/structures/test_reference.py is about it.
     config.addinivalue_line("filterwarnings", "ignore:there are no isolated atoms:kernpot.errors.KernpotWarning")
+    # Labels made up for tests are often zero; tests/structures/test_known.py is about it.
+    zeros = "ignore:.* of .* structures have atoms whose forces are exactly zero:kernpot.errors.KernpotWarning"
+    config.addinivalue_line("filterwarnings", zeros)
+    zeros = "ignore:the stress of .* of .* structures .* is exactly zero:kernpot.errors.KernpotWarning"
+    config.addinivalue_line("filterwarnings", zeros)
 
 
 @pytest.fixture(scope="session")

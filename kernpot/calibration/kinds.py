@@ -90,7 +90,7 @@ class EnergyRows:
         """Of these structures."""
         names = [f"{s.atoms.symbols.formula.count()} {s.atoms.pbc}" for s in structures]
         kinds = sorted(set(names))
-        unknown = np.array([[float(name == kind) for kind in kinds] for name in names]).reshape(len(names), -1)
+        unknown = np.array([[float(name == kind) for kind in kinds] for name in names]).reshape(len(names), len(kinds))
         if len(names) - len(kinds) < _FEWEST and len(names) >= _MANY:
             elements = sorted({int(z) for s in structures for z in s.atoms.numbers})
             unknown = np.array([[float(np.mean(s.atoms.numbers == z)) for z in elements] for s in structures])

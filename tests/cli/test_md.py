@@ -72,6 +72,7 @@ def test_nve_conserves_energy_and_langevin_does_not(place: Path) -> None:
     assert drift("--ensemble", "nve") < 5e-4 < 1e-2 < drift("--ensemble", "langevin", "--friction", 20)
 
 
+@pytest.mark.slow
 def test_npt_follows_the_pressure(place: Path) -> None:
     def volume(pressure: float) -> float:
         options = ("--ensemble", "npt", "--pressure", pressure, "--timestep", 5, "--temperature", 10, "--force")
@@ -88,7 +89,7 @@ def test_npt_of_a_cluster_is_refused_and_nothing_written(place: Path) -> None:
 
 @pytest.mark.parametrize("options", [("--temperature", -400), ("--temperature", 300, "--final-temperature", -1)])
 def test_a_negative_temperature_is_refused_in_a_sentence(place: Path, options: tuple[object, ...]) -> None:
-    assert "temperature: expected one or two numbers in K, not negative, got" in md("crystal.xyz", *options, code=1)
+    assert str(options[-2]) in md("crystal.xyz", *options, code=2)
     assert not (place / "md.xyz").exists()
 
 

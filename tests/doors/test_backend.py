@@ -83,6 +83,7 @@ print(np.array2string(load(sys.argv[1]).mean(read(sys.argv[2])).forces.ravel(), 
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_reads_its_files(rival: Any, tmp_path: Path) -> None:
     potential, atoms = rival(DistanceFeatures((29,)), random_state=0).fit(copper(8, 0)), copper(1, 5)[0]
     potential.save(tmp_path / "m.kernpot")

@@ -153,6 +153,7 @@ def test_energies_of_isolated_atoms_are_those_of_the_user() -> None:
     assert found.learner_.isolated_atoms_[29] == pytest.approx(1.5 - emt)
 
 
+@pytest.mark.slow
 def test_real_data_with_calibration_at_the_end() -> None:
     """GFN2 ethanol on top of GFN1-xTB: with ten labels a fraction of the error, and intervals that hold."""
     TBLite = pytest.importorskip("tblite.ase", reason="needs pip install 'kernpot[oracles]'").TBLite
@@ -325,6 +326,7 @@ def test_a_run_that_learns_on_the_fly_goes_on_with_the_baseline_it_was_given(tmp
     assert 4 <= run(20) <= run(40)
 
 
+@pytest.mark.slow
 def test_sums_of_sums_are_stored_and_say_what_they_want_again(tmp_path: Path) -> None:
     frames, path, morse = copper(12, 0), tmp_path / "m.kernpot", MorsePotential(**MORSE)
     base, small = gp(n_inducing=6).fit(copper(5, 3)), gp(n_inducing=4).fit(copper(4, 8))

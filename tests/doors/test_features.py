@@ -82,6 +82,7 @@ def test_its_derivatives_are_those_of_its_features(rng) -> None:
 
 
 @pytest.mark.parametrize("name", ["gp", "nnp"])
+@pytest.mark.slow
 def test_both_backends_learn_it_on_real_data(name: str, tmp_path: Path) -> None:
     train, held_out, test = ethanol(0, 60), ethanol(60, 80), ethanol(80, 110)
     potential = backend(name, OWN).fit(train).calibrate(held_out)
@@ -185,6 +186,7 @@ def test_arrays_do_not_follow_atoms_that_move() -> None:
     assert gp.screen() is None
 
 
+@pytest.mark.slow
 def test_a_function_is_given_again_at_load(tmp_path: Path) -> None:
     train, test = ethanol(0, 20), ethanol(20, 21)[0]
     gp = SparseGPPotential(given(function=True), n_inducing=20, random_state=0).fit(train)

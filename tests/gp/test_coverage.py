@@ -76,6 +76,7 @@ def universe() -> Universe:
     return Universe()
 
 
+@pytest.mark.slow
 def test_known_hyperparameters(universe: Universe) -> None:
     train, held_out = crystals(6, seed=1), crystals(4, seed=2)
     scores = []

@@ -76,6 +76,7 @@ def test_first_call_fits() -> None:
     )
 
 
+@pytest.mark.slow
 def test_processes() -> None:
     alone = SparseGPPotential(inducing=FIRST, **SETTINGS).fit(FIRST).partial_fit(SECOND)
     shared = SparseGPPotential(inducing=FIRST, **SETTINGS).fit(FIRST).set_params(n_jobs=2).partial_fit(SECOND)

@@ -169,6 +169,7 @@ def covered(nnp: NNPEnsemble, frames: list[Atoms], kind: str) -> float:
 
 
 @pytest.mark.parametrize("uncertainty", ONE_OF)
+@pytest.mark.slow
 def test_coverage_of_fresh_structures(uncertainty: str) -> None:
     nnp = estimator(uncertainty=uncertainty, n_members=4, validation=0.3, max_epochs=60).fit(crystals(50, 1))
     fresh = crystals(80, 2)

@@ -23,6 +23,7 @@ def wire() -> Atoms:
     return atoms
 
 
+@pytest.mark.slow
 def test_an_alloy_and_a_cluster_of_it() -> None:
     nnp = NNPEnsemble(soap(["Cu", "Au"]), **(SMALL | {"max_epochs": 50})).fit(alloy_frames())
     check_potential(nnp, [cluster("Cu3Au", 5)])

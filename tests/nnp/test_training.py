@@ -158,6 +158,7 @@ def slope_of_forces(frames: list[Atoms], noise: Any = None) -> float:
     return float(x @ y / (x @ x))
 
 
+@pytest.mark.slow
 def test_noise_scale_and_levels_of_types_say_whom_to_believe() -> None:
     assert abs(slope_of_forces(contradicting())) < 0.2
     assert slope_of_forces(contradicting(20.0)) > 0.7

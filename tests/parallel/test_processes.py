@@ -70,6 +70,7 @@ def with_loky(alone: SparseGPPotential) -> SparseGPPotential:
     return SparseGPPotential(**alone.get_params(deep=False)).set_params(n_jobs=2).fit(TRAIN)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_fit_of_one(alone: SparseGPPotential, with_loky: SparseGPPotential) -> None:
     require_close(alone, with_loky)
 
@@ -187,11 +188,13 @@ def test_a_ray_worker_that_is_killed_in_the_middle_costs_nothing_but_time(
     require_same_bits(undisturbed, gp)
 
 
+@pytest.mark.slow
 def test_processes_that_are_lost_again_and_again_end_in_an_error() -> None:
     with pytest.raises(KernpotError, match=r"lost 3 times.*n_jobs.*the potential is as it was"):
         list(in_processes(os._exit, [(9,)] * 4, 2))
 
 
+@pytest.mark.slow
 def test_results_come_in_order_and_only_few_are_ahead() -> None:
     taken = in_processes(_square, [(k,) for k in range(40)], 2)
     assert next(taken) == 0

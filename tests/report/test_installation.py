@@ -43,6 +43,7 @@ def test_threads_asked_for_are_told(monkeypatch, asked):
     assert sections()["Machine"]["Threads"].endswith(f"OMP_NUM_THREADS {asked or 'not set'}")
 
 
+@pytest.mark.slow
 def test_telling_changes_nothing():
     """Asked for its threads, numba starts them, and torch goes on with as many: other bits in all that follows."""
     script = (

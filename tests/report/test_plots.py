@@ -132,6 +132,7 @@ def test_same_result_same_bytes(result: EvaluationResult, tmp_path: Path) -> Non
     assert set(first) == kinds | {"reliability", "groups", "deciles", "error_std", "z_histogram"}
 
 
+@pytest.mark.slow
 def test_more_than_ten_groups_share_ten_colours_and_the_legend_covers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernpot.uncertainty.metrics.oracle_rank_correlation", lambda *_: 0.5)
     frames = drawn_frames(30)

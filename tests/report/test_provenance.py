@@ -172,6 +172,7 @@ MODELS = {
 @pytest.mark.parametrize(
     "model", [pytest.param(name, marks=[] if name == "a baseline" else pytest.mark.slow) for name in MODELS]
 )
+@pytest.mark.slow
 def test_commands_tell_of_models_with_parts_of_ones_own(model: str, tmp_path: Path) -> None:
     MODELS[model]().fit(copper(8, 0)).save(tmp_path / "m.kernpot")
     write(tmp_path / "test.xyz", copper(3, 1), format="extxyz")

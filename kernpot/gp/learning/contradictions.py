@@ -25,7 +25,7 @@ from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import kind_of
 from kernpot.structures.plausibility import LabelFinding
 from kernpot.structures.reference import is_isolated_atom
-from kernpot.structures.slips import mistake
+from kernpot.structures.slips import TOLERANCE, mistake
 
 # Fewer structures than twice this tell nothing of what is usual among them.
 _FEWEST = 4
@@ -42,7 +42,7 @@ _SPREADS, _LEAST, _NEAR = 15.0, 1e-2, 5.0
 # Dimers are a curve, whose ends a fit may miss.
 _FEWEST_ATOMS = 3
 # Labels that errors on structures left out, of so many, say to be explained no better than by nothing.
-_UNEXPLAINED, _FEWEST_LEFT_OUT = 0.6, 12
+_UNEXPLAINED, _FEWEST_LEFT_OUT = 0.8, 20
 # Two levels of theory: groups that differ by so many of their spreads, and eV/atom, and are so large a part.
 _APART, _OFFSET, _PART, _FEWEST_OF_GROUP = 10.0, 0.02, 0.1, 3
 _NAMED = 5
@@ -173,7 +173,7 @@ class _Agreements:
         likeness = dict(zip(self._agreements, _alike(self._labelled, list(self._agreements)), strict=True))
         like = Counter(likeness.values())
         # One like no other may be what the fit does not know.
-        wrong = {k: f for k, f in wrong.items() if like[likeness[k]] > _FEWEST or f < 0 or not 1 / _ODD < f < _ODD}
+        wrong = {k: f for k, f in wrong.items() if like[likeness[k]] > _FEWEST or _far_off(f)}
         causes = {k: cause for k, f in wrong.items() if (cause := mistake(self._kind, f))}
         found = []
         for cause in sorted(set(causes.values())):
@@ -290,6 +290,11 @@ def _energies(labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sket
     rows = torch.stack([e.row for _, e in found]) if found else torch.empty((0, 0), dtype=torch.float64)
     targets = np.array([e.target for _, e in found])
     return _Energies([k for k, _ in found], EnergyRows.of([labelled[k] for k, _ in found], rows, targets))
+
+
+def _far_off(factor: float) -> bool:
+    """Whether no poor model makes such a factor: the other sign, or by far too large or small."""
+    return abs(factor + 1) < TOLERANCE or not 1 / _ODD < abs(factor) < _ODD
 
 
 def _likeness(structure: LabelledStructure) -> tuple[str, str]:

@@ -279,6 +279,7 @@ def test_loops_and_variables_of_a_script_work(run, tmp_path):
         ),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_run_says_why_and_ends_all_ranks(run, tmp_path, old, new, match):
     in_lammps(alloy((1, 1, 1)), tmp_path / "data")
     script = (HEAD + "run 0\n").replace(old, new)
