@@ -222,8 +222,8 @@ def _pull(atoms: Atoms) -> FloatArray:
     return length
 
 
-def known_stress(stress: FloatArray, atoms: Atoms, source: str, told: LeftOut) -> FloatArray | None:
-    """The stress, or None where none of it is known; zeros throughout are none, but of a single atom in a box.
+def known_stress(stress: FloatArray, atoms: Atoms, source: str, told: LeftOut, given: bool) -> FloatArray | None:
+    """The stress, or None where none of it is known; zeros that no one gave on purpose are none.
 
     Parameters
     ----------
@@ -234,10 +234,13 @@ def known_stress(stress: FloatArray, atoms: Atoms, source: str, told: LeftOut) -
         How messages name the structure.
     told : LeftOut
         Takes note of what was left out.
+    given : bool
+        Whether it was given as an argument: what a baseline leaves may be zero.
     """
     if np.isnan(stress).all():
         return None
-    if len(atoms) > 1 and atoms.pbc.all() and not stress.any():
+    # A single atom in its box has none.
+    if not given and len(atoms) > 1 and atoms.pbc.all() and not stress.any():
         told.zero_stress.append(source)
         return None
     return stress

@@ -216,7 +216,7 @@ def _label(atoms: Atoms, index: int, explicit: dict[str, Any], told: LeftOut) ->
         atoms=atoms.copy(),
         energy=checked.pop("energy", None),
         forces=forces,
-        stress=None if stress is None else known_stress(stress, atoms, source, told),
+        stress=None if stress is None else known_stress(stress, atoms, source, told, "stress" in explicit),
         others=checked,
         config_type=str(atoms.info.get("config_type", "")),
         source=source,

@@ -349,6 +349,7 @@ def test_some_structures_without_neighbours(frames: list[Atoms]) -> None:
     assert float(gp.predict([lone])[0]) == pytest.approx(3.2, abs=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:no structure has stress labels")
 def test_labels_without_variation(frames: list[Atoms]) -> None:
     """All energies and forces zero: the answer is zero, and the amplitude is said to be a guess."""
     for atoms in frames:

@@ -56,6 +56,7 @@ def require_same(found: np.ndarray, atoms: Atoms, potential) -> None:
 RANKS = [pytest.param(1, marks=pytest.mark.slow), 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", RANKS)
 @pytest.mark.parametrize(
     "name", ["slab", *(pytest.param(name, marks=pytest.mark.slow) for name in SYSTEMS if name != "slab")]
