@@ -7,7 +7,7 @@ lie on a straight line that is not the identity, its slope is the factor by whic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.likeness import likeness
 from kernpot.structures.noise import kind_of
 from kernpot.structures.plausibility import LabelFinding, line
 from kernpot.structures.slips import mistake, right
@@ -28,9 +29,11 @@ SHARP = 0.01
 # A line tells a factor when labels and predictions correlate so well, and are those of so many structures.
 _CORRELATED, _FEWEST = 0.9, 6
 # One that is off by more than this, or has the other sign, need not be seen so clearly.
-_EQUAL = 1e-7  # eV/atom
-_MANY = 30
 _FAR_OFF, _SEEN = 5.0, 0.75
+# Energies that differ by less, eV/atom, are one.
+_EQUAL = 1e-7
+# So many structures, hardly any of them alike, tell the energies of elements.
+_MANY = 30
 # A fit to all labels misses so large a part of one kind, and so much less of it, and no more than that, when the factor
 # is corrected.
 _BROKEN, _MENDED, _WHOLE = 0.3, 0.5, 0.6
@@ -55,8 +58,8 @@ def _missed(factors: Mapping[str, LabelFactor], energies: EnergyRows, weights: T
             missed, total = float(np.sum((labels - predicted) ** 2)), float(np.sum(labels**2))
         else:
             own = [factor for group, factor in factors.items() if kind_of(group) == kind]
-            missed = sum(factor.misfit(weights) for factor in own)
-            total = sum(factor.misfit(torch.zeros_like(weights)) for factor in own)
+            missed = sum(factor.missed(weights) for factor in own)
+            total = sum(factor.missed(torch.zeros_like(weights)) for factor in own)
         parts[kind] = missed / total if total > 0 else 0.0
     return float(np.sqrt(max(parts.values(), default=0.0)))
 
@@ -72,6 +75,8 @@ class EnergyRows:
 
     Attributes
     ----------
+    indices : tuple of int
+        Which structures.
     rows : Tensor of shape (n, M)
         Whitened, unit amplitude.
     targets : ndarray of shape (n,)
@@ -81,24 +86,28 @@ class EnergyRows:
         periodicity; or for each element, where hardly any are alike.
     """
 
+    indices: tuple[int, ...]
     rows: Tensor
     targets: FloatArray
     unknown: FloatArray
 
     @classmethod
-    def of(cls, structures: Sequence[LabelledStructure], rows: Tensor, targets: FloatArray) -> Self:
-        """Of these structures."""
-        names = [f"{s.atoms.symbols.formula.count()} {s.atoms.pbc}" for s in structures]
+    def of(
+        cls, labelled: Sequence[LabelledStructure], indices: Sequence[int], rows: Tensor, targets: FloatArray
+    ) -> Self:
+        """Of some of these structures."""
+        structures = [labelled[k] for k in indices]
+        names = [likeness(s.atoms) for s in structures]
         kinds = sorted(set(names))
         unknown = np.array([[float(name == kind) for kind in kinds] for name in names]).reshape(len(names), len(kinds))
         if len(names) - len(kinds) < _FEWEST and len(names) >= _MANY:
             elements = sorted({int(z) for s in structures for z in s.atoms.numbers})
             unknown = np.array([[float(np.mean(s.atoms.numbers == z)) for z in elements] for s in structures])
-        return cls(rows, targets, unknown)
+        return cls(tuple(indices), rows, targets, unknown)
 
     def multiplied(self, by: float) -> EnergyRows:
         """The same rows with energies multiplied by a number."""
-        return EnergyRows(self.rows, by * self.targets, self.unknown)
+        return replace(self, targets=by * self.targets)
 
     @property
     def tell(self) -> bool:
@@ -141,9 +150,9 @@ def between_kinds(
         others = {group: factor for group, factor in factors.items() if kind_of(group) != kind}
         if not others or sum(kind in s.kinds for s in labelled) < _FEWEST:
             continue
-        weights = _weights(Posterior(others, block, sharp, amplitudes))
         if kind == "energy" and not energies.tell:
             continue
+        weights = _weights(Posterior(others, block, sharp, amplitudes))
         if kind == "energy":
             lines[kind] = line(*energies.centred(weights))
         else:

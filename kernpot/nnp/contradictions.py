@@ -40,7 +40,7 @@ def contradictions(trained: Trained) -> list[LabelFinding]:
     factors: dict[str, LabelFactor] = {}
     values: dict[str, list[np.ndarray]] = {}
     energies, targets, with_energy = [], [], []
-    for s in asked:
+    for index, s in enumerate(asked):
         found = [rows(s.atoms) for rows in members]
         for kind in s.kinds:
             parts = [{"energy": f.energies[:, None], "forces": f.forces, "stress": f.stress}[kind] for f in found]
@@ -58,7 +58,7 @@ def contradictions(trained: Trained) -> list[LabelFinding]:
             if kind == "energy":
                 energies.append(b[0])
                 targets.append(float(y[0]))
-                with_energy.append(s)
+                with_energy.append(index)
     if not energies:
         return []
     spreads = {
@@ -69,5 +69,5 @@ def contradictions(trained: Trained) -> list[LabelFinding]:
     block = torch.zeros(width, dtype=torch.int64)
     amplitude = torch.tensor([_PRIOR * trained.scales.unit], dtype=torch.float64)
     sharp = {group: max(SHARP * spread, 1e-12) for group, spread in spreads.items()}
-    known_energies = EnergyRows.of(with_energy, torch.stack(energies), np.array(targets))
+    known_energies = EnergyRows.of(asked, with_energy, torch.stack(energies), np.array(targets))
     return between_kinds(asked, known_energies, factors, block, amplitude, sharp)

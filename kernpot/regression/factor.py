@@ -182,7 +182,7 @@ class LabelFactor:
         projected, residual = by * tensors["projected"], by**2 * tensors["residual"]
         return type(self).from_tensors(tensors | {"projected": projected, "residual": residual})
 
-    def misfit(self, weights: Tensor) -> float:
+    def missed(self, weights: Tensor) -> float:
         """``|y - B v|^2`` at weights ``v`` (M,) of unit-amplitude columns."""
         return float((self.projected - self.triangle @ weights).square().sum()) + float(self.residual)
 

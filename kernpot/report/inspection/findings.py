@@ -12,6 +12,7 @@ from kernpot.comparison.blocks import composition
 from kernpot.report.findings import Finding
 from kernpot.report.inspection.facts import Inspection, Quantity
 from kernpot.structures.kinds import LABEL_KINDS
+from kernpot.structures.likeness import listed
 from kernpot.structures.plausibility import findings as contradictions
 from kernpot.uncertainty.evaluation import ALL
 
@@ -24,7 +25,6 @@ _SAME_ENERGY = 1e-3
 _FEW = 5
 # Ends of names that are about labels, and are none.
 _NO_LABELS = ("_std", "_mask", "_weight", "_weights")
-_NAMED = 5
 
 
 def inspection_findings(found: Inspection) -> list[Finding]:
@@ -55,7 +55,7 @@ def _missing_labels(found: Inspection) -> _Told:
         if kind == "energy" and not having:
             told.append(("warning", "No structure has an energy: nothing can be learnt. Name it with --energy-key."))
         elif having and lacking:
-            names = _listed([f"{missing} of {n} in {name}" for name, missing, n in lacking])
+            names = listed([f"{missing} of {n} in {name}" for name, missing, n in lacking])
             held = _unread(found, kind)
             hint = f" Names that may be it: {', '.join(held)} (--{kind}-key)." if held else ""
             told.append(("note" if kind == "stress" else "warning", f"Structures lack {kind}: {names}.{hint}"))
@@ -102,7 +102,7 @@ def _contacts(found: Inspection) -> _Told:
         for pair, contact in found.contacts.items()
         if contact.distance < _TOO_CLOSE * sum(covalent_radii[z] for z in pair)
     ]
-    return [("warning", f"Atoms very close to one another: {_listed(close)}.")] if close else []
+    return [("warning", f"Atoms very close to one another: {listed(close)}.")] if close else []
 
 
 def _outliers(found: Inspection) -> _Told:
@@ -115,7 +115,7 @@ def _outliers(found: Inspection) -> _Told:
                 for k in far
             ]
             median = float(np.median(quantity.values))
-            text = f"{quantity.name} far from all others (median {median:.4g} {quantity.unit}): {_listed(names)}."
+            text = f"{quantity.name} far from all others (median {median:.4g} {quantity.unit}): {listed(names)}."
             told.append(("warning", text))
     return told
 
@@ -149,7 +149,7 @@ def _small_groups(found: Inspection) -> _Told:
     small = [f"{part.name} ({len(part.members)})" for part in found.groups if len(part.members) < _FEW]
     lone = {s.config_type for s in found.labelled if len(s.atoms) > 1}
     small = [text for text in small if text.rsplit(" (", 1)[0] in lone]
-    return [("note", f"Groups of fewer than {_FEW} structures: {_listed(small)}.")] if small else []
+    return [("note", f"Groups of fewer than {_FEW} structures: {listed(small)}.")] if small else []
 
 
 def _pair(pair: tuple[int, int]) -> str:
@@ -158,8 +158,3 @@ def _pair(pair: tuple[int, int]) -> str:
 
 def _sources(found: Inspection, members: Sequence[int]) -> str:
     return " and ".join(found.labelled[k].source for k in members[:2])
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
