@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernpot.cli.changed import changed_file, not_learnt_yet
+from kernpot.cli.changed import ChangedModel, Replace, changed_file, not_learnt_yet
 from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey
 from kernpot.errors import KernpotError
@@ -21,15 +21,11 @@ from kernpot.uncertainty.evaluation import EvaluationResult, evaluate
 def add(
     model: Model,
     new: Annotated[list[Path], typer.Argument(help="Files with labelled structures.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file to write.", show_default=False)
-    ] = None,
+    output: ChangedModel = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing model file; without --output, MODEL itself.")
-    ] = False,
+    force: Replace = False,
 ) -> None:
     """Teach a model more labelled structures, at a fraction of the cost of a fit.
 

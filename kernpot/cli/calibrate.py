@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kernpot.cli.changed import changed_file
+from kernpot.cli.changed import ChangedModel, Replace, changed_file
 from kernpot.cli.console import console, progress_bars, shown
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey
 from kernpot.files.container import load
@@ -20,15 +20,11 @@ def calibrate(
         list[Path],
         typer.Argument(help="Files with labelled structures, 5 or more, none of them learnt.", show_default=False),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file to write.", show_default=False)
-    ] = None,
+    output: ChangedModel = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing model file; without --output, MODEL itself.")
-    ] = False,
+    force: Replace = False,
 ) -> None:
     """Make error bars those of errors on structures that the fit has not seen.
 

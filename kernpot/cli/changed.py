@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from ase import Atoms
 
 from kernpot.cli.options import new_file
@@ -12,6 +14,11 @@ from kernpot.errors import KernpotError
 from kernpot.files.container import read_model
 from kernpot.files.training import training_in
 from kernpot.structures.identity import identity
+
+ChangedModel = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.", show_default=False)]
+Replace = Annotated[
+    bool, typer.Option("--force", help="Replace an existing model file; without --output, MODEL itself.")
+]
 
 
 def changed_file(model: Path, output: Path | None, force: bool, inputs: Sequence[Path]) -> Path:

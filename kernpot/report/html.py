@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
+from jinja2 import Undefined
 from matplotlib.figure import Figure
 
 from kernpot.files.writing import replace_file
 from kernpot.report.findings import findings
+from kernpot.report.pages import templates
 from kernpot.report.panels import TITLES
-from kernpot.report.plain import as_text
 from kernpot.report.provenance import Section
 from kernpot.report.structures import worst_first
 from kernpot.uncertainty.evaluation import EvaluationResult
@@ -70,14 +70,7 @@ def write_html(
     model : sequence of Section
         Tables about the model, as `kernpot.report.provenance.describe_model` returns them.
     """
-    environment = Environment(
-        loader=PackageLoader("kernpot.report", "."),
-        autoescape=True,
-        finalize=as_text,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": as_number, "percent": as_percent, "numbers": _numbers, "percents": _percents}
+    environment = templates(number=as_number, percent=as_percent, numbers=_numbers, percents=_percents)
     parity = [
         _picture(plots[f"parity_{kind}"], f"{TITLES[kind]}: predicted against label.") for kind in result.comparisons
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
 from kernpot.errors import KernpotError
+from kernpot.parallel.memory import available
 
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
@@ -40,7 +40,7 @@ def require_readable(path: Path, error: type[KernpotError], most_bytes: int | No
     error : type of KernpotError
         What to raise.
     most_bytes : int, optional
-        Largest size. The memory of this machine, if not given.
+        Largest size. The memory there is, if not given.
     """
     try:
         kind = special(path)
@@ -49,17 +49,9 @@ def require_readable(path: Path, error: type[KernpotError], most_bytes: int | No
         raise error(f"cannot read {path}: {reason.strerror}; check the path and its links.") from None
     if kind is not None:
         raise error(f"{path} is {kind}, expected a file; write what it gives into a file first.")
-    limit = memory() if most_bytes is None else most_bytes
-    if size > limit:
+    limit = available() if most_bytes is None else most_bytes
+    if limit is not None and size > limit:
         held = "there is memory for" if most_bytes is None else "such a file may have"
         raise error(
             f"{path} has {size / 1e9:.3g} GB, more than the {limit / 1e9:.3g} GB that {held}; is it the right file?"
         )
-
-
-def memory() -> int:
-    """Bytes of memory of this machine."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 2**63

@@ -27,7 +27,7 @@ HUGE = 50 * 10**9
 def test_what_cannot_be_read_to_its_end_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, told: str
 ) -> None:
-    monkeypatch.setattr(regular, "memory", lambda: 2 * 10**9)
+    monkeypatch.setattr(regular, "available", lambda: 2 * 10**9)
     path = tmp_path / "odd.xyz"
     if kind == "pipe":
         os.mkfifo(path)

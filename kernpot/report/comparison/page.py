@@ -6,15 +6,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from kernpot.comparison.result import ComparisonResult
 from kernpot.dynamics.run_directory import write_atomically
 from kernpot.report.comparison.findings import advice, comparison_findings
 from kernpot.report.comparison.plots import draw_all
 from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
+from kernpot.report.pages import templates
 from kernpot.report.panels import TITLES
-from kernpot.report.plain import as_text
 from kernpot.report.provenance import Section
 from kernpot.uncertainty.evaluation import UNITS
 
@@ -51,14 +49,7 @@ def write_comparison(path: Path, title: str, result: ComparisonResult, about: Se
     KernpotError
         When the file cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("kernpot.report", "."),
-        autoescape=True,
-        finalize=as_text,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": as_number, "percent": _percent, "numbers": _numbers, "percents": _percents}
+    environment = templates(number=as_number, percent=_percent, numbers=_numbers, percents=_percents)
     pictures = {name: Picture(embedded(figure), CAPTIONS[name]) for name, figure in draw_all(result).items()}
     figures = [[pictures[name] for name in row if name in pictures] for row in ROWS]
     page = environment.get_template("comparison/page.html.j2").render(

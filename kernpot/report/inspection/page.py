@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kernpot.dynamics.run_directory import write_atomically
 from kernpot.report.findings import Finding
 from kernpot.report.html import WORDS, Picture, as_number, embedded
 from kernpot.report.inspection.facts import Inspection
 from kernpot.report.inspection.plots import contact_plot, energy_volume_plot, spread_plot
-from kernpot.report.plain import as_text
+from kernpot.report.pages import templates
 from kernpot.structures.kinds import LABEL_KINDS
 
 CAPTIONS = {
@@ -34,14 +33,7 @@ def write_inspection(path: Path, title: str, found: Inspection, findings: Sequen
     RunDirectoryError
         When the disk refuses it.
     """
-    environment = Environment(
-        loader=PackageLoader("kernpot.report", "."),
-        autoescape=True,
-        finalize=as_text,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": as_number}
+    environment = templates(number=as_number)
     drawn = {"spread": spread_plot(found), "energy_volume": energy_volume_plot(found), "contacts": contact_plot(found)}
     pictures = [Picture(embedded(figure), CAPTIONS[name]) for name, figure in drawn.items() if figure is not None]
     page = environment.get_template("inspection/page.html.j2").render(

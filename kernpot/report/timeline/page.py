@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kernpot.errors import KernpotError
 from kernpot.files.writing import WriteError, replace_file
 from kernpot.report.html import WORDS, Picture, as_number, as_percent, embedded
-from kernpot.report.plain import as_text
+from kernpot.report.pages import templates
 from kernpot.report.provenance import Section
 from kernpot.report.timeline.events import Record, Timeline, column, read_timeline
 from kernpot.report.timeline.findings import timeline_findings
@@ -56,19 +55,12 @@ def write_timeline(directory: str | os.PathLike[str], path: str | os.PathLike[st
         When the directory holds no run, or the file cannot be written.
     """
     run = read_timeline(directory)
-    environment = Environment(
-        loader=PackageLoader("kernpot.report", "."),
-        autoescape=True,
-        finalize=as_text,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
+    environment = templates(
+        number=as_number,
+        percent=lambda value: "" if value is None else as_percent(value),
+        plain=lambda value: "" if value is None else str(value),
+        picoseconds=lambda value: "" if value is None else f"{value / 1000:.3f}",
     )
-    environment.filters |= {
-        "number": as_number,
-        "percent": lambda value: "" if value is None else as_percent(value),
-        "plain": lambda value: "" if value is None else str(value),
-        "picoseconds": lambda value: "" if value is None else f"{value / 1000:.3f}",
-    }
     page = environment.get_template("timeline/page.html.j2").render(
         title=run.name,
         lead=_lead(run),
