@@ -1,4 +1,4 @@
-"""Force components that are no labels: left out by the user, or zeroed by the program that held their atoms.
+"""Components of labels that are known: the others were left out by the user, or are zeros of no computation.
 
 NaN in a label stands for a component that is not known.
 """
@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixedLine, FixedPlane, FixScaled
 from numpy.typing import NDArray
 
 from kernpot.errors import KernpotWarning, StructureError
-from kernpot.structures.neighbours import find_pairs
+from kernpot.structures.zeros import unexplained_zeros, zeroed_by_constraints
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,14 +29,6 @@ WEIGHTS = "forces_weight"
 """Array (n_atoms,) of weights of the forces on atoms: 1 is the usual one, 0 leaves an atom out."""
 
 _LARGEST = 1e12  # weight
-_HOLDING = (FixAtoms, FixCartesian, FixScaled, FixedPlane, FixedLine, FixBondLengths)
-# Zeroed by a projection rather than set to zero: relative to the largest force.
-_ROUNDING = 1e-10
-# Forces that are zero by symmetry leave others that cancel, up to what quantum codes leave of a total force.
-_CANCEL = 0.01
-_FEW = 2
-# Neighbours that tell whether a place is symmetric, Angstrom, and what is more than rounding of positions.
-_NEAR, _PULLED = 5.0, 1e-3
 
 
 @dataclass
@@ -120,11 +111,11 @@ def known_forces(forces: FloatArray, atoms: Atoms, source: str, told: LeftOut) -
         told.absent.append(source)
         return None
     known = np.where(_mask(atoms, source), forces, np.nan)
-    zeroed = _zeroed(atoms, known)
+    zeroed = zeroed_by_constraints(atoms, known)
     if zeroed.any():
         known[zeroed] = np.nan
         told.held.append((source, int(zeroed.sum())))
-    elif n := _unexplained_zeros(known, atoms):
+    elif n := unexplained_zeros(known, atoms):
         told.zeros.append((source, n))
     return None if np.isnan(known).all() else known
 
@@ -179,47 +170,6 @@ def _flags(value: Any, name: str, n_atoms: int, source: str) -> Mask:
         )
     mask: Mask = np.broadcast_to(array.astype(bool).reshape(n_atoms, -1), (n_atoms, 3))
     return mask
-
-
-def _zeroed(atoms: Atoms, forces: FloatArray) -> Mask:
-    """True (n_atoms, 3) where constraints take forces away and nothing of these is there."""
-    zeroed = np.zeros(forces.shape, dtype=bool)
-    present = np.nan_to_num(forces)
-    for constraint in atoms.constraints:
-        if not isinstance(constraint, _HOLDING):
-            continue
-        probe = np.random.RandomState(0).uniform(1.0, 2.0, forces.shape)
-        taken, left = probe.copy(), present.copy()
-        constraint.adjust_forces(atoms, taken)
-        constraint.adjust_forces(atoms, left)
-        exact = isinstance(constraint, (FixAtoms, FixCartesian))
-        tolerance = 0.0 if exact else _ROUNDING * np.abs(present).max()
-        nothing = (np.abs(left - present) <= tolerance).all(axis=1)
-        zeroed |= (np.abs(taken - probe) > _ROUNDING) & np.asarray(nothing)[:, None]
-    return zeroed & np.isfinite(forces)
-
-
-def _unexplained_zeros(forces: FloatArray, atoms: Atoms) -> int:
-    """Number of atoms with forces of exactly zero beside others that do not cancel, or in no symmetric place."""
-    zero = (forces == 0).all(axis=1)
-    n = int(zero.sum())
-    if n < _FEW or np.isnan(forces).any():
-        return 0
-    if n == len(zero):
-        return n if (_pull(atoms) > _PULLED).any() else 0
-    net = np.linalg.norm(forces.sum(axis=0))
-    return n if net > _CANCEL * np.linalg.norm(forces) else 0
-
-
-def _pull(atoms: Atoms) -> FloatArray:
-    """Length (n_atoms,) of a smooth sum of directions to neighbours: zero wherever symmetry makes forces vanish."""
-    pairs = find_pairs(atoms, _NEAR)
-    distances = np.linalg.norm(pairs.vectors, axis=1)
-    weights = np.exp(-distances) * (1 - distances / _NEAR) ** 2 / distances
-    total = np.zeros((len(atoms), 3))
-    np.add.at(total, pairs.centres, weights[:, None] * pairs.vectors)
-    length: FloatArray = np.linalg.norm(total, axis=1)
-    return length
 
 
 def known_stress(stress: FloatArray, atoms: Atoms, source: str, told: LeftOut, given: bool) -> FloatArray | None:
