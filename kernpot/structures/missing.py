@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -65,15 +64,17 @@ def _with_another_name(structures: Sequence[tuple[str, Atoms, Sequence[str]]], k
     found = []
     for source, atoms, kinds in structures:
         if kind not in kinds and (kind != "stress" or has_stress(atoms)):
-            names = [*_named(atoms.info, kind, len(atoms)), *_named(atoms.arrays, kind, len(atoms))]
+            names = names_like(atoms, kind)
             found += [(source, names[0])] if names else []
     return found
 
 
-def _named(place: Mapping[Any, Any], kind: str, n_atoms: int) -> list[str]:
-    shapes = {"energy": ((), (1,)), "forces": ((n_atoms, 3),), "stress": ((6,), (9,), (3, 3))}[kind]
+def names_like(atoms: Atoms, kind: str) -> list[str]:
+    """Names in info and arrays that look like a kind of label, and hold what has its shape."""
+    shapes = {"energy": ((), (1,)), "forces": ((len(atoms), 3),), "stress": ((6,), (9,), (3, 3))}[kind]
     return [
         key
+        for place in (atoms.info, atoms.arrays)
         for key, value in place.items()
         if isinstance(key, str)
         and _LOOKS_LIKE[kind].fullmatch(key.rstrip(":"))

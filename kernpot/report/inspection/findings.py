@@ -13,6 +13,7 @@ from kernpot.report.findings import Finding
 from kernpot.report.inspection.facts import Inspection, Quantity
 from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.likeness import listed
+from kernpot.structures.missing import names_like
 from kernpot.structures.plausibility import findings as contradictions
 from kernpot.uncertainty.evaluation import ALL
 
@@ -23,8 +24,6 @@ _FAR, _AT_LEAST = 20.0, {"Energy less atoms": 1.0, "Largest force": 20.0, "Press
 # Energies of copies that differ by more contradict one another, eV/atom.
 _SAME_ENERGY = 1e-3
 _FEW = 5
-# Ends of names that are about labels, and are none.
-_NO_LABELS = ("_std", "_mask", "_weight", "_weights")
 
 
 def inspection_findings(found: Inspection) -> list[Finding]:
@@ -72,9 +71,7 @@ def _may_have(found: Inspection, k: int, kind: str) -> bool:
 
 def _unread(found: Inspection, kind: str) -> list[str]:
     """Names in info and arrays that look like a kind of label."""
-    stem = {"energy": "energy", "forces": "force", "stress": "stress"}[kind]
-    names = {str(name) for s in found.labelled if s.label(kind) is None for name in (*s.atoms.info, *s.atoms.arrays)}
-    return sorted(name for name in names if stem in name.lower() and not name.lower().endswith(_NO_LABELS))
+    return sorted({name for s in found.labelled if s.label(kind) is None for name in names_like(s.atoms, kind)})
 
 
 def _copies(found: Inspection) -> _Told:
