@@ -57,7 +57,7 @@ def test_a_hole_below_the_closest_distance_is_found_and_its_depth(atoms: Atoms) 
 
 
 @pytest.mark.parametrize(
-    ("energy", "forces", "verdict"), [(0.4, 0.1, "warning"), (0.01, 0.4, "warning"), (0.0, 0.1, "good")]
+    ("energy", "forces", "verdict"), [(0.4, 0.1, "warning"), (0.01, 0.4, "warning"), (0.0, 0.1, "note")]
 )
 def test_whether_inducing_environments_limit_a_model(energy: float, forces: float, verdict: str) -> None:
     found = {"leave_one_out": {"unrepresented": {"energy": energy, "forces": forces}}}
