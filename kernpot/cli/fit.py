@@ -92,14 +92,17 @@ def fit(
     n_inducing: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Inducing environments: more are more accurate and slower. [dim]1000[/]", rich_help_panel=_GP
+            min=1,
+            help="Inducing environments: more are more accurate and slower. [dim]From 1000 on while more of them help[/]",
+            rich_help_panel=_GP,
         ),
     ] = None,
     zeta: Annotated[
         int | None, typer.Option(min=1, max=20, help="Power of the kernel. [dim]2[/]", rich_help_panel=_GP)
     ] = None,
     inducing: Annotated[
-        Inducing | None, typer.Option(help="How inducing environments are chosen. [dim]fps[/]", rich_help_panel=_GP)
+        Inducing | None,
+        typer.Option(help="How inducing environments are chosen. [dim]leverage[/]", rich_help_panel=_GP),
     ] = None,
     n_components: Annotated[
         int | None,

@@ -26,6 +26,7 @@ from kernpot.gp import model_file
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.fit import fit_gp
 from kernpot.gp.learning.more import with_inducing, with_labels, with_new_environments
+from kernpot.gp.learning.size import room_for
 from kernpot.gp.predicting.calibrated import with_misfit_of
 from kernpot.gp.predicting.draws import PosteriorName, sample_draws
 from kernpot.gp.predicting.energy_std import energy_std
@@ -35,6 +36,7 @@ from kernpot.gp.predicting.predictor import Predictor, predictor_of
 from kernpot.gp.predicting.screen import ForceScreen, force_screen
 from kernpot.gp.predicting.selection import select
 from kernpot.gp.predicting.sensitivities import sensitivities
+from kernpot.gp.settings import AUTO
 from kernpot.kernels import CosineKernel
 from kernpot.prediction import EnergyStd, LeftOut, Quantity, Sensitivities
 from kernpot.progress import Report, reporting
@@ -57,10 +59,12 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         amplitudes of its own. None chooses :func:`kernpot.descriptors.default_descriptor` for the elements present. A
         :class:`kernpot.descriptors.Features` is a descriptor of one's own, or features that come with the structures
         (:class:`kernpot.descriptors.GivenFeatures`).
-    n_inducing : int, default=1000
-        Inducing environments in all; split evenly over descriptors and the functions of their kernels, and over
-        elements by the root of their abundance. Where the structures hold fewer, those of slightly displaced copies
-        make up for it (:mod:`kernpot.gp.inducing.displaced`).
+    n_inducing : int or "auto", default="auto"
+        Inducing environments in all. ``"auto"`` takes twice as many, from 1000 on, while that makes errors on
+        structures left out smaller, within some ten minutes on two cores and 8 GB (:mod:`kernpot.gp.learning.size`);
+        ``summary_["growth"]`` says why it stopped. They are split evenly over descriptors and the functions of their
+        kernels, and over elements by the root of their abundance. Where the structures hold fewer, those of slightly
+        displaced copies make up for it (:mod:`kernpot.gp.inducing.displaced`).
     kernel : CosineKernel or list of CosineKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
@@ -69,9 +73,10 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         structure.
     optimize : bool, default=True
         Maximise the variational evidence (Titsias, AISTATS 2009) over noise levels and amplitudes, then weigh energies
-        against forces by closed-form leave-one-structure-out errors (:mod:`kernpot.gp.learning.leave_one_out`).
+        against forces, and scale all noise, by closed-form leave-one-structure-out errors
+        (:mod:`kernpot.gp.learning.leave_one_out`, :mod:`kernpot.gp.learning.noise_scale`).
         Otherwise noise levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
-    inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
+    inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="leverage"
         How inducing environments are chosen; or structures whose environments, and no others, are used
         (``arrays["inducing"]`` masks atoms).
     n_components : int, optional
@@ -129,11 +134,11 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
     def __init__(
         self,
         descriptor: SOAP | Features | Sequence[SOAP | Features] | None = None,
-        n_inducing: int = 1000,
+        n_inducing: int | str = AUTO,
         kernel: CosineKernel | Sequence[CosineKernel] | None = None,
         noise: Mapping[str, Any] | NoiseModel | None = None,
         optimize: bool = True,
-        inducing: str | Sequence[Atoms] = "fps",
+        inducing: str | Sequence[Atoms] = "leverage",
         n_components: int | None = None,
         isolated_atoms: Mapping[int | str, float] | None = None,
         n_jobs: int | None = None,
@@ -264,7 +269,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         require_any_label(labelled)
         with reporting(self.progress) as report:
             learnt = with_labels(self._fitted, labelled, self.n_jobs, report)
-            fitted = with_new_environments(learnt, labelled, self.n_inducing, self.n_jobs, report)
+            most = room_for(self.n_inducing, learnt.n_inducing)
+            fitted = with_new_environments(learnt, labelled, most, self.n_jobs, report)
         self._fitted = fitted
         return self
 

@@ -35,19 +35,28 @@ def require_memory_for(labelled: Sequence[LabelledStructure], features: Sequence
     MemoryLimitError
         With the estimate, the limit and the remedy.
     """
-    n_atoms = sum(len(s.atoms) for s in labelled)
-    widest = max(f.n_features for f in features)
-    m = min(n_inducing, (1 + MOST_COPIES) * n_atoms * len(features))
-    n_kinds = len({kind for s in labelled for kind in s.kinds})
-    candidates = min(n_atoms * len(features), max(CANDIDATES * m, 1000))
-    numbers = m**2 * (_PER_GROUP * n_kinds + _BESIDE) + _KEPT_ROWS * m + (2 * candidates + m) * widest
+    m = _at_most(labelled, features, n_inducing)
     require_memory(
-        8.0 * numbers,
-        f"a fit with {m} inducing environments of {widest} features",
+        memory_for(labelled, features, n_inducing),
+        f"a fit with {m} inducing environments of {max(f.n_features for f in features)} features",
         "Take fewer inducing environments (n_inducing), which costs as their square; most fits need 300 to 3000.",
     )
     for s in labelled:
         require_memory_for_forces(s, features)
+
+
+def memory_for(labelled: Sequence[LabelledStructure], features: Sequence[Features], n_inducing: int) -> float:
+    """Bytes that a fit takes."""
+    n_atoms = sum(len(s.atoms) for s in labelled)
+    widest = max(f.n_features for f in features)
+    m = _at_most(labelled, features, n_inducing)
+    n_kinds = len({kind for s in labelled for kind in s.kinds})
+    candidates = min(n_atoms * len(features), max(CANDIDATES * m, 1000))
+    return 8.0 * (m**2 * (_PER_GROUP * n_kinds + _BESIDE) + _KEPT_ROWS * m + (2 * candidates + m) * widest)
+
+
+def _at_most(labelled: Sequence[LabelledStructure], features: Sequence[Features], n_inducing: int) -> int:
+    return min(n_inducing, (1 + MOST_COPIES) * sum(len(s.atoms) for s in labelled) * len(features))
 
 
 def require_memory_for_forces(labelled: LabelledStructure, features: Sequence[Features]) -> None:

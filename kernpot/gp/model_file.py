@@ -30,7 +30,7 @@ from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.gp.settings import check_settings
+from kernpot.gp.settings import AUTO, check_settings
 from kernpot.gp.upgrades import upgraded
 from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.kernels.cosine_kernel import kernel_from_dict, kernel_to_dict
@@ -91,7 +91,7 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
         "log_evidence": fitted.log_evidence,
         "n_inducing": fitted.n_inducing,
         "parameters": {
-            "n_inducing": int(parameters["n_inducing"]),
+            "n_inducing": AUTO if parameters["n_inducing"] == AUTO else int(parameters["n_inducing"]),
             "n_components": None if n_components is None else int(n_components),
             "optimize": bool(parameters["optimize"]),
             "inducing": inducing if isinstance(inducing, str) else "fps",

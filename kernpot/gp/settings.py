@@ -15,6 +15,9 @@ from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.parameters import is_whole
 from kernpot.structures.reference import checked_energies
 
+AUTO = "auto"
+"""Number of inducing environments that a fit finds itself."""
+
 # Processes, more than any machine has cores; a cluster's workers are not counted by it.
 _MOST_JOBS = 4096
 
@@ -79,8 +82,8 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
     n_inducing, n_components, inducing, n_jobs, progress, isolated = (
         parameters[name] for name in ("n_inducing", "n_components", "inducing", "n_jobs", "progress", "isolated_atoms")
     )
-    if not is_whole(n_inducing, 1):
-        raise KernpotError(f"n_inducing must be a positive integer, got {n_inducing!r}.")
+    if n_inducing != AUTO and not is_whole(n_inducing, 1):
+        raise KernpotError(f"n_inducing must be {AUTO!r} or a positive integer, got {n_inducing!r}.")
     if n_components is not None and not is_whole(n_components, 1):
         raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
     for name in ("optimize", "trust_labels"):

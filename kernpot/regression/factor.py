@@ -182,6 +182,22 @@ class LabelFactor:
         projected, residual = by * tensors["projected"], by**2 * tensors["residual"]
         return type(self).from_tensors(tensors | {"projected": projected, "residual": residual})
 
+    def of_columns(self, columns: Tensor) -> Self:
+        """The factor of the same labels and of some columns of their rows, (m,) int64."""
+        triangle = triangle_of(torch.cat([self.triangle[:, columns], self.projected[:, None]], 1))
+        m = len(columns)
+        square = torch.zeros((m + 1, m + 1), dtype=triangle.dtype, device=triangle.device)
+        square[: len(triangle)] = triangle
+        return type(self).from_tensors(
+            {
+                "triangle": square[:m, :m],
+                "projected": square[:m, m],
+                "residual": square[m, m] ** 2 + self.residual,
+                "n_rows": torch.tensor(self.n_rows),
+                "prior": self.prior,
+            }
+        )
+
     def missed(self, weights: Tensor) -> float:
         """``|y - B v|^2`` at weights ``v`` (M,) of unit-amplitude columns."""
         return float((self.projected - self.triangle @ weights).square().sum()) + float(self.residual)

@@ -170,14 +170,17 @@ def fill_up(
         environments = torch.cat([block.environments, more[k]]) if k in more else block.environments
         filled.append(replace(block, environments=environments, columns=slice(start, start + len(environments))))
         start += len(environments)
-    if start == blocks[-1].columns.stop:
-        warnings.warn(
-            f"{start} inducing environments are used instead of {n_inducing}: the training structures hold no more "
-            "distinct ones, and displacing their atoms makes none.",
-            InducingWarning,
-            stacklevel=3,
-        )
     return filled
+
+
+def warn_of_few(in_use: int, n_inducing: int) -> None:
+    """Warn where not even displaced copies made as many inducing environments as were asked for."""
+    warnings.warn(
+        f"{in_use} inducing environments are used instead of {n_inducing}: the training structures hold no more "
+        "distinct ones, and displacing their atoms makes none.",
+        InducingWarning,
+        stacklevel=3,
+    )
 
 
 def given(

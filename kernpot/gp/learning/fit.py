@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.contradictions import contradictions
 from kernpot.gp.learning.hyperparameters import learn_hyperparameters
-from kernpot.gp.learning.ingredients import ingredients
+from kernpot.gp.learning.ingredients import Ingredients, ingredients
 from kernpot.gp.learning.leave_one_out import choose_kept
+from kernpot.gp.learning.size import Growth, first_number, step_of
 from kernpot.gp.learning.start import starting_noise
-from kernpot.gp.rows.compress import compress
+from kernpot.gp.rows.compress import Compressor, compress
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
+from kernpot.gp.settings import AUTO
 from kernpot.progress import Report
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.plausibility import act_on, findings
@@ -54,47 +56,72 @@ def fit_gp(
     noise = starting_noise(labelled, made.noise, isolated)
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
-    # Which environments span the model ...
-    structures = Descriptions(made.features, [s.atoms for s in labelled])
-    blocks, n_displaced = made.inducing_blocks(structures, parameters, rng)
-    whitening = Whitening(blocks)
-    # ... what the labels say of them, one triangle for each level of noise ...
-    maker = RowMaker(made.features, whitening, made.noise, isolated)
-    rows = compress(labelled, maker, keep, parameters["n_jobs"], report, structures, sketches=True)
-    # ... and the hyperparameters under which that is most likely, and errors on structures left out least.
-    learnt = learn_hyperparameters(
-        rows.factors,
-        whitening.block,
-        rows.kept,
-        Amplitudes(blocks, made.kernels),
-        noise,
-        made.noise.fixed,
-        parameters["optimize"],
-    )
-    summary = {
-        "data": describe_data(labelled),
-        "data_hash": data_hash(labelled),
-        "fitted_isolated_atoms": by_least_squares(labelled, parameters["isolated_atoms"]),
-        "n_components": [b.environments.shape[1] for b in blocks],
-        "n_displaced": n_displaced,
-        "updates": [],
-        "hyperparameters": learnt.told,
-    }
-    fitted = FittedGP(
-        made.features,
-        tuple(learnt.kernels),
-        whitening,
-        made.noise,
-        isolated,
-        made.elements,
-        rows.factors,
-        learnt.noise,
-        learnt.misfit,
-        tuple(labelled),
-        summary,
-        learnt.pull,
-        learnt.posterior,
-    ).ready()
+    work = _Work(labelled, made, parameters, isolated, noise, keep, report)
+    n_inducing: int | None = first_number(parameters["n_inducing"])
+    growth = Growth(labelled, made.features) if parameters["n_inducing"] == AUTO else None
+    while n_inducing is not None:
+        fitted, rows = work.fitted(n_inducing, rng)
+        n_inducing = growth.next(step_of(fitted.summary, fitted.n_inducing), n_inducing) if growth else None
+    if growth:
+        fitted.summary["growth"] = growth.told
     # What only the fit can know of its labels.
     act_on(contradictions(fitted, rows.sketches), parameters["trust_labels"])
     return fitted
+
+
+class _Work(NamedTuple):
+    """What fits of one set of labels share, whatever their inducing environments."""
+
+    labelled: Sequence[LabelledStructure]
+    made: Ingredients
+    parameters: Mapping[str, Any]
+    isolated: dict[int, float]
+    noise: dict[str, float]
+    keep: set[int]
+    report: Report | None
+
+    def fitted(self, n_inducing: int, rng: np.random.RandomState) -> tuple[FittedGP, Compressor]:
+        """A fit with so many inducing environments, and the rows it was made of."""
+        labelled, made, parameters = self.labelled, self.made, self.parameters
+        # Which environments span the model ...
+        structures = Descriptions(made.features, [s.atoms for s in labelled])
+        blocks, n_displaced = made.inducing_blocks(structures, parameters, n_inducing, rng)
+        whitening = Whitening(blocks)
+        # ... what the labels say of them, one triangle for each level of noise ...
+        maker = RowMaker(made.features, whitening, made.noise, self.isolated)
+        rows = compress(labelled, maker, self.keep, parameters["n_jobs"], self.report, structures, sketches=True)
+        # ... and the hyperparameters under which that is most likely, and errors on structures left out least.
+        learnt = learn_hyperparameters(
+            rows.factors,
+            whitening.block,
+            rows.kept,
+            Amplitudes(blocks, made.kernels),
+            self.noise,
+            made.noise.fixed,
+            parameters["optimize"],
+        )
+        summary = {
+            "data": describe_data(labelled),
+            "data_hash": data_hash(labelled),
+            "fitted_isolated_atoms": by_least_squares(labelled, parameters["isolated_atoms"]),
+            "n_components": [b.environments.shape[1] for b in blocks],
+            "n_displaced": n_displaced,
+            "updates": [],
+            "hyperparameters": learnt.told,
+        }
+        fitted = FittedGP(
+            made.features,
+            tuple(learnt.kernels),
+            whitening,
+            made.noise,
+            self.isolated,
+            made.elements,
+            rows.factors,
+            learnt.noise,
+            learnt.misfit,
+            tuple(labelled),
+            summary,
+            learnt.pull,
+            learnt.posterior,
+        ).ready()
+        return fitted, rows

@@ -11,6 +11,8 @@ from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.residuals import MIN_STRUCTURES
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.learning.leave_one_out import balance_energies, leave_one_out, n_with_energy, own_noise
+from kernpot.gp.learning.nested import Compressed, leading
+from kernpot.gp.learning.noise_scale import noise_scale
 from kernpot.gp.learning.start import misfit_of
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.kernels import CosineKernel
@@ -20,6 +22,9 @@ from kernpot.regression.posterior import Posterior
 from kernpot.regression.search import search_hyperparameters
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.noise import kind_of
+
+SEARCHED = 1500
+"""Inducing environments that the evidence is searched with: every step costs the cube of their number."""
 
 
 class Learnt(NamedTuple):
@@ -66,6 +71,8 @@ def learn_hyperparameters(
         return Learnt(
             start.changed(amplitudes), dict(noise), misfit_of(noise, factors), {"optimized": False}, None, None
         )
+    whole = Compressed(factors, block, kept)
+    factors, block, kept = searched = leading(whole, SEARCHED)
     held_noise = set(fixed)
     if n_with_energy(kept) < MIN_STRUCTURES and len(factors) > 1:
         # A handful of energies against many forces: the evidence would give them up as noise.
@@ -90,6 +97,14 @@ def learn_hyperparameters(
         "message": result.message,
         "at_bounds": list(result.at_bounds),
     }
+    factors, block, kept = whole
+    if len(kept) >= MIN_STRUCTURES:
+        # ... and what all inducing environments together ask for.
+        half = noise_scale(leading(whole, max(1, len(block) // 2)), found, fixed, amplitudes)
+        scale = noise_scale(whole, found, fixed, amplitudes)
+        found = {group: level if group in fixed else scale.factor * level for group, level in found.items()}
+        told |= {"searched_inducing": len(searched.block), "noise_scale": scale.factor}
+        told["scores"] = {"half": half.score, "whole": scale.score, "kinds": len({kind_of(group) for group in factors})}
     misfit, posterior, pull = misfit_of(found, factors), None, None
     if len(kept) >= MIN_STRUCTURES:
         posterior = Posterior(factors, block, found, amplitudes)

@@ -12,10 +12,11 @@ from kernpot.descriptors.features import Features
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.labels import functional_of
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.inducing.blocks import choose, components_of, fill_up, given
+from kernpot.gp.inducing.blocks import choose, components_of, fill_up, given, warn_of_few
 from kernpot.gp.inducing.directions import learn_bases
+from kernpot.gp.learning.size import first_number
 from kernpot.gp.memory import require_memory_for
-from kernpot.gp.settings import check_settings, descriptors_for, kernels_for
+from kernpot.gp.settings import AUTO, check_settings, descriptors_for, kernels_for
 from kernpot.kernels import CosineKernel
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
@@ -30,7 +31,7 @@ class Ingredients(NamedTuple):
     elements: tuple[int, ...]
 
     def inducing_blocks(
-        self, structures: Descriptions, parameters: Mapping[str, Any], rng: np.random.RandomState
+        self, structures: Descriptions, parameters: Mapping[str, Any], n_inducing: int, rng: np.random.RandomState
     ) -> tuple[list[InducingBlock], int]:
         """Inducing environments from these structures, or those given in the parameters.
 
@@ -40,10 +41,14 @@ class Ingredients(NamedTuple):
         bases = learn_bases(structures, parameters["n_components"], rng)
         inducing = parameters["inducing"]
         if isinstance(inducing, str):
-            n_inducing = parameters["n_inducing"]
             blocks = choose(structures, components, n_inducing, inducing, rng, bases)
             filled = fill_up(blocks, structures.atoms, self.features, n_inducing, rng)
-            return filled, filled[-1].columns.stop - blocks[-1].columns.stop
+            in_use = filled[-1].columns.stop
+            n_displaced = in_use - blocks[-1].columns.stop
+            can_be_displaced = all(f.describes_anything for f in self.features)
+            if parameters["n_inducing"] != AUTO and in_use < n_inducing and not n_displaced and can_be_displaced:
+                warn_of_few(in_use, n_inducing)
+            return filled, n_displaced
         return given(inducing, self.features, components, self.elements, bases), 0
 
 
@@ -69,5 +74,5 @@ def ingredients(structures: Sequence[LabelledStructure], parameters: Mapping[str
     require_described(structures, features)
     require_rows(structures)
     if isinstance(parameters["inducing"], str):
-        require_memory_for(structures, features, parameters["n_inducing"])
+        require_memory_for(structures, features, first_number(parameters["n_inducing"]))
     return Ingredients(features, kernels_for(parameters["kernel"], len(features), elements), noise, elements)

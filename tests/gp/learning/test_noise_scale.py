@@ -1,0 +1,70 @@
+"""All noise scaled to make errors on structures left out small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kernpot.gp.learning.leave_one_out import leave_one_out
+from kernpot.gp.learning.nested import Compressed
+from kernpot.gp.learning.noise_scale import noise_scale
+from kernpot.gp.rows.maker import KeptRows, LabelRows
+from kernpot.regression.factor import LabelFactor
+from kernpot.regression.posterior import Posterior
+
+M = 12
+BLOCK, AMPLITUDE = torch.zeros(M, dtype=torch.int64), torch.ones(1, dtype=torch.float64)
+
+
+class Alone:
+    """Stands for `Surroundings`: the average is the label's own variance."""
+
+    def pool(self, own):
+        return own
+
+
+def drawn(rng: np.random.Generator, noise: dict[str, float], n_forces: int = 9) -> Compressed:
+    """Twenty structures whose labels scatter by the noise about a linear model."""
+    truth = torch.from_numpy(rng.normal(size=M))
+    factors = {group: LabelFactor.empty(M, 1) for group in noise}
+    kept = []
+    for _ in range(20):
+        parts = []
+        for group, n in (("energy", 1), ("forces", n_forces)):
+            rows = torch.from_numpy(rng.normal(size=(n, M)))
+            targets = rows @ truth + noise[group] * torch.from_numpy(rng.normal(size=n))
+            parts.append(LabelRows(group, rows, targets, rows.square().sum(1, keepdim=True), torch.arange(n)))
+            factors[group].add(parts[-1].rows, parts[-1].targets, parts[-1].prior)
+        kept.append(KeptRows(parts, Alone(), {"energy": 1, "forces": n_forces}))
+    return Compressed(factors, BLOCK, kept)
+
+
+@pytest.mark.parametrize("n_forces", [9, 30])
+def test_the_score_is_that_of_leave_one_out_at_the_scaled_noise(rng, n_forces: int) -> None:
+    noise = {"energy": 0.01, "forces": 0.3}
+    data = drawn(rng, noise, n_forces)
+    given = {group: 20 * level for group, level in noise.items()}
+    found = noise_scale(data, given, set(), AMPLITUDE)
+    assert found.factor < 0.5
+    scaled = {group: found.factor * level for group, level in given.items()}
+    posterior = Posterior(data.factors, BLOCK, scaled, AMPLITUDE)
+    assert found.score == pytest.approx(leave_one_out(data.kept, posterior, scaled, BLOCK, AMPLITUDE).score(), abs=1e-6)
+    as_given = Posterior(data.factors, BLOCK, given, AMPLITUDE)
+    assert found.score < leave_one_out(data.kept, as_given, given, BLOCK, AMPLITUDE).score() - 0.01
+
+
+def test_right_noise_stays(rng) -> None:
+    noise = {"energy": 0.01, "forces": 0.3}
+    assert noise_scale(drawn(rng, noise), noise, set(), AMPLITUDE).factor == 1.0
+
+
+def test_noise_that_is_held_is_not_scaled(rng) -> None:
+    noise = {"energy": 0.01, "forces": 0.3}
+    data = drawn(rng, noise)
+    given = {group: 20 * level for group, level in noise.items()}
+    assert noise_scale(data, given, set(noise), AMPLITUDE).factor == 1.0
+    one = noise_scale(data, given, {"energy"}, AMPLITUDE)
+    scaled = {"energy": given["energy"], "forces": one.factor * given["forces"]}
+    posterior = Posterior(data.factors, BLOCK, scaled, AMPLITUDE)
+    assert one.score == pytest.approx(leave_one_out(data.kept, posterior, scaled, BLOCK, AMPLITUDE).score(), abs=1e-6)
