@@ -53,7 +53,7 @@ def fit_gp(
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     noise = starting_noise(labelled, made.noise, isolated)
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
-    keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
+    keep = choose_kept(labelled, rng, parameters["n_inducing"]) if parameters["optimize"] else set()
     # Which environments span the model ...
     structures = Descriptions(made.features, [s.atoms for s in labelled])
     blocks, n_displaced = made.inducing_blocks(structures, parameters, rng)
