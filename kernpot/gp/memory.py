@@ -8,12 +8,21 @@ from kernpot.descriptors.features import Features
 from kernpot.gp.inducing.blocks import CANDIDATES
 from kernpot.gp.inducing.displaced import MOST_COPIES
 from kernpot.parallel.memory import require_memory
-from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.labels import LabelledStructure, n_labels
 from kernpot.structures.neighbours import most_neighbours
 
-# Matrices of n_inducing^2 that a fit holds at once, for each kind of label and beside them, and rows kept for
-# leave-one-out; measured, and rounded up.
-_PER_GROUP, _BESIDE, _KEPT_ROWS = 5, 14, 12_000
+# Matrices of n_inducing^2 that a fit holds at once, for each kind of label and beside them; measured, and rounded up.
+_PER_GROUP, _BESIDE = 5, 14
+# Numbers in the rows kept for leave-one-out, 1 GB, but so many rows at any rate; how often a fit holds them at once, as
+# they are and as the posterior sees them, and once more those of the largest structure.
+_KEPT_NUMBERS, _FEWEST_KEPT_ROWS, _KEPT_COPIES = 125_000_000, 12_000, 3
+
+
+def most_kept_rows(n_inducing: int) -> int:
+    """How many labels' rows may be kept for leave-one-out."""
+    return max(_FEWEST_KEPT_ROWS, _KEPT_NUMBERS // n_inducing)
+
+
 # Arrays of one row for each environment that moves with an atom (n_features numbers along x, y and z), and of one
 # number for each pair of these: the prior variance of a force takes both.
 _TANGENTS, _PAIRS_OF_MOVED = 3, 10
@@ -52,7 +61,8 @@ def memory_for(labelled: Sequence[LabelledStructure], features: Sequence[Feature
     m = _at_most(labelled, features, n_inducing)
     n_kinds = len({kind for s in labelled for kind in s.kinds})
     candidates = min(n_atoms * len(features), max(CANDIDATES * m, 1000))
-    return 8.0 * (m**2 * (_PER_GROUP * n_kinds + _BESIDE) + _KEPT_ROWS * m + (2 * candidates + m) * widest)
+    kept = min(sum(map(n_labels, labelled)), most_kept_rows(n_inducing))
+    return 8.0 * (m**2 * (_PER_GROUP * n_kinds + _BESIDE) + _KEPT_COPIES * kept * m + (2 * candidates + m) * widest)
 
 
 def _at_most(labelled: Sequence[LabelledStructure], features: Sequence[Features], n_inducing: int) -> int:

@@ -18,12 +18,13 @@ whose eigenvalues lie between the extremes of ``p`` and one: nothing is lost to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from kernpot.regression.posterior import Posterior, left_out
+from kernpot.regression.leverage import WithoutStructure
+from kernpot.regression.posterior import Posterior
 
 # Reweightings; the first makes three quarters of the difference, the third all but a few per cent.
 _ITERATIONS = 3
@@ -34,7 +35,7 @@ _PRIOR_LABELS = 1.0
 _LEAST, _LARGEST = 0.01, 100.0
 
 
-def own_noise_shift(posterior: Posterior, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+def own_noise_shift(posterior: Posterior, rows: Iterable[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Change (M,) of the whitened weights when the noise of each structure is that of its own errors, left out.
 
     The mean logarithm of the noise over labels stays. Structures that are not given keep their noise.
@@ -43,37 +44,42 @@ def own_noise_shift(posterior: Posterior, rows: Sequence[Tensor], targets: Seque
     ----------
     posterior : Posterior
         Fitted with all structures.
-    rows, targets : sequence of Tensor of shape (n, M) and (n,)
-        Of each structure; amplitude-scaled whitened rows and labels, both divided by their noise.
+    rows : iterable of Tensor of shape (n, M)
+        Of each structure, asked for one after the other; amplitude-scaled whitened rows divided by their noise.
+    targets : sequence of Tensor of shape (n,)
+        Labels divided by their noise.
     """
-    if not rows:
+    if not targets:
         return torch.zeros_like(posterior.whitened_weights)
-    sizes = [len(y) for y in targets]
-    h, y = posterior.half(torch.cat(list(rows))), torch.cat(list(targets))
-    norms = [float(r.norm()) for r in rows]
+    halves, norms = [], []
+    for r in rows:
+        halves.append(posterior.half(r))
+        norms.append(float(r.norm()))
+    sizes = torch.tensor([len(y) for y in targets])
     start = posterior.root @ posterior.whitened_weights
-    x, lower = start, None
-    precision = torch.ones_like(y)
+    x, lower, precisions = start, None, [1.0] * len(targets)
     for _ in range(_ITERATIONS):
-        inner = h if lower is None else torch.linalg.solve_triangular(lower, h, upper=False)
-        spread = _spread(inner, y - h.mT @ x, precision, sizes, norms)
-        precision = (spread.log().mean().exp() / spread).clamp(_LEAST, _LARGEST)
-        weighted = h * (precision - 1)
-        matrix = weighted @ h.mT
-        matrix.diagonal().add_(1.0)
+        spread = torch.tensor(
+            [_spread(*of, x, lower) for of in zip(halves, targets, precisions, norms, strict=True)], dtype=x.dtype
+        )
+        level = (sizes * spread.log()).sum() / sizes.sum()
+        precisions = (level.exp() / spread).clamp(_LEAST, _LARGEST).tolist()
+        matrix, right = torch.eye(len(x), dtype=x.dtype, device=x.device), start.clone()
+        for half, y, precision in zip(halves, targets, precisions, strict=True):
+            matrix.addmm_(half, half.mT, alpha=precision - 1)
+            right.addmv_(half, y, alpha=precision - 1)
         lower = torch.linalg.cholesky(matrix)
-        x = torch.cholesky_solve((start + weighted @ y)[:, None], lower)[:, 0]
+        x = torch.cholesky_solve(right[:, None], lower)[:, 0]
     shift: Tensor = torch.linalg.solve_triangular(posterior.root, (x - start)[:, None], upper=True)[:, 0]
     return shift
 
 
-def _spread(inner: Tensor, residual: Tensor, precision: Tensor, sizes: Sequence[int], norms: Sequence[float]) -> Tensor:
-    """Mean square error of each structure left out, for every label (n,), in units of the noise squared."""
-    out, parts = [], (inner.split(list(sizes), dim=1), residual.split(list(sizes)), precision.split(list(sizes)))
-    for h, r, p, norm in zip(*parts, norms, strict=True):
-        root = p.sqrt()
-        half = h * root
-        errors, _ = left_out(half.mT @ half, root * r, norm * float(root.max()), len(h))
-        total = _PRIOR_LABELS + float((errors / root).square().sum())
-        out.append(torch.full_like(r, total / (_PRIOR_LABELS + len(r))))
-    return torch.cat(out)
+def _spread(half: Tensor, targets: Tensor, precision: float, norm: float, x: Tensor, lower: Tensor | None) -> float:
+    """Mean square error of a structure left out at its precision, in units of the noise squared.
+
+    ``lower`` is the Cholesky factor of what precisions make of the posterior's unit matrix.
+    """
+    root = precision**0.5
+    inner = half if lower is None else torch.linalg.solve_triangular(lower, half, upper=False)
+    errors = WithoutStructure(root * inner, norm * root).residual(root * (targets - half.mT @ x)) / root
+    return (_PRIOR_LABELS + float(errors.square().sum())) / (_PRIOR_LABELS + len(targets))

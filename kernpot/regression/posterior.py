@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from kernpot.errors import NumericalError
 from kernpot.regression.factor import LabelFactor, triangle_of
+from kernpot.regression.leverage import WithoutStructure
 
 
 def stacked_root(
@@ -143,10 +143,10 @@ class Posterior:
 
 
 def leave_out(posterior: Posterior, rows: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-    """Residual and covariance of one structure's labels had the structure been left out of the fit.
+    """Residual and variances of one structure's labels had the structure been left out of the fit.
 
     With ``H = B_s (R^T R)^-1 B_s^T`` the identities ``e = (I - H)^-1 r`` and ``cov = (I - H)^-1 - I`` are exact for
-    fixed hyperparameters (Cook and Weisberg 1982, block form); ``I - H`` is inverted in the eigenbasis of ``H``.
+    fixed hyperparameters (Cook and Weisberg 1982, block form); time and memory are linear in n.
 
     Parameters
     ----------
@@ -161,33 +161,16 @@ def leave_out(posterior: Posterior, rows: Tensor, residual: Tensor) -> tuple[Ten
     -------
     loo_residual : Tensor (n,)
         Residual of the prediction without the structure, in units of the noise.
-    loo_covariance : Tensor (n, n)
-        Parameter part of that prediction's covariance, in units of the noise squared.
+    loo_variance : Tensor (n,)
+        Parameter part of that prediction's variance, in units of the noise squared.
 
     Raises
     ------
     NumericalError
         If an eigenvalue of ``H`` exceeds one beyond rounding: the posterior was then not fitted with these rows.
     """
-    half = posterior.half(rows)
-    return left_out(half.mT @ half, residual, float(rows.norm()), rows.shape[1])
-
-
-def left_out(hat: Tensor, residual: Tensor, size: float, n_inducing: int) -> tuple[Tensor, Tensor]:
-    """As :func:`leave_out`, from ``H`` (n, n) and the Frobenius norm of the rows."""
-    leverage, basis = torch.linalg.eigh(hat)
-    # QR is exact for rows changed by eps relative to their size, which moves |R^-T b| by as much since |R^-1| <= 1.
-    rounding = torch.finfo(hat.dtype).eps * (100 * max(len(hat), n_inducing) + size)
-    largest = float(leverage[-1]) if leverage.numel() else 0.0
-    if not largest <= 1 + rounding:
-        raise NumericalError(
-            f"leave-one-out needs leverages of at most 1, got 1 + {largest - 1:.3g}: these rows, at this noise and "
-            f"these amplitudes, are not among those the posterior was fitted with; fit again or pass the fitted rows"
-        )
-    leverage = leverage.clamp(min=0.0)
-    remaining = (1 - leverage).clamp(min=rounding)
-    loo_residual = basis @ ((basis.mT @ residual) / remaining)
-    return loo_residual, (basis * (leverage / remaining)) @ basis.mT
+    without = WithoutStructure(posterior.half(rows), float(rows.norm()))
+    return without.residual(residual), without.variance()
 
 
 def check_consistent(

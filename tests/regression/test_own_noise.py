@@ -67,6 +67,28 @@ def test_a_common_factor_of_all_errors_moves_nothing() -> None:
     torch.testing.assert_close(own_noise_shift(again, rows, larger), 50 * shift, rtol=0.05, atol=1e-2)
 
 
+@pytest.mark.parametrize("size", [3, 12])  # fewer labels of a structure than weights, and more
+def test_equals_fits_without_each_structure(size: int) -> None:
+    """The same steps, each error from weights fitted to all others."""
+    rows, targets = structures({3: 0.3, 8: 0.2})
+    rows, targets = [b[:size] for b in rows], [y[:size] for y in targets]
+
+    def weights(precisions: torch.Tensor, without: int | None = None) -> torch.Tensor:
+        some = [k for k in range(N) if k != without]
+        roots = [precisions[k].sqrt() for k in some]
+        b, y = ([r * of[k] for r, k in zip(roots, some, strict=True)] for of in (rows, targets))
+        return posterior_of(b, y).whitened_weights
+
+    precisions = torch.ones(N, dtype=F64)
+    for _ in range(3):
+        errors = [targets[k] - rows[k] @ weights(precisions, k) for k in range(N)]
+        spread = torch.stack([(1 + e.square().sum()) / (1 + size) for e in errors])
+        precisions = (spread.log().mean().exp() / spread).clamp(0.01, 100)
+    expected = weights(precisions) - weights(torch.ones(N, dtype=F64))
+    found = own_noise_shift(posterior_of(rows, targets), rows, targets)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-10)
+
+
 @pytest.mark.parametrize("size", [0.3, 30.0])
 def test_a_widened_posterior_has_the_covariance_added(size: float) -> None:
     fit = posterior_of(*structures({}))

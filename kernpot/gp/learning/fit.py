@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,11 +55,14 @@ def fit_gp(
     act_on(findings(labelled), parameters["trust_labels"])
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     noise = starting_noise(labelled, made.noise, isolated)
-    # Drawn first, so that the structures left out are the same whatever the inducing environments.
-    keep = choose_kept(labelled, rng) if parameters["optimize"] else set()
-    work = _Work(labelled, made, parameters, isolated, noise, keep, report)
     n_inducing: int | None = first_number(parameters["n_inducing"])
-    growth = Growth(labelled, made.features) if parameters["n_inducing"] == AUTO else None
+    # Drawn first, so that the structures left out are the same whatever the inducing environments.
+    drawing = copy.deepcopy(rng)
+    if parameters["optimize"]:
+        choose_kept(labelled, rng, n_inducing)
+    work = _Work(labelled, made, parameters, isolated, noise, drawing, report)
+    grows = parameters["n_inducing"] == AUTO and isinstance(parameters["inducing"], str)
+    growth = Growth(labelled, made.features) if grows else None
     while n_inducing is not None:
         fitted, rows = work.fitted(n_inducing, rng)
         n_inducing = growth.next(step_of(fitted.summary, fitted.n_inducing), n_inducing) if growth else None
@@ -77,7 +81,7 @@ class _Work(NamedTuple):
     parameters: Mapping[str, Any]
     isolated: dict[int, float]
     noise: dict[str, float]
-    keep: set[int]
+    drawing: np.random.RandomState
     report: Report | None
 
     def fitted(self, n_inducing: int, rng: np.random.RandomState) -> tuple[FittedGP, Compressor]:
@@ -89,7 +93,8 @@ class _Work(NamedTuple):
         whitening = Whitening(blocks)
         # ... what the labels say of them, one triangle for each level of noise ...
         maker = RowMaker(made.features, whitening, made.noise, self.isolated)
-        rows = compress(labelled, maker, self.keep, parameters["n_jobs"], self.report, structures, sketches=True)
+        keep = choose_kept(labelled, copy.deepcopy(self.drawing), n_inducing) if parameters["optimize"] else set()
+        rows = compress(labelled, maker, keep, parameters["n_jobs"], self.report, structures, sketches=True)
         # ... and the hyperparameters under which that is most likely, and errors on structures left out least.
         learnt = learn_hyperparameters(
             rows.factors,

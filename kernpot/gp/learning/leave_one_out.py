@@ -24,6 +24,7 @@ from torch import Tensor
 from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, mean_but_odd, reach_of, with_all_mixed
 from kernpot.calibration.surroundings import pooled
 from kernpot.functionals.prior import nonnegative
+from kernpot.gp.memory import most_kept_rows
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.own_noise import own_noise_shift
@@ -33,9 +34,8 @@ from kernpot.structures.labels import LabelledStructure, n_labels
 from kernpot.structures.noise import kind_of
 from kernpot.structures.reference import is_isolated_atom
 
-# Structures whose rows are kept for leave-one-out, and the labels they may hold together (rows of M numbers each).
+# Structures whose rows are kept for leave-one-out.
 _MAX_STRUCTURES = 100
-_MAX_ROWS = 12_000
 # How far the noise of energies may move: up to this times what the evidence found, and down to this level (eV/atom), as
 # good as quantum-mechanical energies are converged; without it few structures could ask for exact interpolation.
 _HIGHEST = 3.0
@@ -46,11 +46,19 @@ _RMS_BY_MEAN = 1.25
 _TOLERANCE = 0.1
 
 
-def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState) -> set[int]:
+def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState, n_inducing: int) -> set[int]:
     """Structures to keep: at random, in proportion to their configuration types, within a bounded memory.
 
     Isolated atoms are not kept: nothing else tells of them, so their errors say nothing about structures to come.
+
+    Parameters
+    ----------
+    labelled : sequence of LabelledStructure
+    rng : RandomState
+    n_inducing : int
+        Numbers in the row of a label.
     """
+    most = most_kept_rows(n_inducing)
     order = [k for k in rng.permutation(len(labelled)) if not is_isolated_atom(labelled[k])]
     by_type: dict[str, list[int]] = {}
     for k in order:
@@ -62,7 +70,7 @@ def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomStat
     for k in sorted(place, key=lambda k: (place[k], k))[:_MAX_STRUCTURES]:
         s = labelled[k]
         size = n_labels(s)
-        if size and rows + size <= _MAX_ROWS:
+        if size and rows + size <= most:
             kept.add(k)
             rows += size
     return kept
@@ -85,8 +93,8 @@ def leave_one_out(
         prior = torch.cat([part.prior for part in structure.parts])
         sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in structure.parts])
         rows = unit * posterior.scale
-        residual, covariance = leave_out(posterior, rows / sigma[:, None], (y - posterior.mean(rows)) / sigma)
-        residual, variance = residual * sigma, covariance.diagonal() * sigma**2
+        residual, variance = leave_out(posterior, rows / sigma[:, None], (y - posterior.mean(rows)) / sigma)
+        residual, variance = residual * sigma, variance * sigma**2
         represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
         missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
         kinds = np.array([part.kind for part in structure.parts for _ in part.targets])
@@ -119,11 +127,9 @@ def n_with_energy(kept: Sequence[KeptRows]) -> int:
 
 def own_noise(kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float]) -> Tensor:
     """Change (M,) of the whitened weights were the noise of each kept structure that of its own errors."""
-    rows, targets = [], []
-    for structure in kept:
-        sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in structure.parts])
-        rows.append(torch.cat([part.rows for part in structure.parts]) * posterior.scale / sigma[:, None])
-        targets.append(torch.cat([part.targets for part in structure.parts]) / sigma)
+    # Rows one after the other: what is made of them is as large as all that is kept.
+    rows = (torch.cat([p.rows / noise[p.group] for p in structure.parts]) * posterior.scale for structure in kept)
+    targets = [torch.cat([p.targets / noise[p.group] for p in structure.parts]) for structure in kept]
     return own_noise_shift(posterior, rows, targets)
 
 
@@ -163,8 +169,9 @@ def balance_energies(
     def errors_at(log_factor: float) -> dict[str, np.ndarray]:
         factor = float(np.exp(log_factor - lowest))
         errors: dict[str, list[np.ndarray]] = {}
-        for kinds, moves, sigma, labels in zip(kinds_of, moving, sigmas, projected, strict=True):
-            found = (reweighting.residual(labels, factor) * sigma).abs()
+        residuals = reweighting.residuals(projected, factor)
+        for kinds, moves, sigma, residual in zip(kinds_of, moving, sigmas, residuals, strict=True):
+            found = (residual * sigma).abs()
             found[moves] *= factor
             for kind in np.unique(kinds):
                 errors.setdefault(str(kind), []).append(found.numpy()[kinds == kind])

@@ -131,7 +131,8 @@ def pointwise_posterior(
 ) -> PointwisePosterior:
     """From the rows of as many labelled structures as leave-one-out would keep, made anew."""
     rows, targets = [], []
-    for labelled in (training[k] for k in sorted(choose_kept(training, np.random.RandomState(0)))):
+    kept = choose_kept(training, np.random.RandomState(0), len(posterior.scale))
+    for labelled in (training[k] for k in sorted(kept)):
         for part in maker(labelled, Structure(maker.descriptors, labelled.atoms)):
             rows.append(part.rows * posterior.scale / noise[part.group])
             targets.append(part.targets / noise[part.group])

@@ -11,7 +11,7 @@ from kernpot.gp.learning.leave_one_out import balance_energies, choose_kept, lea
 from kernpot.gp.rows.maker import KeptRows, LabelRows
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior
-from kernpot.structures.labels import label_structures
+from kernpot.structures.labels import LabelledStructure, label_structures, n_labels
 
 M = 12
 
@@ -23,14 +23,14 @@ class NoSurroundings:
         return own
 
 
-def synthetic(rng, n_structures=20, energy_noise=0.01, force_noise=0.3, shared=0.0):
+def synthetic(rng, n_structures=20, energy_noise=0.01, force_noise=0.3, shared=0.0, n_forces=9):
     """Rows and labels drawn from a linear model; `shared` adds an error common to a structure's forces."""
     truth = torch.from_numpy(rng.normal(size=M))
     factors = {g: LabelFactor.empty(M, 1) for g in ("energy", "forces")}
     kept = []
     for _ in range(n_structures):
         parts = []
-        for group, n, sigma in (("energy", 1, energy_noise), ("forces", 9, force_noise)):
+        for group, n, sigma in (("energy", 1, energy_noise), ("forces", n_forces, force_noise)):
             rows = torch.from_numpy(rng.normal(size=(n, M)))
             error = torch.from_numpy(rng.normal(size=n)) * sigma
             if group == "forces":
@@ -39,15 +39,16 @@ def synthetic(rng, n_structures=20, energy_noise=0.01, force_noise=0.3, shared=0
             part = LabelRows(group, rows, rows @ truth + error, prior, torch.arange(n))
             factors[group].add(part.rows, part.targets, part.prior)
             parts.append(part)
-        kept.append(KeptRows(parts, NoSurroundings(), {"energy": 1, "forces": 9}))
+        kept.append(KeptRows(parts, NoSurroundings(), {"energy": 1, "forces": n_forces}))
     return factors, kept
 
 
 BLOCK, AMPLITUDE = torch.zeros(M, dtype=torch.int64), torch.ones(1, dtype=torch.float64)
 
 
-def test_equals_a_fit_without_the_structure(rng):
-    _, kept = synthetic(rng, n_structures=6)
+@pytest.mark.parametrize("n_forces", [9, 30])  # fewer labels than inducing environments, and more
+def test_equals_a_fit_without_the_structure(rng, n_forces):
+    _, kept = synthetic(rng, n_structures=6, n_forces=n_forces)
     noise = {"energy": 0.02, "forces": 0.3}
 
     def posterior_of(structures):
@@ -95,7 +96,7 @@ def test_isolated_atoms_are_never_kept():
     frames = [Atoms("H"), Atoms("O"), *(molecule("H2O") for _ in range(8))]
     for atoms in frames:
         atoms.calc = SinglePointCalculator(atoms, energy=-1.0 * len(atoms))
-    kept = choose_kept(label_structures(frames), np.random.RandomState(0))
+    kept = choose_kept(label_structures(frames), np.random.RandomState(0), M)
     assert kept == set(range(2, 10))
 
 
@@ -110,10 +111,20 @@ def test_kept_structures_keep_the_proportions_of_config_types_and_the_memory_bou
         atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=np.zeros((3, 3)))
         frames.append(atoms)
     labelled = label_structures(frames)
-    monkeypatch.setattr("kernpot.gp.learning.leave_one_out._MAX_ROWS", 20 * 10)
-    kept = choose_kept(labelled, np.random.RandomState(0))
+    monkeypatch.setattr("kernpot.gp.learning.leave_one_out.most_kept_rows", lambda _: 20 * 10)
+    kept = choose_kept(labelled, np.random.RandomState(0), M)
     assert len(kept) == 20
     assert sum(labelled[k].config_type == "rare" for k in kept) == 5
+
+
+def test_several_cells_of_five_thousand_atoms_are_kept():
+    from ase import Atoms
+
+    n = 5000
+    cell = LabelledStructure(Atoms(f"Cu{n}"), -1.0 * n, np.zeros((n, 3)), np.zeros(6), "", "structures[0]", {})
+    kept = choose_kept([cell] * 10, np.random.RandomState(0), 1000)
+    assert len(kept) >= MIN_STRUCTURES
+    assert len(kept) * n_labels(cell) * 1000 * 8 <= 1e9
 
 
 def total(misfit, v, k=0.0):
