@@ -93,7 +93,7 @@ def fit(
         int | None,
         typer.Option(
             min=1,
-            help="Inducing environments: more are more accurate and slower. [dim]From 1000 on while more of them help[/]",
+            help="Inducing environments: more are more accurate and slower. [dim]As many as help, from 1000[/]",
             rich_help_panel=_GP,
         ),
     ] = None,

@@ -55,14 +55,15 @@ def fit_gp(
     act_on(findings(labelled), parameters["trust_labels"])
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     noise = starting_noise(labelled, made.noise, isolated)
-    n_inducing: int | None = first_number(parameters["n_inducing"])
+    first = first_number(parameters["n_inducing"])
     # Drawn first, so that the structures left out are the same whatever the inducing environments.
     drawing = copy.deepcopy(rng)
     if parameters["optimize"]:
-        choose_kept(labelled, rng, n_inducing)
+        choose_kept(labelled, rng, first)
     work = _Work(labelled, made, parameters, isolated, noise, drawing, report)
     grows = parameters["n_inducing"] == AUTO and isinstance(parameters["inducing"], str)
     growth = Growth(labelled, made.features) if grows else None
+    n_inducing: int | None = first
     while n_inducing is not None:
         fitted, rows = work.fitted(n_inducing, rng)
         n_inducing = growth.next(step_of(fitted.summary, fitted.n_inducing), n_inducing) if growth else None
