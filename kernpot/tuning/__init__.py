@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kernpot.tuning.tune import TuneResult, tune
+from kernpot.tuning.run import TuneResult, tune
 
 __all__ = ["TuneResult", "tune"]

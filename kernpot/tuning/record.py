@@ -37,8 +37,10 @@ class Journal:
         if path is not None and path.exists():
             self._read(path, about)
 
-    def __len__(self) -> int:
-        return len(self._trials)
+    @property
+    def trials(self) -> list[Trial]:
+        """All that were made, in their order."""
+        return list(self._trials.values())
 
     def find(self, request: Request) -> Trial | None:
         """A trial that was made before."""

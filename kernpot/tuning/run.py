@@ -162,12 +162,13 @@ def tuned(
     sample = _sample(labelled, n_sample, random_state)
     of_sample, of_all = (sum(len(atoms) for atoms in part) for part in ([structures[k] for k in sample], structures))
     plan = Plan(seconds, min(n_inducing, of_sample), of_all, len(sample), len(structures))
+    kept = Journal(None if journal is None else Path(journal), _about(labelled, estimator, first, random_state))
     fits = Fits(
         {len(sample): [structures[k] for k in sample], len(structures): structures},
         estimator,
         base,
         int(random_state),
-        Journal(None if journal is None else Path(journal), _about(labelled, estimator, first, random_state)),
+        kept,
         observe,
         clock,
     )
@@ -183,6 +184,8 @@ def tuned(
     trials = Trials(ask, fits.work)
     explore(trials, first, changes(first, len(base.species)), plan)
     grow(trials, plan)
+    # With more time than before the search may have gone another way; what was found on the first one counts.
+    trials.add(kept.trials)
     best = trials.best(len(structures))
     if best is None:
         raise KernpotError(f"no fit to all structures was possible: {[*trials.made.values()][-1].refused}")
