@@ -6,8 +6,9 @@ from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
 from kernpot.nnp import NNPEnsemble
 from kernpot.structures import read_structures
+from kernpot.tuning import tune
 
 # pyproject.toml reads it here.
 __version__ = "0.1.0"
 
-__all__ = ["NNPEnsemble", "OnTop", "SOAPKernel", "SparseGPPotential", "load", "read_structures"]
+__all__ = ["NNPEnsemble", "OnTop", "SOAPKernel", "SparseGPPotential", "load", "read_structures", "tune"]

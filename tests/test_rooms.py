@@ -35,6 +35,7 @@ ORDER = [
     "testing",
     "properties",
     "comparison",
+    "tuning",
     "engines",
     "report",
     "cli",

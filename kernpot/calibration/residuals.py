@@ -69,7 +69,7 @@ class LeaveOneOut:
 
     def score(self) -> float:
         """Sum over label kinds of the log of the mean absolute error."""
-        return _score(self.mae())
+        return log_score(self.mae())
 
     def misfit(self) -> dict[str, Misfit]:
         """Misfit of every label kind that enough structures have."""
@@ -136,5 +136,6 @@ def mean_but_odd(errors: np.ndarray, square: bool = False) -> float:
     return float(np.mean(cut**2 if square else cut))
 
 
-def _score(errors: Mapping[str, float]) -> float:
+def log_score(errors: Mapping[str, float]) -> float:
+    """Sum over label kinds of the log of the mean absolute error: a per cent of one weighs as much as of another."""
     return float(sum(np.log(max(e, 1e-12)) for e in errors.values()))

@@ -17,6 +17,7 @@ from kernpot.cli.console import console, errors, print_findings, print_sections,
 from kernpot.cli.descriptor import descriptor_for
 from kernpot.cli.options import EnergyKey, ForcesKey, Seed, StressKey, new_file
 from kernpot.cli.scheduler import on_cluster
+from kernpot.cli.tuning import require_tunable, tuned
 from kernpot.files.container import read_model
 from kernpot.gp.estimator import SparseGPPotential
 from kernpot.kernels import SOAPKernel
@@ -126,6 +127,17 @@ def fit(
         Path | None,
         typer.Option(help="File from which a training that was stopped goes on.", rich_help_panel=_NNP),
     ] = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=100_000,
+            metavar="MINUTES",
+            help="Choose descriptor and number of inducing environments, within about so many minutes.",
+            show_default=False,
+            rich_help_panel=_GP,
+        ),
+    ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -160,7 +172,8 @@ def fit(
     Structures may lack forces or stress, may be periodic or not, and may
     mix elements. Noise levels and amplitudes are found by maximum evidence
     (networks: error bars by a part of the structures that is held out):
-    nothing has to be tuned by hand. Bad input is refused before the work
+    nothing has to be tuned by hand; --tune also chooses the descriptor, by
+    errors on structures left out. Bad input is refused before the work
     starts, with the name of the file and the number of the frame.
 
     [bold]Examples[/]
@@ -170,6 +183,8 @@ def fit(
       kernpot fit bulk.xyz surfaces.xyz.gz OUTCAR --n-inducing 2000 --n-jobs 4
 
       kernpot fit train.xyz --energy-key REF_energy --forces-key REF_forces
+
+      kernpot fit train.xyz -o si.kernpot --tune 10    [dim]the same command goes on if it was stopped[/]
 
       kernpot fit train.xyz --backend nnp --checkpoint training.checkpoint
 
@@ -183,6 +198,11 @@ def fit(
             "a cluster makes the training rows of --backend gp, on all processes it has; leave --backend nnp "
             "and --n-jobs out",
             param_hint="--scheduler",
+        )
+    if tune is not None:
+        require_tunable(
+            backend,
+            {"--n-inducing": n_inducing, "--cutoff": cutoff, "--n-max": n_max, "--l-max": l_max, "--zeta": zeta},
         )
     chosen = _given(backend, {
         GP: {
@@ -214,16 +234,13 @@ def fit(
     labels = [(a.info["source"], () if a.calc is None else a.calc.results) for a in structures]
     print_sections([("Structures with labels", files_rows(count_by_file(labels)))])
     descriptor = descriptor_for(structures, cutoff, n_max, l_max)
-    with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
-        shared = {"descriptor": descriptor, "random_state": seed, "progress": report}
-        shared |= {"trust_labels": True} if trust_labels else {}
-        try:
-            with on_cluster(scheduler), fitting(backend):
-                potential = unfitted(backend, shared, chosen).fit(structures)
-        except KeyboardInterrupt:
-            if checkpoint is not None and checkpoint.exists():
-                errors.print(f"the training is kept in {checkpoint}: the same command goes on from there", markup=False)
-            raise
+    shared: dict[str, Any] = {"descriptor": descriptor, "random_state": seed}
+    shared |= {"trust_labels": True} if trust_labels else {}
+    if tune is None:
+        potential = _fitted(backend, shared, chosen, structures, scheduler, checkpoint)
+    else:
+        with on_cluster(scheduler):
+            potential = tuned(unfitted(backend, shared, chosen), structures, tune, seed, output)
     potential.save(output)
     sections = describe_model(read_model(output)[0])
     print_sections([section for section in sections if section[0] in ("Model", "Hyperparameters", LEFT_OUT)])
@@ -231,6 +248,25 @@ def fit(
     seconds = time.perf_counter() - started
     console.print(f"wrote [bold]{shown(output)}[/] ({output.stat().st_size / 1e6:.1f} MB) after {seconds:.1f} s")
     console.print(f"[dim]next: kernpot evaluate {shown(output)} TEST.xyz --report report/[/]")
+
+
+def _fitted(
+    backend: str,
+    shared: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    structures: Sequence[Atoms],
+    scheduler: str | None,
+    checkpoint: Path | None,
+) -> Any:
+    """One fit, with bars."""
+    with progress_bars("Checking, choosing environments", "Hyperparameters") as report:
+        try:
+            with on_cluster(scheduler), fitting(backend):
+                return unfitted(backend, {**shared, "progress": report}, chosen).fit(structures)
+        except KeyboardInterrupt:
+            if checkpoint is not None and checkpoint.exists():
+                errors.print(f"the training is kept in {checkpoint}: the same command goes on from there", markup=False)
+            raise
 
 
 def _findings(potential: Potential, structures: Sequence[Atoms]) -> list[Finding]:

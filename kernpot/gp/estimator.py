@@ -25,7 +25,7 @@ from kernpot.files.container import write_model
 from kernpot.gp import model_file
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.fit import fit_gp
-from kernpot.gp.learning.more import with_inducing, with_labels, with_new_environments
+from kernpot.gp.learning.more import with_inducing, with_labels, with_new_environments, with_note
 from kernpot.gp.learning.size import room_for
 from kernpot.gp.predicting.calibrated import with_misfit_of
 from kernpot.gp.predicting.draws import PosteriorName, sample_draws
@@ -296,6 +296,23 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         labelled = label_structures(held_out)
         self._frames([s.atoms for s in labelled])
         self._fitted = with_misfit_of(self._fitted, labelled)
+        return self
+
+    def note(self, name: str, told: Any) -> Self:
+        """Add to ``summary_``, which the model file holds, how this fit came about.
+
+        Parameters
+        ----------
+        name : str
+            Not in the summary yet.
+        told : plain data as JSON has it
+
+        Raises
+        ------
+        KernpotError
+            There is such an entry, or it is no plain data.
+        """
+        self._fitted = with_note(self.fitted_, name, told)
         return self
 
     # ------------------------------------------------------------------ answering

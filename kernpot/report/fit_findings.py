@@ -38,7 +38,7 @@ def inducing_finding(summary: Mapping[str, Any], n_inducing: int) -> Finding | N
         "(squared errors on structures left out)"
     )
     if any(shares.get(kind, 0.0) > limit for kind, limit in _LIMITS.items()):
-        more = "ask for more with --n-inducing"
+        more = "give --tune more minutes" if "tuning" in summary else "ask for more with --n-inducing"
         return Finding("warning", f"Inducing environments limit this model: {text}; {more}.", ALL)
     # A small share is no proof: what more would bring is known when they are there.
     return Finding("note", f"No sign that inducing environments limit this model: {text}; more may still help.", ALL)

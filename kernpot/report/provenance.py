@@ -9,6 +9,7 @@ from ase import units
 
 from kernpot.report.words import Rows, amplitude_rows, descriptor_rows, heading, kernel_words, noise_words, symbol
 from kernpot.structures.counts import counts_in_words
+from kernpot.tuning.table import table
 
 Section = tuple[str, Rows]
 
@@ -33,6 +34,7 @@ def describe_model(header: Mapping[str, Any]) -> list[Section]:
         *((str(title), _told(rows)) for title, rows in _own_sections(header).items()),
         ("Hyperparameters", _hyperparameters(header)),
         (LEFT_OUT, _left_out(header)),
+        ("Tuning", _tuning(header)),
         ("Isolated atoms", _isolated(header)),
         ("Training data", _data(header["summary"])),
         ("Provenance", _provenance(header)),
@@ -115,13 +117,29 @@ def _left_out(header: Mapping[str, Any]) -> Rows:
     if not found:
         return []
     groups = found.get("config_types", {})
-    rows = [(f"All {found['structures']} left out", _errors(found["mae"]))]
+    rows = [(f"All {found['structures']} left out", errors_in_words(found["mae"]))]
     if len(groups) > 1:
-        rows += [(f"{name or '(none)'} ({own['structures']})", _errors(own["mae"])) for name, own in groups.items()]
+        rows += [
+            (f"{name or '(none)'} ({own['structures']})", errors_in_words(own["mae"])) for name, own in groups.items()
+        ]
     return rows
 
 
-def _errors(mae: Mapping[str, float]) -> str:
+def _tuning(header: Mapping[str, Any]) -> Rows:
+    """A row for each trial by which the settings were chosen."""
+    tuning = header["summary"].get("tuning")
+    if not tuning:
+        return []
+    seconds = sum(trial["seconds"] for trial in tuning["trials"])
+    rows = [("Trials", f"{len(tuning['trials'])} in {seconds:.0f} s; * is chosen")]
+    for row, trial in zip(table(tuning), tuning["trials"], strict=True):
+        told = ", ".join(f"{name} {cell}" for name, cell in row.items() if name != "trial")
+        rows.append((row["trial"], f"{told}: {trial['refused']}" if trial["refused"] else told))
+    return rows
+
+
+def errors_in_words(mae: Mapping[str, float]) -> str:
+    """Mean absolute errors by kind of label, with their units."""
     told = {kind: _ERRORS.get(kind, (1.0, "")) for kind in mae}
     return ", ".join(f"{kind} {mae[kind] * factor:.3g} {unit}".rstrip() for kind, (factor, unit) in told.items())
 

@@ -21,7 +21,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, _score, mean_but_odd, reach_of, with_all_mixed
+from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, log_score, mean_but_odd, reach_of, with_all_mixed
 from kernpot.calibration.surroundings import pooled
 from kernpot.functionals.prior import nonnegative
 from kernpot.gp.memory import most_kept_rows
@@ -32,7 +32,7 @@ from kernpot.regression.posterior import Posterior, leave_out
 from kernpot.regression.reweighting import Reweighting
 from kernpot.structures.labels import LabelledStructure, n_labels
 from kernpot.structures.noise import kind_of
-from kernpot.structures.reference import is_isolated_atom
+from kernpot.structures.proportion import in_proportion
 
 # Structures whose rows are kept for leave-one-out.
 _MAX_STRUCTURES = 100
@@ -59,15 +59,9 @@ def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomStat
         Numbers in the row of a label.
     """
     most = most_kept_rows(n_inducing)
-    order = [k for k in rng.permutation(len(labelled)) if not is_isolated_atom(labelled[k])]
-    by_type: dict[str, list[int]] = {}
-    for k in order:
-        by_type.setdefault(labelled[k].config_type, []).append(k)
-    # Deal in proportion: the j-th of n members of a type comes at (j + 1/2) / n.
-    place = {k: (j + 0.5) / len(ks) for ks in by_type.values() for j, k in enumerate(ks)}
     kept: set[int] = set()
     rows = 0
-    for k in sorted(place, key=lambda k: (place[k], k))[:_MAX_STRUCTURES]:
+    for k in in_proportion(labelled, rng)[:_MAX_STRUCTURES]:
         s = labelled[k]
         size = n_labels(s)
         if size and rows + size <= most:
@@ -179,7 +173,7 @@ def balance_energies(
 
     def objective(log_factor: float) -> float:
         # Not cut: the large errors of a heterogeneous set are no odd frames, and are what is to be made small.
-        return _score({kind: float(e.mean()) for kind, e in errors_at(log_factor).items()})
+        return log_score({kind: float(e.mean()) for kind, e in errors_at(log_factor).items()})
 
     # Labels are no noisier than errors on structures left out, whatever one odd frame makes the evidence say.
     shown = _RMS_BY_MEAN * mean_but_odd(errors_at(0.0)["energy"]) / max(noise[g] for g in free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from ase import Atoms
 from kernpot.backend.requirements import require_described
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.misfit import Misfit
+from kernpot.errors import KernpotError
 from kernpot.files.training import require_training
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.inducing.blocks import enlarge
@@ -118,6 +120,23 @@ def with_new_environments(
     whitening, amplitudes = fitted.whitening, fitted.amplitudes
     new = worth_describing(atoms, fitted.features, whitening, amplitudes, fitted.energy_noise, room)
     return with_inducing(fitted, new, n_jobs, report) if new else fitted
+
+
+def with_note(fitted: FittedGP, name: str, told: Any) -> FittedGP:
+    """With one more entry of the summary.
+
+    Raises
+    ------
+    KernpotError
+        There is such an entry, or it is no plain data.
+    """
+    if name in fitted.summary:
+        raise KernpotError(f"name: expected one that is not in the summary yet, got {name!r}; choose another.")
+    try:
+        plain = json.loads(json.dumps(told, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise KernpotError(f"told: expected plain data as JSON has it, got {type(told).__name__}: {error}.") from None
+    return replace(fitted, summary=fitted.summary | {name: plain}).ready()
 
 
 def updated(fitted: FittedGP, update: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from kernpot.calibration.residuals import _score as score_of
+from kernpot.calibration.residuals import log_score
 from kernpot.gp.learning.nested import Compressed
 
 # Range of the scale, and of its logarithm what it is found to.
@@ -111,7 +111,7 @@ class _Search:
             found = (_without(half, residual) / by * sigma).abs().numpy()
             for kind in np.unique(kinds):
                 errors.setdefault(str(kind), []).append(found[kinds == kind])
-        return score_of({kind: float(np.concatenate(e).mean()) for kind, e in errors.items()})
+        return log_score({kind: float(np.concatenate(e).mean()) for kind, e in errors.items()})
 
 
 def _without(half: Tensor, residual: Tensor) -> Tensor:
