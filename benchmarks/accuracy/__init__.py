@@ -5,6 +5,7 @@ from benchmarks.shared.registry import Measurement
 MEASUREMENTS = {
     "settings": Measurement("chooses settings on the training part, by closed-form leave-one-structure-out errors"),
     "accuracy": Measurement("fits with the chosen settings and opens the test part once"),
+    "defaults": Measurement("fits with no settings at all and opens the test part once"),
     "few_structures": Measurement("fits to 5 to 80 structures, with and without environments of displaced copies"),
     "physics": Measurement("derivatives against differences, energy conservation, smoothness through the cutoff"),
 }

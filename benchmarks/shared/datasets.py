@@ -26,7 +26,7 @@ class Setting:
 
     descriptors: tuple[tuple[float, int, int, float, int], ...]
     zeta: int
-    n_inducing: int
+    n_inducing: int | str
     compression: str = "off"
     inducing: str = "fps"
     n_components: int | None = None

@@ -12,7 +12,7 @@ from kernpot.structures.labels import LabelledStructure, n_labels
 from kernpot.structures.neighbours import most_neighbours
 
 # Matrices of n_inducing^2 that a fit holds at once, for each kind of label and beside them; measured, and rounded up.
-_PER_GROUP, _BESIDE = 5, 14
+_PER_GROUP, _BESIDE = 5, 8
 # Numbers in the rows kept for leave-one-out, 1 GB, but so many rows at any rate; how often a fit holds them at once, as
 # they are and as the posterior sees them, and once more those of the largest structure.
 _KEPT_NUMBERS, _FEWEST_KEPT_ROWS, _KEPT_COPIES = 125_000_000, 12_000, 3
