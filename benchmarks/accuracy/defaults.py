@@ -2,8 +2,8 @@
 
     python -m benchmarks accuracy defaults Si Mo 3bpa acac ethanol nbmotaw
 
-Fits each training part with no settings at all (but a seed), opens the test part, and writes results/defaults_<set>.json:
-errors, coverage, how many inducing environments the fit took and why no more.
+Fits each training part with no settings at all (but a seed), opens the test part, and writes
+results/defaults_<set>.json: errors, coverage, how many inducing environments the fit took and why no more.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,12 +13,13 @@ from kernpot.properties.contacts import Pressed
 from kernpot.report.findings import Finding
 from kernpot.uncertainty.evaluation import ALL
 
-# Parts of the squared error on structures left out above which more inducing environments would lessen it.
-_LIMITS = {"energy": 0.1, "forces": 0.25}
+# Part of the errors on structures left out that the second half of the inducing environments took away: above the
+# first more of them would take more, below the second nothing worth their cost.
+_LIMITED, _ENOUGH = 0.1, 0.04
 
 
 def inducing_finding(summary: Mapping[str, Any], n_inducing: int) -> Finding | None:
-    """Whether more inducing environments would help; None where nothing tells, or there are no more.
+    """Whether more inducing environments would help; None where nothing tells.
 
     Parameters
     ----------
@@ -26,25 +28,23 @@ def inducing_finding(summary: Mapping[str, Any], n_inducing: int) -> Finding | N
     n_inducing : int
         Those it has.
     """
-    shares = summary.get("hyperparameters", {}).get("leave_one_out", {}).get("unrepresented", {})
-    n_environments = summary["data"]["atoms"]
-    if not shares or n_inducing >= n_environments:
+    scores = summary.get("hyperparameters", {}).get("scores")
+    if scores is None:
         return None
-    told = " and ".join(
-        f"{100 * min(shares[kind], 1):.0f} % of that of {_OF[kind]}" for kind in _LIMITS if kind in shares
-    )
+    fall = 1.0 - math.exp((scores["whole"] - scores["half"]) / scores["kinds"])
     text = (
-        f"what {n_inducing} of {n_environments} environments cannot represent is {told} "
-        "(squared errors on structures left out)"
+        f"errors on structures left out fell by {100 * max(fall, 0.0):.0f} % from half of its {n_inducing} inducing "
+        "environments to all"
     )
-    if any(shares.get(kind, 0.0) > limit for kind, limit in _LIMITS.items()):
-        more = "give --tune more minutes" if "tuning" in summary else "ask for more with --n-inducing"
-        return Finding("warning", f"Inducing environments limit this model: {text}; {more}.", ALL)
-    # A small share is no proof: what more would bring is known when they are there.
-    return Finding("note", f"No sign that inducing environments limit this model: {text}; more may still help.", ALL)
-
-
-_OF = {"energy": "energies", "forces": "forces"}
+    growth = summary.get("growth")
+    if growth is not None:
+        text += f"; it took no more because {growth['stopped']}"
+    if fall < _ENOUGH:
+        return Finding("good", f"Inducing environments do not limit this model: {text}.", ALL)
+    if fall < _LIMITED:
+        return Finding("note", f"More inducing environments would help a little: {text}.", ALL)
+    more = "give --tune more minutes" if "tuning" in summary else "ask for more with --n-inducing, if there are any"
+    return Finding("warning", f"Inducing environments limit this model: {text}; {more}.", ALL)
 
 
 def contact_findings(pressed: Sequence[Pressed]) -> list[Finding]:

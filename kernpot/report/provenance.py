@@ -74,7 +74,9 @@ def _inducing(header: Mapping[str, Any]) -> str:
         for n, block in zip(header["summary"].get("n_components", []), header.get("blocks", []), strict=False)
         if block.get("in_basis")
     ]
-    return f"{header['n_inducing']} in {max(bases)} directions" if bases else str(header["n_inducing"])
+    told = f"{header['n_inducing']} in {max(bases)} directions" if bases else str(header["n_inducing"])
+    growth = header["summary"].get("growth")
+    return told if growth is None else f"{told}; no more, because {growth['stopped']}"
 
 
 def _descriptors(header: Mapping[str, Any]) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,14 @@ def test_a_hole_below_the_closest_distance_is_found_and_its_depth(atoms: Atoms) 
 
 
 @pytest.mark.parametrize(
-    ("energy", "forces", "verdict"), [(0.4, 0.1, "warning"), (0.01, 0.4, "warning"), (0.0, 0.1, "note")]
+    ("whole", "verdict", "fall"),
+    [(2 * math.log(0.8), "warning", 20), (2 * math.log(0.93), "note", 7), (0.01, "good", 0)],
 )
-def test_whether_inducing_environments_limit_a_model(energy: float, forces: float, verdict: str) -> None:
-    found = {"leave_one_out": {"unrepresented": {"energy": energy, "forces": forces}}}
-    told = inducing_finding({"data": {"atoms": 900}, "hyperparameters": found}, 100)
-    assert told is not None and told.verdict == verdict and "100 of 900 environments" in told.text
-    assert inducing_finding({"data": {"atoms": 100}, "hyperparameters": found}, 100) is None
+def test_whether_inducing_environments_limit_a_model(whole: float, verdict: str, fall: int) -> None:
+    summary = {"hyperparameters": {"scores": {"half": 0.0, "whole": whole, "kinds": 2}}}
+    told = inducing_finding(summary, 100)
+    assert told is not None and told.verdict == verdict
+    assert f"fell by {fall} % from half of its 100 inducing environments to all" in told.text
+    grown = inducing_finding(summary | {"growth": {"stopped": "there was no time"}}, 100)
+    assert grown is not None and "it took no more because there was no time" in grown.text
+    assert inducing_finding({"hyperparameters": {}}, 100) is None
