@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
+from scipy.linalg import lapack
 from torch import Tensor
 
 from kernpot.errors import NumericalError
@@ -28,6 +29,41 @@ def triangle_of(rows: Tensor) -> Tensor:
         reflections, hence without squaring the condition number. The sign choice makes it unique at full rank.
     """
     triangle: Tensor = torch.linalg.qr(rows, mode="r")[1]
+    signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0).to(triangle.dtype)
+    return triangle.mul_(signs[:, None])
+
+
+# Columns from which on a copy of the rows is too much memory; below, one library does all.
+_LARGE = 1024
+
+
+def columns_first(n: int, p: int, device: torch.device | str = "cpu") -> Tensor:
+    """An empty matrix (n, p) whose columns lie one after the other, as LAPACK wants them: see `triangle_in_place`."""
+    return torch.empty((p, n), dtype=torch.float64, device=device).mT
+
+
+def triangle_in_place(rows: Tensor) -> Tensor:
+    """As :func:`triangle_of` of a tall matrix whose columns lie one after the other, which holds nothing else then.
+
+    Parameters
+    ----------
+    rows : Tensor (n, p)
+        ``n >= p``, from :func:`columns_first`; overwritten.
+
+    Returns
+    -------
+    Tensor (p, p)
+        A view of the first rows.
+    """
+    if rows.device.type != "cpu" or rows.shape[1] < _LARGE:
+        rows[: rows.shape[1]] = triangle_of(rows)
+        return rows[: rows.shape[1]]
+    array = rows.numpy()
+    lwork = lapack.dgeqrf_lwork(*array.shape)[0]
+    found, _, _, info = lapack.dgeqrf(array, lwork=int(lwork), overwrite_a=1)
+    if info or found.ctypes.data != array.ctypes.data:
+        raise NumericalError(f"LAPACK's dgeqrf gave {info} for a matrix {array.shape}; please report this")
+    triangle = rows[: rows.shape[1]].triu_()
     signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0).to(triangle.dtype)
     return triangle.mul_(signs[:, None])
 
@@ -76,7 +112,8 @@ class LabelFactor:
                 f"a LabelFactor needs at least one inducing environment and one amplitude block, got "
                 f"n_inducing={n_inducing} and n_blocks={n_blocks}"
             )
-        work = torch.empty((3 * n_inducing + 1, n_inducing + 1), dtype=torch.float64, device=device)
+        # Nothing is allocated before there are rows.
+        work = columns_first(n_inducing + 1, n_inducing + 1, device)
         return cls(work, 0, 0, torch.zeros(n_blocks, dtype=torch.float64, device=device))
 
     @property
@@ -241,7 +278,20 @@ class LabelFactor:
         """Travel between processes as the triangle, a third of the buffer."""
         return type(self).from_tensors, (self.as_tensors(),)
 
+    def compact(self) -> None:
+        """Give back the memory that waits for more rows; these are welcome all the same."""
+        self._square()
+        if self._work.shape[0] > self._work.shape[1]:
+            self._resize(self._work.shape[1])
+
+    def _resize(self, n: int) -> None:
+        work = columns_first(n, self._work.shape[1], self._work.device)
+        work[: self._n_used] = self._work[: self._n_used]
+        self._work = work
+
     def _append(self, rows: Tensor, targets: Tensor) -> None:
+        if rows.shape[0] and self._work.shape[0] < 3 * self.n_inducing + 1:
+            self._resize(3 * self.n_inducing + 1)
         start = 0
         while start < rows.shape[0]:
             if self._n_used == self._work.shape[0]:
@@ -255,8 +305,12 @@ class LabelFactor:
     def _compress(self) -> Tensor:
         """Replace the rows in the buffer by their triangle; return it, at most M + 1 rows."""
         if not self._compressed:
-            triangle = triangle_of(self._work[: self._n_used])
-            self._work[: len(triangle)] = triangle
+            if self._n_used == self._work.shape[0]:
+                # The usual case: without a copy, which would be as large as all else.
+                triangle = triangle_in_place(self._work)
+            else:
+                triangle = triangle_of(self._work[: self._n_used])
+                self._work[: len(triangle)] = triangle
             self._n_used, self._compressed = len(triangle), True
         return self._work[: self._n_used]
 

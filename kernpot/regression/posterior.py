@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from kernpot.regression.factor import LabelFactor, triangle_of
+from kernpot.regression.factor import LabelFactor, columns_first, triangle_in_place
 from kernpot.regression.leverage import WithoutStructure
 
 
@@ -34,15 +34,28 @@ def stacked_root(
         The weights are ``R^-1 right``.
     """
     m = scale.shape[0]
-    blocks = [
-        torch.cat([triangle * scale, c[:, None]], dim=1) / sigma
+    groups = [
+        (triangle, c, sigma, _n_known(triangle, c), float(torch.maximum((triangle * scale).abs().max(), c.abs().max())))
         for triangle, c, sigma in zip(triangles, projected, noise, strict=True)
     ]
     # Householder QR is accurate row by row only if the heavy rows come first (Powell and Reid 1969).
-    blocks.sort(key=lambda rows: -float(rows.abs().max()))
-    prior = torch.eye(m, m + 1, dtype=scale.dtype, device=scale.device)
-    stacked = triangle_of(torch.cat([*blocks, prior]))
-    return stacked[:m, :m].contiguous(), stacked[:m, m].contiguous()
+    groups.sort(key=lambda group: -group[4] / group[2])
+    stacked = columns_first(sum(n for *_, n, _ in groups) + m + 1, m + 1, scale.device)
+    start = 0
+    for triangle, c, sigma, n, _ in groups:
+        stacked[start : start + n, :m] = triangle[:n] * (scale / sigma)
+        stacked[start : start + n, m] = c[:n] / sigma
+        start += n
+    stacked[start:] = torch.eye(m + 1, dtype=scale.dtype, device=scale.device)
+    stacked[-1] = 0.0
+    root = triangle_in_place(stacked)
+    return root[:m, :m].contiguous(), root[:m, m].contiguous()
+
+
+def _n_known(triangle: Tensor, projected: Tensor) -> int:
+    """Rows up to the last that is not zero: fewer than all where there are fewer labels."""
+    known = torch.nonzero((triangle != 0).any(1) | (projected != 0))
+    return int(known[-1]) + 1 if len(known) else 0
 
 
 class Posterior:

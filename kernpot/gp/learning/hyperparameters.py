@@ -100,10 +100,14 @@ def learn_hyperparameters(
     factors, block, kept = whole
     if len(kept) >= MIN_STRUCTURES:
         # ... and what all inducing environments together ask for.
-        half = noise_scale(leading(whole, max(1, len(block) // 2)), found, fixed, amplitudes)
-        scale = noise_scale(whole, found, fixed, amplitudes)
-        found = {group: level if group in fixed else scale.factor * level for group, level in found.items()}
-        told |= {"searched_inducing": len(searched.block), "noise_scale": scale.factor}
+        half = noise_scale(leading(whole, max(1, len(block) // 2)), found, held_noise, amplitudes)
+        scale = noise_scale(whole, found, held_noise, amplitudes)
+        told |= {
+            "searched_inducing": len(searched.block),
+            "noise_scale": scale.factor,
+            "noise_of_evidence": dict(found),
+        }
+        found = {group: level if group in held_noise else scale.factor * level for group, level in found.items()}
         told["scores"] = {"half": half.score, "whole": scale.score, "kinds": len({kind_of(group) for group in factors})}
     misfit, posterior, pull = misfit_of(found, factors), None, None
     if len(kept) >= MIN_STRUCTURES:

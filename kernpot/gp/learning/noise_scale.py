@@ -20,8 +20,8 @@ from torch import Tensor
 from kernpot.calibration.residuals import log_score
 from kernpot.gp.learning.nested import Compressed
 
-# Range of the scale, and of its logarithm what it is found to.
-_LEAST, _LARGEST, _TOLERANCE = 1 / 32, 1.5, 0.15
+# Smallest scale, and what its logarithm is found to. None is above one: the evidence takes no noise for a function.
+_LEAST, _TOLERANCE = 1 / 32, 0.15
 # Labels that are left out for it, of the structures kept in their order.
 _LABELS = 4000
 # Improvement of the score below which the noise stays that of the evidence.
@@ -56,7 +56,7 @@ def noise_scale(data: Compressed, noise: Mapping[str, float], fixed: Collection[
         return as_it_is
     found = minimize_scalar(
         search.score,
-        bounds=(np.log(_LEAST), np.log(_LARGEST)),
+        bounds=(np.log(_LEAST), 0.0),
         method="bounded",
         options={"xatol": _TOLERANCE, "maxiter": 9},
     )

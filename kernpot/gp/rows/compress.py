@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -83,6 +83,12 @@ class Compressor:
         if index is not None:
             self.sketches[index] = drawing.done()
 
+    def compact(self) -> Self:
+        """Itself, without the memory that waited for more rows."""
+        for factor in self.factors.values():
+            factor.compact()
+        return self
+
     def result(self) -> Compressed:
         """What there is, to be merged into another."""
         return Compressed(self.factors, self.kept, self.sketches)
@@ -138,7 +144,7 @@ def compress(
                 total.add_described(labelled, described.take(k), k in keep, index)
             if progress:
                 progress("rows", k + 1, len(structures))
-        return total
+        return total.compact()
     shares = deal([len(s.atoms) for s in structures], len(maker.whitening.block))
     work = [
         ([structures[k] for k in share], [k in keep for k in share], [k if k in drawn else None for k in share], maker)
@@ -150,7 +156,7 @@ def compress(
         done += len(share)
         if progress:
             progress("rows", done, len(structures))
-    return total
+    return total.compact()
 
 
 def _sketched(n_structures: int, n_inducing: int) -> set[int]:

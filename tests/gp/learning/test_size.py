@@ -33,7 +33,7 @@ def test_no_further_than_the_budget_and_no_step_that_is_small(growth: Growth, mo
     assert 1400 < (growth.next(Step(1000, 0.0, -1.0, 2), 1000) or 0) < 1500
     assert growth.next(Step(1400, 0.0, -1.0, 2), 1400) is None
     assert growth.told["stopped"] == "more would take more than some ten minutes on two cores"
-    monkeypatch.setattr(size, "MEMORY", 1e8)
+    monkeypatch.setattr(size, "MEMORY", 1e7)
     fresh = Growth(label_structures(crystals(3)), [SOAPFeatures(soap(["Cu"]))])
     assert fresh.next(Step(1000, 0.0, -1.0, 2), 1000) is None
     assert fresh.told["stopped"] == "more would take more than 0 GB of memory"
