@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kernpot.errors import NumericalError
+from kernpot.regression import factor as factor_module
 from kernpot.regression.factor import LabelFactor, triangle_of
 
 M, BLOCKS = 12, 2
@@ -153,3 +154,34 @@ def test_damaged_state_is_refused(change: dict[str, torch.Tensor], message: str)
         LabelFactor.from_tensors(tensors | change)
     with pytest.raises(ValueError, match="missing: prior"):
         LabelFactor.from_tensors({name: value for name, value in tensors.items() if name != "prior"})
+
+
+@pytest.mark.parametrize("n", [2 * M, 3 * M + 1, 200, 10 * M])
+def test_large_factors_are_made_in_place(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, targets, prior = labels(n)
+    expected = factor_of((rows, targets, prior))
+    monkeypatch.setattr(factor_module, "_LARGE", 1)
+    assert_same(factor_of((rows, targets, prior)), expected)
+    assert_same(factor_of((rows[:7], targets[:7], prior[:7]), (rows[7:], targets[7:], prior[7:])), expected)
+
+
+def test_a_compact_factor_takes_more_rows() -> None:
+    rows, targets, prior = labels(100)
+    factor = factor_of((rows[:60], targets[:60], prior[:60]))
+    factor.compact()
+    factor.add(rows[60:], targets[60:], prior[60:])
+    factor.compact()
+    assert_same(factor, factor_of((rows, targets, prior)))
+
+
+def test_columns_of_a_factor_are_the_factor_of_the_columns() -> None:
+    rows, targets, prior = labels(100)
+    some = torch.tensor([0, 3, 4, 9])
+    expected = LabelFactor.empty(len(some), BLOCKS)
+    expected.add(rows[:, some], targets, prior)
+    assert_same(factor_of((rows, targets, prior)).of_columns(some), expected)
+    few = LabelFactor.empty(len(some), BLOCKS)
+    few.add(rows[:3, some], targets[:3], prior[:3])
+    found = factor_of((rows[:3], targets[:3], prior[:3])).of_columns(some)
+    assert torch.allclose(found.triangle.mT @ found.triangle, few.triangle.mT @ few.triangle, rtol=1e-10)
+    assert found.residual == pytest.approx(few.residual, abs=1e-9)

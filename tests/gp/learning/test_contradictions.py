@@ -17,7 +17,7 @@ from kernpot.errors import KernpotWarning, StructureError
 from tests.helpers.systems import crystals, soap
 
 FRAMES = crystals(24)
-GP: dict[str, Any] = {"descriptor": soap(), "n_inducing": 60, "random_state": 0}
+GP: dict[str, Any] = {"descriptor": soap(), "n_inducing": 40, "inducing": "fps", "random_state": 0}
 NNP: dict[str, Any] = {"descriptor": soap(), "n_members": 2, "max_epochs": 40, "random_state": 0}
 GRADIENTS = "forces have the other sign: they look like gradients"
 
