@@ -1,7 +1,9 @@
 """Fits models of both backends and writes their files and what they answer: what later versions are held to.
 
 Run by the version whose numbers are to be kept, `python tests/stored/make.py DIR`; ``before/`` was made by commit
-b35ffe3, the last one before estimators kept one fitted state. ``tests/test_stored.py`` compares.
+b35ffe3, the last one before estimators kept one fitted state. ``fits/`` holds what the same fits came to when their
+numbers were last changed on purpose, `python tests/stored/make.py --answers tests/stored/fits gp_molecule gp_crystal`.
+``tests/test_stored.py`` compares.
 """
 
 from __future__ import annotations
@@ -116,11 +118,17 @@ def frames_of(name: str) -> list[Atoms]:
     return MODELS[name][1](40, 43)
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+def main(folder: Path, names: list[str], files: bool) -> None:
+    """Write model files, if asked to, and answers."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (make, _) in MODELS.items():
-        model = make()
-        model.save(folder / f"{name}.kernpot")
+    for name in names or list(MODELS):
+        model = MODELS[name][0]()
+        if files:
+            model.save(folder / f"{name}.kernpot")
         np.savez_compressed(folder / f"{name}.npz", **answers(model, frames_of(name)))
         print(name, "written")
+
+
+if __name__ == "__main__":
+    given = [argument for argument in sys.argv[1:] if argument != "--answers"]
+    main(Path(given[0]), given[1:], files="--answers" not in sys.argv)
