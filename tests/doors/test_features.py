@@ -180,7 +180,7 @@ def test_wrong_arrays_are_named() -> None:
 
 
 def test_arrays_do_not_follow_atoms_that_move() -> None:
-    gp = SparseGPPotential(given(), n_inducing=20, random_state=0).fit(with_arrays(ethanol(0, 8), True))
+    gp = SparseGPPotential(given(), n_inducing=20, inducing="fps", random_state=0).fit(with_arrays(ethanol(0, 8), True))
     with pytest.raises(KernpotError, match="belong to one geometry"):
         gp.calculator()
     assert gp.screen() is None
@@ -220,7 +220,7 @@ def test_draws_are_refused_what_predictions_are() -> None:
     energies.fit(frames, **energies_alone(frames))
     with pytest.raises(KernpotError, match="knows energies only"):
         energies.sample_potentials(2)
-    arrays = SparseGPPotential(given(), n_inducing=20, random_state=0).fit(with_arrays(frames, True))
+    arrays = SparseGPPotential(given(), n_inducing=20, inducing="fps", random_state=0).fit(with_arrays(frames, True))
     draws = arrays.sample_potentials(2, random_state=0)
     for potential in (draws[0], draws.mean_potential):
         with pytest.raises(KernpotError, match="belong to one geometry"):

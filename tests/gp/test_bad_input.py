@@ -198,8 +198,8 @@ def test_noise_scale_that_makes_no_sense(frames: list[Atoms], refusal: Any) -> N
 @pytest.mark.parametrize(
     ("changes", "error", "parts"),
     [
-        ({"n_inducing": 0}, KernpotError, ["n_inducing must be a positive integer, got 0"]),
-        ({"n_inducing": 2.5}, KernpotError, ["n_inducing must be a positive integer, got 2.5"]),
+        ({"n_inducing": 0}, KernpotError, ["n_inducing must be 'auto' or a positive integer, got 0"]),
+        ({"n_inducing": 2.5}, KernpotError, ["n_inducing must be 'auto' or a positive integer, got 2.5"]),
         ({"n_components": 0}, KernpotError, ["n_components must be None", "positive integer, got 0"]),
         ({"n_components": 2.5}, KernpotError, ["n_components must be None", "positive integer, got 2.5"]),
         ({"inducing": "best"}, KernpotError, ["inducing must be one of fps", "got 'best'"]),

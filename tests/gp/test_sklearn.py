@@ -108,7 +108,7 @@ def test_refused_refit_leaves_the_old_fit() -> None:
     gp = estimator().fit(FRAMES)
     before = gp.predict(FRAMES)
     gp.set_params(descriptor=soap(cutoff=3.0), n_inducing=0)
-    with pytest.raises(KernpotError, match="n_inducing must be a positive integer, got 0"):
+    with pytest.raises(KernpotError, match="n_inducing must be 'auto' or a positive integer, got 0"):
         gp.fit(FRAMES)
     gp.set_params(n_inducing=3, inducing="best")
     with pytest.raises(KernpotError, match="inducing must be one of fps"):

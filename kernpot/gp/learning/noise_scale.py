@@ -19,7 +19,11 @@ from torch import Tensor
 
 from kernpot.calibration.residuals import log_score
 from kernpot.gp.learning.nested import Compressed
+from kernpot.structures.kinds import KINDS
+from kernpot.structures.noise import kind_of
 
+FEWEST = 20
+"""Structures left out, below which their errors say too little to overrule the evidence."""
 # Smallest scale, and what its logarithm is found to. None is above one: the evidence takes no noise for a function.
 _LEAST, _TOLERANCE = 1 / 32, 0.15
 # Labels that are left out for it, of the structures kept in their order.
@@ -52,11 +56,16 @@ def noise_scale(data: Compressed, noise: Mapping[str, float], fixed: Collection[
     """
     search = _Search(data, noise, fixed, amplitudes)
     as_it_is = Scale(1.0, search.score(0.0))
-    if all(group in fixed for group in data.factors):
+    free = [group for group in data.factors if group not in fixed]
+    if not free or len(data.kept) < FEWEST:
+        return as_it_is
+    # No label is told apart from what its floor says.
+    least = max(_LEAST, *(KINDS[kind_of(group)].floor / noise[group] for group in free))
+    if least >= 1.0:
         return as_it_is
     found = minimize_scalar(
         search.score,
-        bounds=(np.log(_LEAST), 0.0),
+        bounds=(np.log(least), 0.0),
         method="bounded",
         options={"xatol": _TOLERANCE, "maxiter": 9},
     )
