@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from benchmarks.shared.datasets import DATASETS
@@ -44,6 +45,31 @@ def accuracy() -> str:
     header = ["data", "train / test", "energy MAE, meV/atom", "force MAE, eV/A", "force RMSE, meV/A"]
     header += ["90 % energy intervals hold", "90 % force intervals hold", "published MAE (meV/atom, eV/A)"]
     return table(header, rows)
+
+
+def sizes() -> str:
+    """Inducing environments of each fit, what the last doubling brought, and what the fit took."""
+    rows = []
+    for prefix, words in (("accuracy", "chosen"), ("defaults", "default")):
+        for name, r in measured(prefix):
+            growth = r.get("growth")
+            if growth is None:
+                continue
+            gain = growth["steps"][-1]["gain"]
+            rows.append(
+                [
+                    NAMES[name],
+                    words,
+                    str(growth["steps"][-1]["n_inducing"]),
+                    "-" if gain is None else f"{100 * (1 - math.exp(-gain)):.0f} %",
+                    growth["stopped"],
+                    f"{1e3 * r['test']['all']['energy']['mae']:.2f}",
+                    f"{1e3 * r['test']['all']['forces']['rmse']:.0f}",
+                    f"{r['fit']['cpu_s'] / 60:.1f}",
+                ]
+            )
+    header = ["data", "settings", "inducing environments", "errors left out, half to all", "no more, because"]
+    return table([*header, "energy MAE, meV/atom", "force RMSE, meV/A", "fit, CPU min"], rows)
 
 
 def groups() -> str:
