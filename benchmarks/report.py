@@ -77,7 +77,7 @@ def page() -> str:
         "`python -m benchmarks accuracy settings SET` chooses descriptor and power on the training part by "
         "closed-form leave-one-structure-out errors at a fixed number of inducing environments (these files were "
         "written before noise was scaled by such errors); `python -m benchmarks accuracy accuracy SET` fits once, with "
-        "as many inducing environments as the fit takes of itself where the power is two, and opens the test part once.",
+        "as many inducing environments as the fit takes of itself where the power is two, and opens the test part.",
         of_accuracy.accuracy(),
         "How many inducing environments were taken, and why no more:",
         of_accuracy.sizes(),

@@ -59,8 +59,9 @@ def noise_scale(data: Compressed, noise: Mapping[str, float], fixed: Collection[
     free = [group for group in data.factors if group not in fixed]
     if not free or len(data.kept) < FEWEST:
         return as_it_is
-    # No label is told apart from what its floor says.
-    least = max(_LEAST, *(KINDS[kind_of(group)].floor / noise[group] for group in free))
+    # Of components there are many: none is known better than its floor says.
+    floors = {group: KINDS[kind_of(group)].floor for group in free if not KINDS[kind_of(group)].extensive}
+    least = max([_LEAST, *(floor / noise[group] for group, floor in floors.items())])
     if least >= 1.0:
         return as_it_is
     found = minimize_scalar(
