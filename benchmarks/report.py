@@ -79,7 +79,9 @@ def page() -> str:
         "written before noise was scaled by such errors); `python -m benchmarks accuracy accuracy SET` fits once, with "
         "as many inducing environments as the fit takes of itself where the power is two, and opens the test part.",
         of_accuracy.accuracy(),
-        "How many inducing environments were taken, and why no more:",
+        "How many inducing environments were taken, and why no more. Sets that are not here were fitted with a number "
+        "from the settings; those of power two among them were measured before fits found it themselves and scaled "
+        "their noise, and wait to be measured again:",
         of_accuracy.sizes(),
         "Published errors are those tabulated with the ACEpotentials.jl paper, J. Chem. Phys. 159, 164101 (2023). The "
         "3BPA test frames are a subset cut from a published mixed-temperature file, not the published test set. The "
