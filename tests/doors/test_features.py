@@ -61,7 +61,7 @@ def energies_alone(frames: list[Atoms]) -> dict[str, list[None]]:
 
 def backend(name: str, descriptor: object) -> SparseGPPotential | NNPEnsemble:
     if name == "gp":
-        return SparseGPPotential(descriptor, n_inducing=60, random_state=0)
+        return SparseGPPotential(descriptor, n_inducing=60, inducing="fps", random_state=0)
     return NNPEnsemble(descriptor, **NETWORKS)
 
 

@@ -31,6 +31,7 @@ def potential(zeta: int = 2, n_components: int | None = None) -> SparseGPPotenti
         optimize=False,
         isolated_atoms={"Cu": 3.0, "Au": 3.5},
         n_inducing=20,
+        inducing="fps",
         n_components=n_components,
         random_state=0,
     ).fit(FRAMES)
