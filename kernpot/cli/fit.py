@@ -103,7 +103,7 @@ def fit(
     ] = None,
     inducing: Annotated[
         Inducing | None,
-        typer.Option(help="How inducing environments are chosen. [dim]leverage[/]", rich_help_panel=_GP),
+        typer.Option(help="How inducing environments are chosen. [dim]fps[/]", rich_help_panel=_GP),
     ] = None,
     n_components: Annotated[
         int | None,

@@ -76,7 +76,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         against forces, and scale all noise, by closed-form leave-one-structure-out errors
         (:mod:`kernpot.gp.learning.leave_one_out`, :mod:`kernpot.gp.learning.noise_scale`).
         Otherwise noise levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
-    inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="leverage"
+    inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
         How inducing environments are chosen; or structures whose environments, and no others, are used
         (``arrays["inducing"]`` masks atoms).
     n_components : int, optional
@@ -138,7 +138,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         kernel: CosineKernel | Sequence[CosineKernel] | None = None,
         noise: Mapping[str, Any] | NoiseModel | None = None,
         optimize: bool = True,
-        inducing: str | Sequence[Atoms] = "leverage",
+        inducing: str | Sequence[Atoms] = "fps",
         n_components: int | None = None,
         isolated_atoms: Mapping[int | str, float] | None = None,
         n_jobs: int | None = None,
