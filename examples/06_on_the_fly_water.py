@@ -55,13 +55,13 @@ with tempfile.TemporaryDirectory() as name:
         SparseGPPotential(soap, n_inducing=400, random_state=0),
         CalculatorOracle(calculator_factory("tblite", method="GFN2-xTB", accuracy=0.01), isolate=False),
         Schedule([Stage("langevin", 3000, (100.0, 300.0), timestep=0.5, friction=10.0)]),
-        lambda potential: UncertaintyGate(potential, force_std=THRESHOLD, every=5),
+        lambda potential: UncertaintyGate(potential, force_std=THRESHOLD, every=2),
         trimer(),
         Path(name) / "run",
         bootstrap=Bootstrap(number=40, rattle=0.12),
         audit_every=50,
         record_every=5,
-        max_labels=150,
+        max_labels=250,
     )
     outcome = learner.run()
     lines = (Path(name) / "run" / "events.jsonl").read_text().splitlines()
@@ -74,7 +74,7 @@ steps = [e for e in events if e["event"] == "step"]
 labels = [e for e in events if e["event"] == "label"]
 queries = [e for e in labels if e["purpose"] == "query"]
 audits = [e for e in labels if e["purpose"] == "audit"]
-print(f"{outcome.reason} after {steps[-1]['step']} steps: {outcome.labels} labels learnt, {outcome.audited} audited")
+print(f"{steps[-1]['step']} steps, {outcome.labels} labels learnt, {outcome.audited} audited")
 for what, part in (("first half", audits[: len(audits) // 2]), ("second half", audits[len(audits) // 2 :])):
     inside = np.mean([e["inside_90"] for e in part])
     worst = max(e["max_force_error"] for e in part)

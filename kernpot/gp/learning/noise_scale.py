@@ -4,17 +4,19 @@ The evidence cannot tell what labels scatter by from what the inducing environme
 noise: with few of them it asks for several times what the labels have. It is also too expensive for thousands of them,
 and then searched with fewer, which makes the noise larger still. Errors on structures left out know the difference: too
 much noise keeps the mean from following the labels. So the ratios of the noise levels are those of the evidence, and
-their common scale minimises the sum over kinds of labels of the logarithms of the mean absolute errors.
+their common scale makes the sum over kinds of labels of the logarithms of the mean absolute errors small: it is the
+largest one within a standard error of the least sum (the rule of one standard error, Breiman, Friedman, Olshen, Stone,
+Classification and Regression Trees, 1984, section 3.4.3). The least itself would be left to chance where few structures
+are left out, and too little noise makes a mean that overshoots away from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from kernpot.calibration.residuals import log_score
@@ -24,12 +26,12 @@ from kernpot.structures.noise import kind_of
 
 FEWEST = 20
 """Structures left out, below which their errors say too little to overrule the evidence."""
-# Smallest scale, and what its logarithm is found to. None is above one: the evidence takes no noise for a function.
-_LEAST, _TOLERANCE = 1 / 32, 0.15
+# Scales tried, one after the other. None is above one: the evidence takes no noise for a function.
+_STEP, _LEAST = 0.5**0.5, 1 / 32
+# Steps in which the score did not fall, after which no more are tried.
+_PATIENCE = 2
 # Labels that are left out for it, of the structures kept in their order.
 _LABELS = 4000
-# Improvement of the score below which the noise stays that of the evidence.
-_GAIN = 0.01
 # Added to what a structure does not determine of itself.
 _ROUNDING = 1e-9
 
@@ -55,27 +57,60 @@ def noise_scale(data: Compressed, noise: Mapping[str, float], fixed: Collection[
         eV.
     """
     search = _Search(data, noise, fixed, amplitudes)
-    as_it_is = Scale(1.0, search.score(0.0))
+    as_it_is = search.errors(1.0)
+    if as_it_is is None:
+        return Scale(1.0, float("inf"))
+    tried = [(1.0, as_it_is)]
     free = [group for group in data.factors if group not in fixed]
-    if not free or len(data.kept) < FEWEST:
-        return as_it_is
-    # Of components there are many: none is known better than its floor says.
-    floors = {group: KINDS[kind_of(group)].floor for group in free if not KINDS[kind_of(group)].extensive}
-    least = max([_LEAST, *(floor / noise[group] for group, floor in floors.items())])
-    if least >= 1.0:
-        return as_it_is
-    found = minimize_scalar(
-        search.score,
-        bounds=(np.log(least), 0.0),
-        method="bounded",
-        options={"xatol": _TOLERANCE, "maxiter": 9},
-    )
-    better = Scale(float(np.exp(found.x)), float(found.fun))
-    return better if better.score < as_it_is.score - _GAIN else as_it_is
+    if free and len(data.kept) >= FEWEST:
+        # Of components there are many: none is known better than its floor says.
+        floors = {group: KINDS[kind_of(group)].floor for group in free if not KINDS[kind_of(group)].extensive}
+        least = max([_LEAST, *(floor / noise[group] for group, floor in floors.items())])
+        while tried[-1][0] * _STEP >= least and _still_falls([errors.score for _, errors in tried]):
+            factor = tried[-1][0] * _STEP
+            errors = search.errors(factor)
+            if errors is None:
+                break
+            tried.append((factor, errors))
+    best = min((errors for _, errors in tried), key=lambda errors: errors.score)
+    good = ((f, e) for f, e in tried if e.score - best.score <= e.uncertainty_beside(best))
+    factor, errors = next(good)
+    return Scale(factor, errors.score)
+
+
+def _still_falls(scores: Sequence[float]) -> bool:
+    """Whether the least of the scores is among the last few."""
+    return int(np.argmin(scores)) >= len(scores) - _PATIENCE
+
+
+class _Errors:
+    """Absolute errors on structures left out, at one scale.
+
+    Parameters
+    ----------
+    errors : dict of str to list of (int, ndarray)
+        By kind of label, the place of a structure and its errors.
+    """
+
+    def __init__(self, errors: Mapping[str, Sequence[tuple[int, np.ndarray]]]) -> None:
+        mean = {kind: float(np.concatenate([e for _, e in of]).mean()) for kind, of in errors.items()}
+        self.score = log_score(mean)
+        self._n = 1 + max(k for of in errors.values() for k, _ in of)
+        # What each structure adds to the score, to first order.
+        self._parts = np.zeros(self._n)
+        for kind, of in errors.items():
+            n = sum(len(e) for _, e in of)
+            for k, e in of:
+                self._parts[k] += float(np.sum(e / max(mean[kind], 1e-12) - 1)) / n
+
+    def uncertainty_beside(self, other: _Errors) -> float:
+        """Standard error of the difference of two scores on the same structures."""
+        difference = self._parts - other._parts
+        return float(np.sqrt(self._n * np.var(difference)))
 
 
 class _Search:
-    """Leave-one-out score as a function of the logarithm of the scale: one Cholesky factor of the precision each."""
+    """Leave-one-out errors as a function of the scale: one Cholesky factor of the precision each."""
 
     def __init__(
         self, data: Compressed, noise: Mapping[str, float], fixed: Collection[str], amplitudes: Tensor
@@ -101,27 +136,25 @@ class _Search:
             if n >= _LABELS:
                 break
 
-    def score(self, log_scale: float) -> float:
-        """Sum over kinds of the logarithm of the mean absolute error."""
-        weight = float(np.exp(-2 * log_scale))
-        matrix = torch.add(self._fixed, self._free, alpha=weight)
+    def errors(self, factor: float) -> _Errors | None:
+        """Errors with all free noise times ``factor``; None where double precision cannot hold so little noise."""
+        matrix = torch.add(self._fixed, self._free, alpha=factor**-2)
         matrix.diagonal().add_(1.0)
         lower, failed = torch.linalg.cholesky_ex(matrix)
         if int(failed):
-            # Rounding: labels know far more than double precision does; less noise cannot be.
-            return float("inf")
-        right = self._right_fixed + weight * self._right_free
+            return None
+        right = self._right_fixed + factor**-2 * self._right_free
         weights = torch.cholesky_solve(right[:, None], lower)[:, 0]
-        errors: dict[str, list[np.ndarray]] = {}
-        for rows, targets, sigma, moves, kinds in self._structures:
-            by = torch.where(moves, float(np.exp(-log_scale)), 1.0).to(rows.dtype)
+        errors: dict[str, list[tuple[int, np.ndarray]]] = {}
+        for k, (rows, targets, sigma, moves, kinds) in enumerate(self._structures):
+            by = torch.where(moves, 1 / factor, 1.0).to(rows.dtype)
             scaled = rows * by[:, None]
             half = torch.linalg.solve_triangular(lower, scaled.mT, upper=False)
             residual = by * targets - scaled @ weights
             found = (_without(half, residual) / by * sigma).abs().numpy()
             for kind in np.unique(kinds):
-                errors.setdefault(str(kind), []).append(found[kinds == kind])
-        return log_score({kind: float(np.concatenate(e).mean()) for kind, e in errors.items()})
+                errors.setdefault(str(kind), []).append((k, found[kinds == kind]))
+        return _Errors(errors)
 
 
 def _without(half: Tensor, residual: Tensor) -> Tensor:

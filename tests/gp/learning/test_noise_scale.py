@@ -68,3 +68,23 @@ def test_noise_that_is_held_is_not_scaled(rng) -> None:
     scaled = {"energy": given["energy"], "forces": one.factor * given["forces"]}
     posterior = Posterior(data.factors, BLOCK, scaled, AMPLITUDE)
     assert one.score == pytest.approx(leave_one_out(data.kept, posterior, scaled, BLOCK, AMPLITUDE).score(), abs=1e-6)
+
+
+def test_less_noise_must_pay_off_beyond_what_chance_makes_of_few_structures(rng) -> None:
+    noise = {"energy": 0.01, "forces": 0.3}
+    data = drawn(rng, noise)
+    given = {group: 20 * level for group, level in noise.items()}
+    chosen = noise_scale(data, given, set(), AMPLITUDE)
+    scores, parts = {}, {}
+    for steps in range(11):
+        factor = 0.5 ** (steps / 2)
+        scaled = {group: factor * level for group, level in given.items()}
+        errors = leave_one_out(data.kept, Posterior(data.factors, BLOCK, scaled, AMPLITUDE), scaled, BLOCK, AMPLITUDE)
+        scores[factor] = errors.score()
+        mae = errors.mae()
+        # A structure's part of the score to first order: its own mean over that of all, as there are equally many.
+        parts[factor] = sum(np.array([np.abs(r).mean() for r in of]) / mae[kind] for kind, of in errors.residuals.items())
+    best = min(scores, key=scores.__getitem__)
+    assert best < 1.0
+    good = [f for f in scores if scores[f] - scores[best] <= np.std(parts[f] - parts[best]) / np.sqrt(len(data.kept))]
+    assert chosen.factor == pytest.approx(max(good))
