@@ -44,6 +44,7 @@ class Uncertainty(StrEnum):
 class Inducing(StrEnum):
     """How inducing environments are chosen."""
 
+    auto = "auto"
     fps = "fps"
     cur = "cur"
     leverage = "leverage"
@@ -103,7 +104,10 @@ def fit(
     ] = None,
     inducing: Annotated[
         Inducing | None,
-        typer.Option(help="How inducing environments are chosen. [dim]fps[/]", rich_help_panel=_GP),
+        typer.Option(
+            help="How inducing environments are chosen. [dim]auto: fps, or leverage where it is better[/]",
+            rich_help_panel=_GP,
+        ),
     ] = None,
     n_components: Annotated[
         int | None,

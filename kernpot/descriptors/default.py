@@ -13,6 +13,11 @@ from kernpot.structures.elements import atomic_number
 
 # (n_max, l_max) by number of elements: features grow with the square of the elements, so the basis shrinks.
 _BASIS = {1: (10, 6), 2: (8, 6), 3: (7, 5), 4: (6, 5)}
+# Elements from which on features are compressed: a given number of inducing environments does more with fewer features.
+_COMPRESSED = 3
+# Width of the density, Angstrom: that of atoms as small as those of organic molecules, and of others, by the largest
+# covalent radius.
+_SMALL, _SIGMA_SMALL, _SIGMA = 1.0, 0.4, 0.5
 
 # Symmetry functions: shifted Gaussians, widths of angular ones, their powers.
 _N_SHIFTS, _N_WIDTHS, _ZETAS = 8, 3, (1, 4, 16)
@@ -23,7 +28,9 @@ def default_descriptor(species: Iterable[int]) -> SOAP:
 
     The cutoff grows with the largest covalent radius (two shells of neighbours in most crystals, the torsions of
     molecules) and the density is weighted by ``(1 + 2 x^3 - 3 x^2)^1`` (``x = r / cutoff``): forces are continuous.
-    From five elements on, features are compressed by DScribe's ``mu1nu1``.
+    Atoms are Gaussians 0.5 A wide, 0.4 A where all covalent radii are below 1 A. From three elements on, features are
+    compressed by DScribe's ``mu1nu1``. Chosen by errors on structures left out of training parts, with 1000 inducing
+    environments (3BPA, acetylacetone, ethanol, Si, NbMoTaW).
 
     Parameters
     ----------
@@ -42,10 +49,10 @@ def default_descriptor(species: Iterable[int]) -> SOAP:
         r_cut=cutoff,
         n_max=n_max,
         l_max=l_max,
-        sigma=0.5,
+        sigma=_SIGMA_SMALL if max(covalent_radii[z] for z in numbers) < _SMALL else _SIGMA,
         periodic=True,
         weighting={"function": "poly", "r0": cutoff, "c": 1.0, "m": 1},
-        compression={"mode": "off" if len(numbers) < 5 else "mu1nu1", "species_weighting": None},
+        compression={"mode": "off" if len(numbers) < _COMPRESSED else "mu1nu1", "species_weighting": None},
     )
 
 

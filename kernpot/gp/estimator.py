@@ -76,9 +76,10 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         against forces, and scale all noise, by closed-form leave-one-structure-out errors
         (:mod:`kernpot.gp.learning.leave_one_out`, :mod:`kernpot.gp.learning.noise_scale`).
         Otherwise noise levels that are not given are 5 % of the labels' spread, and amplitudes are the kernel's.
-    inducing : {"fps", "cur", "leverage", "random"} or list of ase.Atoms, default="fps"
-        How inducing environments are chosen; or structures whose environments, and no others, are used
-        (``arrays["inducing"]`` masks atoms).
+    inducing : {"auto", "fps", "cur", "leverage", "random"} or list of ase.Atoms, default="auto"
+        How inducing environments are chosen (:func:`kernpot.gp.inducing.sampling.select_environments`); ``"auto"`` is
+        ``"fps"``, or ``"leverage"`` where ``n_inducing="auto"`` and errors on structures left out are smaller with it.
+        Or structures whose environments, and no others, are used (``arrays["inducing"]`` masks atoms).
     n_components : int, optional
         Directions of the feature space that the inducing environments of an element lie in, learnt from the training
         environments (:mod:`kernpot.gp.inducing.directions`); fewer if they span no more. Fits and predictions with
@@ -138,7 +139,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         kernel: CosineKernel | Sequence[CosineKernel] | None = None,
         noise: Mapping[str, Any] | NoiseModel | None = None,
         optimize: bool = True,
-        inducing: str | Sequence[Atoms] = "fps",
+        inducing: str | Sequence[Atoms] = AUTO,
         n_components: int | None = None,
         isolated_atoms: Mapping[int | str, float] | None = None,
         n_jobs: int | None = None,

@@ -12,10 +12,12 @@ from kernpot.structures.labels import LabelledStructure, n_labels
 from kernpot.structures.neighbours import most_neighbours
 
 # Matrices of n_inducing^2 that a fit holds at once, for each kind of label and beside them; measured, and rounded up.
-_PER_GROUP, _BESIDE = 5, 8
-# Numbers in the rows kept for leave-one-out, 1 GB, but so many rows at any rate; how often a fit holds them at once, as
-# they are and as the posterior sees them, and once more those of the largest structure.
-_KEPT_NUMBERS, _FEWEST_KEPT_ROWS, _KEPT_COPIES = 125_000_000, 12_000, 3
+_PER_GROUP, _BESIDE = 3, 5
+MOST_KEPT = 100
+"""Structures whose rows are kept for leave-one-out."""
+# Numbers in these rows, 1 GB, but so many rows at any rate; how often a fit holds them at once, as they are and as the
+# posterior sees them.
+_KEPT_NUMBERS, _FEWEST_KEPT_ROWS, _KEPT_COPIES = 125_000_000, 12_000, 2
 
 
 def most_kept_rows(n_inducing: int) -> int:
@@ -61,7 +63,7 @@ def memory_for(labelled: Sequence[LabelledStructure], features: Sequence[Feature
     m = _at_most(labelled, features, n_inducing)
     n_kinds = len({kind for s in labelled for kind in s.kinds})
     candidates = min(n_atoms * len(features), max(CANDIDATES * m, 1000))
-    kept = min(sum(map(n_labels, labelled)), most_kept_rows(n_inducing))
+    kept = min(sum(sorted(map(n_labels, labelled))[-MOST_KEPT:]), most_kept_rows(n_inducing))
     return 8.0 * (m**2 * (_PER_GROUP * n_kinds + _BESIDE) + _KEPT_COPIES * kept * m + (2 * candidates + m) * widest)
 
 

@@ -16,7 +16,7 @@ from kernpot.parameters import is_whole
 from kernpot.structures.reference import checked_energies
 
 AUTO = "auto"
-"""Number of inducing environments that a fit finds itself."""
+"""Stands for what a fit finds itself: the number of inducing environments, and the way they are chosen."""
 
 # Processes, more than any machine has cores; a cluster's workers are not counted by it.
 _MOST_JOBS = 4096
@@ -94,9 +94,9 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise KernpotError(f"progress must be True, False or a callable, got {progress!r}.")
     listed = isinstance(inducing, Sequence) and not isinstance(inducing, str | Atoms) and len(inducing) > 0
-    if inducing not in METHODS if isinstance(inducing, str) else not listed:
+    if inducing not in (AUTO, *METHODS) if isinstance(inducing, str) else not listed:
         raise KernpotError(
-            f"inducing must be one of {', '.join(METHODS)}, or a non-empty list of structures such as [atoms], "
-            f"got {inducing!r}."
+            f"inducing must be one of {', '.join((AUTO, *METHODS))}, or a non-empty list of structures such as "
+            f"[atoms], got {inducing!r}."
         )
     checked_energies(isolated)

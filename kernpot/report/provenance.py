@@ -76,7 +76,10 @@ def _inducing(header: Mapping[str, Any]) -> str:
     ]
     told = f"{header['n_inducing']} in {max(bases)} directions" if bases else str(header["n_inducing"])
     growth = header["summary"].get("growth")
-    return told if growth is None else f"{told}; no more, because {growth['stopped']}"
+    if growth is None:
+        return told
+    way = f", chosen by {growth['inducing']}" if "inducing" in growth else ""
+    return f"{told}{way}; no more, because {growth['stopped']}"
 
 
 def _descriptors(header: Mapping[str, Any]) -> Rows:

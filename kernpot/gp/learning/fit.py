@@ -21,6 +21,7 @@ from kernpot.gp.learning.ingredients import Ingredients, ingredients
 from kernpot.gp.learning.leave_one_out import choose_kept
 from kernpot.gp.learning.size import Growth, first_number, step_of
 from kernpot.gp.learning.start import starting_noise
+from kernpot.gp.learning.way import score_of, ways_for
 from kernpot.gp.rows.compress import Compressor, compress
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
@@ -64,12 +65,24 @@ def fit_gp(
     work = _Work(labelled, made, parameters, isolated, noise, drawing, report)
     grows = parameters["n_inducing"] == AUTO and isinstance(parameters["inducing"], str)
     growth = Growth(labelled, made.features) if grows else None
+    way, *others = ways_for(parameters, labelled, made.features)
+    # Each draws as if it had been asked for by name.
+    its_rng = copy.deepcopy(rng)
+    fitted, rows = work.fitted(first, way, rng)
+    for other in others:
+        rival, its_rows = work.fitted(first, other, its_rng)
+        if score_of(rival.summary) < score_of(fitted.summary):
+            fitted, rows, way, rng = rival, its_rows, other, its_rng
+        del rival, its_rows
     n_inducing: int | None = first
-    while n_inducing is not None:
-        fitted, rows = work.fitted(n_inducing, rng)
-        n_inducing = growth.next(step_of(fitted.summary, fitted.n_inducing), n_inducing) if growth else None
+    while growth and n_inducing is not None:
+        n_inducing = growth.next(step_of(fitted.summary, fitted.n_inducing), n_inducing)
+        if n_inducing is not None:
+            # What is there would take half of the memory.
+            del fitted, rows
+            fitted, rows = work.fitted(n_inducing, way, rng)
     if growth:
-        fitted.summary["growth"] = growth.told
+        fitted.summary["growth"] = growth.told | {"inducing": way}
     # What only the fit can know of its labels.
     act_on(contradictions(_as_the_evidence_has_it(fitted), rows.sketches), parameters["trust_labels"])
     return fitted
@@ -94,12 +107,12 @@ class _Work(NamedTuple):
     drawing: np.random.RandomState
     report: Report | None
 
-    def fitted(self, n_inducing: int, rng: np.random.RandomState) -> tuple[FittedGP, Compressor]:
-        """A fit with so many inducing environments, and the rows it was made of."""
+    def fitted(self, n_inducing: int, way: str, rng: np.random.RandomState) -> tuple[FittedGP, Compressor]:
+        """A fit with so many inducing environments, chosen that way, and the rows it was made of."""
         labelled, made, parameters = self.labelled, self.made, self.parameters
         # Which environments span the model ...
         structures = Descriptions(made.features, [s.atoms for s in labelled])
-        blocks, n_displaced = made.inducing_blocks(structures, parameters, n_inducing, rng)
+        blocks, n_displaced = made.inducing_blocks(structures, parameters, n_inducing, way, rng)
         whitening = Whitening(blocks)
         # ... what the labels say of them, one triangle for each level of noise ...
         maker = RowMaker(made.features, whitening, made.noise, self.isolated)

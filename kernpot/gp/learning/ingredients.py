@@ -31,9 +31,14 @@ class Ingredients(NamedTuple):
     elements: tuple[int, ...]
 
     def inducing_blocks(
-        self, structures: Descriptions, parameters: Mapping[str, Any], n_inducing: int, rng: np.random.RandomState
+        self,
+        structures: Descriptions,
+        parameters: Mapping[str, Any],
+        n_inducing: int,
+        way: str,
+        rng: np.random.RandomState,
     ) -> tuple[list[InducingBlock], int]:
-        """Inducing environments from these structures, or those given in the parameters.
+        """Inducing environments from these structures, chosen that way, or those given in the parameters.
 
         The number is that of environments of displaced copies among them.
         """
@@ -41,7 +46,7 @@ class Ingredients(NamedTuple):
         bases = learn_bases(structures, parameters["n_components"], rng)
         inducing = parameters["inducing"]
         if isinstance(inducing, str):
-            blocks = choose(structures, components, n_inducing, inducing, rng, bases)
+            blocks = choose(structures, components, n_inducing, way, rng, bases)
             filled = fill_up(blocks, structures.atoms, self.features, n_inducing, rng)
             in_use = filled[-1].columns.stop
             n_displaced = in_use - blocks[-1].columns.stop

@@ -24,7 +24,7 @@ from torch import Tensor
 from kernpot.calibration.residuals import MIN_STRUCTURES, LeaveOneOut, log_score, mean_but_odd, reach_of, with_all_mixed
 from kernpot.calibration.surroundings import pooled
 from kernpot.functionals.prior import nonnegative
-from kernpot.gp.memory import most_kept_rows
+from kernpot.gp.memory import MOST_KEPT, most_kept_rows
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.own_noise import own_noise_shift
@@ -34,8 +34,6 @@ from kernpot.structures.labels import LabelledStructure, n_labels
 from kernpot.structures.noise import kind_of
 from kernpot.structures.proportion import in_proportion
 
-# Structures whose rows are kept for leave-one-out.
-_MAX_STRUCTURES = 100
 # How far the noise of energies may move: up to this times what the evidence found, and down to this level (eV/atom), as
 # good as quantum-mechanical energies are converged; without it few structures could ask for exact interpolation.
 _HIGHEST = 3.0
@@ -61,7 +59,7 @@ def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomStat
     most = most_kept_rows(n_inducing)
     kept: set[int] = set()
     rows = 0
-    for k in in_proportion(labelled, rng)[:_MAX_STRUCTURES]:
+    for k in in_proportion(labelled, rng)[:MOST_KEPT]:
         s = labelled[k]
         size = n_labels(s)
         if size and rows + size <= most:

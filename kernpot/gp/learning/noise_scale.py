@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kernpot.calibration.residuals import log_score
 from kernpot.gp.learning.nested import Compressed
+from kernpot.regression.factor import LabelFactor
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.noise import kind_of
 
@@ -109,6 +110,21 @@ class _Errors:
         return float(np.sqrt(self._n * np.var(difference)))
 
 
+def _information(
+    factors: Mapping[str, LabelFactor], groups: Sequence[str], noise: Mapping[str, float], scale: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """What labels of some groups add to the precision (M, M) and to the right-hand side (M,); None for no groups."""
+    if not groups:
+        return None
+    m = len(scale)
+    matrix, right = torch.zeros((m, m), dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
+    for group in groups:
+        triangle = factors[group].triangle * (scale / noise[group])
+        matrix.addmm_(triangle.mT, triangle)
+        right += triangle.mT @ (factors[group].projected / noise[group])
+    return matrix, right
+
+
 class _Search:
     """Leave-one-out errors as a function of the scale: one Cholesky factor of the precision each."""
 
@@ -116,13 +132,11 @@ class _Search:
         self, data: Compressed, noise: Mapping[str, float], fixed: Collection[str], amplitudes: Tensor
     ) -> None:
         scale = amplitudes[data.block]
-        self._free, self._fixed = (torch.zeros((len(scale),) * 2, dtype=torch.float64) for _ in range(2))
-        self._right_free, self._right_fixed = (torch.zeros_like(scale) for _ in range(2))
-        for group, factor in data.factors.items():
-            triangle = factor.triangle * (scale / noise[group])
-            matrix, right = (self._fixed, self._right_fixed) if group in fixed else (self._free, self._right_free)
-            matrix.addmm_(triangle.mT, triangle)
-            right += triangle.mT @ (factor.projected / noise[group])
+        held = [group for group in data.factors if group in fixed]
+        free = [group for group in data.factors if group not in fixed]
+        self._free = _information(data.factors, free, noise, scale)
+        self._fixed = _information(data.factors, held, noise, scale)
+        self._m = len(scale)
         self._structures = []
         n = 0
         for one in data.kept:
@@ -138,12 +152,16 @@ class _Search:
 
     def errors(self, factor: float) -> _Errors | None:
         """Errors with all free noise times ``factor``; None where double precision cannot hold so little noise."""
-        matrix = torch.add(self._fixed, self._free, alpha=factor**-2)
-        matrix.diagonal().add_(1.0)
-        lower, failed = torch.linalg.cholesky_ex(matrix)
+        matrix, right = torch.eye(self._m, dtype=torch.float64), torch.zeros(self._m, dtype=torch.float64)
+        for of, weight in ((self._free, factor**-2), (self._fixed, 1.0)):
+            if of is not None:
+                matrix.add_(of[0], alpha=weight)
+                right.add_(of[1], alpha=weight)
+        # In place: as many numbers as all else that a large fit holds but a few times.
+        failed = torch.empty((), dtype=torch.int32)
+        lower, failed = torch.linalg.cholesky_ex(matrix, out=(matrix, failed))
         if int(failed):
             return None
-        right = self._right_fixed + factor**-2 * self._right_free
         weights = torch.cholesky_solve(right[:, None], lower)[:, 0]
         errors: dict[str, list[tuple[int, np.ndarray]]] = {}
         for k, (rows, targets, sigma, moves, kinds) in enumerate(self._structures):

@@ -20,6 +20,7 @@ from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.ingredients import ingredients
 from kernpot.gp.learning.size import first_number
+from kernpot.gp.learning.way import ways_for
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
 from kernpot.progress import reporting
@@ -66,7 +67,8 @@ class CandidateRows:
         made = ingredients(pool, parameters)
         described = Descriptions(made.features, [s.atoms for s in pool])
         drawing = Drawing(parameters["random_state"])
-        blocks, _ = made.inducing_blocks(described, parameters, first_number(parameters["n_inducing"]), drawing.rng)
+        n_inducing, way = first_number(parameters["n_inducing"]), ways_for(parameters, pool, made.features)[0]
+        blocks, _ = made.inducing_blocks(described, parameters, n_inducing, way, drawing.rng)
         drawing.keep()
         # Energies of isolated atoms shift labels, which play no part.
         maker = RowMaker(made.features, Whitening(blocks), made.noise, dict.fromkeys(made.elements, 0.0))

@@ -83,7 +83,8 @@ def test_less_noise_must_pay_off_beyond_what_chance_makes_of_few_structures(rng)
         scores[factor] = errors.score()
         mae = errors.mae()
         # A structure's part of the score to first order: its own mean over that of all, as there are equally many.
-        parts[factor] = sum(np.array([np.abs(r).mean() for r in of]) / mae[kind] for kind, of in errors.residuals.items())
+        own = {kind: np.array([np.abs(r).mean() for r in of]) for kind, of in errors.residuals.items()}
+        parts[factor] = sum(e / mae[kind] for kind, e in own.items())
     best = min(scores, key=scores.__getitem__)
     assert best < 1.0
     good = [f for f in scores if scores[f] - scores[best] <= np.std(parts[f] - parts[best]) / np.sqrt(len(data.kept))]

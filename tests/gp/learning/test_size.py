@@ -28,6 +28,11 @@ def test_twice_as_many_while_errors_fall(growth: Growth) -> None:
     assert growth.told["steps"][0]["gain"] == pytest.approx(0.15)
 
 
+def test_four_times_as_many_where_errors_fall_fast(growth: Growth) -> None:
+    assert growth.next(Step(1000, 0.0, -0.49, 2), 1000) == 2000
+    assert growth.next(Step(1000, 0.0, -0.51, 2), 1000) == 4000
+
+
 def test_no_further_than_the_budget_and_no_step_that_is_small(growth: Growth, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(size, "OPERATIONS", 25.0 * 1500**3)
     assert 1400 < (growth.next(Step(1000, 0.0, -1.0, 2), 1000) or 0) < 1500
@@ -51,7 +56,7 @@ def test_a_fit_grows_and_its_file_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     gp = SparseGPPotential(soap(["Cu"]), random_state=0).fit(crystals(12))
     told = gp.summary_["growth"]
     assert gp.n_inducing_ == told["steps"][-1]["n_inducing"] >= 8
-    assert [s["n_inducing"] for s in told["steps"]][:2] == [4, 8]
+    assert [s["n_inducing"] for s in told["steps"]][:2] in ([4, 8], [4, 16])
     assert told["stopped"]
     gp.save(tmp_path / "m.kernpot")
     again = load(tmp_path / "m.kernpot")
