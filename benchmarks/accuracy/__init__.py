@@ -6,6 +6,7 @@ MEASUREMENTS = {
     "settings": Measurement("chooses settings on the training part, by closed-form leave-one-structure-out errors"),
     "accuracy": Measurement("fits with the chosen settings and opens the test part once"),
     "defaults": Measurement("fits with no settings at all and opens the test part once"),
+    "ideas": Measurement("changes one setting at a time, by errors on structures left out of the training part"),
     "few_structures": Measurement("fits to 5 to 80 structures, with and without environments of displaced copies"),
     "physics": Measurement("derivatives against differences, energy conservation, smoothness through the cutoff"),
 }

@@ -72,6 +72,22 @@ def sizes() -> str:
     return table([*header, "energy MAE, meV/atom", "force RMSE, meV/A", "fit, CPU min"], rows)
 
 
+def ideas() -> str:
+    """Errors on structures left out with one setting changed at a time, beside those with none changed."""
+    found = measured("ideas")
+    names = list(dict.fromkeys(row["idea"] for _, r in found for row in r["rows"]))
+    rows = []
+    for idea in names:
+        cells = []
+        for _, r in found:
+            of = {row["idea"]: row for row in r["rows"]}
+            cells.append(
+                f"{1e3 * of[idea]['mae']['energy']:.2f}, {1e3 * of[idea]['mae']['forces']:.1f}" if idea in of else "-"
+            )
+        rows.append([idea, *cells])
+    return table(["setting", *(f"{NAMES[name]}: meV/atom, meV/A" for name, _ in found)], rows)
+
+
 def groups() -> str:
     """Errors and coverage per configuration type."""
     rows = []

@@ -133,6 +133,10 @@ _MOLECULE = (
     Setting(((4.5, 6, 5, 0.3, 1),), 2, 1200, inducing="leverage"),
     Setting(((4.5, 6, 5, 0.4, 1),), 2, 1200, "mu1nu1", "leverage"),
     Setting(((4.5, 6, 5, 0.3, 1),), 2, 1200, "mu1nu1", "leverage"),
+    Setting(((5.0, 6, 5, 0.4, 3),), 2, 1200, "mu1nu1", "leverage"),
+    Setting(((5.5, 6, 5, 0.4, 4),), 2, 1200, "mu1nu1", "leverage"),
+    Setting(((5.5, 6, 5, 0.3, 4),), 2, 1200, "mu1nu1", "leverage"),
+    Setting(((3.5, 6, 5, 0.4, 1),), 2, 1200, "mu1nu1", "leverage"),
 )
 
 _SETS = (
@@ -178,6 +182,9 @@ _SETS = (
         (
             Setting(((5.0, 6, 4, 0.5, 1),), 2, 1200, inducing="leverage"),
             Setting(((5.0, 6, 4, 0.5, 1),), 2, 1200, "mu1nu1", "leverage"),
+            Setting(((5.0, 8, 6, 0.5, 1),), 2, 1200, "mu1nu1", "leverage"),
+            Setting(((5.8, 6, 5, 0.5, 3),), 2, 1200, "mu1nu1", "leverage"),
+            Setting(((5.8, 8, 6, 0.5, 3),), 2, 1200, "mu1nu1", "leverage"),
         ),
         {},
     ),

@@ -49,7 +49,7 @@ def test_materials(rng, name):
 def test_number_of_features_stays_bounded(n_elements):
     features = SOAPFeatures(default_descriptor([41, 42, 73, 74, 28, 46][:n_elements]))
     features.require_smooth()
-    assert features.smoothness == 1
+    assert features.smoothness == (1 if n_elements < 3 else 5)
     assert len(features.species) == n_elements
     assert features.n_features <= 2000
     atoms = bulk("Mo", cubic=True).repeat((2, 2, 1))
