@@ -91,23 +91,26 @@ class _Errors:
     ----------
     errors : dict of str to list of (int, ndarray)
         By kind of label, the place of a structure and its errors.
+
+    Attributes
+    ----------
+    score : float
+    parts : ndarray (n,)
+        What each structure adds to the score, to first order.
     """
 
     def __init__(self, errors: Mapping[str, Sequence[tuple[int, np.ndarray]]]) -> None:
         mean = {kind: float(np.concatenate([e for _, e in of]).mean()) for kind, of in errors.items()}
         self.score = log_score(mean)
-        self._n = 1 + max(k for of in errors.values() for k, _ in of)
-        # What each structure adds to the score, to first order.
-        self._parts = np.zeros(self._n)
+        self.parts = np.zeros(1 + max(k for of in errors.values() for k, _ in of))
         for kind, of in errors.items():
             n = sum(len(e) for _, e in of)
             for k, e in of:
-                self._parts[k] += float(np.sum(e / max(mean[kind], 1e-12) - 1)) / n
+                self.parts[k] += float(np.sum(e / max(mean[kind], 1e-12) - 1)) / n
 
     def uncertainty_beside(self, other: _Errors) -> float:
         """Standard error of the difference of two scores on the same structures."""
-        difference = self._parts - other._parts
-        return float(np.sqrt(self._n * np.var(difference)))
+        return float(np.sqrt(len(self.parts) * np.var(self.parts - other.parts)))
 
 
 def _information(
