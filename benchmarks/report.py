@@ -76,8 +76,9 @@ def page() -> str:
         "## Accuracy on published splits",
         "`python -m benchmarks accuracy settings SET` chooses descriptor and power on the training part by "
         "closed-form leave-one-structure-out errors at a fixed number of inducing environments (those of "
-        "Si and Mo were written before noise was scaled by such errors); `python -m benchmarks accuracy accuracy SET` fits once, with "
-        "as many inducing environments as the fit takes of itself where the power is two, and opens the test part.",
+        "Si and Mo were written before noise was scaled by such errors); `python -m benchmarks accuracy accuracy SET` "
+        "fits once, with as many inducing environments as the fit takes of itself where the power is two, and opens "
+        "the test part.",
         of_accuracy.accuracy(),
         "How many inducing environments were taken, and why no more. Sets that are not here were fitted with a number "
         "from the settings; those of power two among them were measured before fits found it themselves and scaled "

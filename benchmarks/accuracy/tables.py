@@ -103,7 +103,7 @@ def groups() -> str:
                         f"{1e3 * e['mae']:.2f}" if e else "-",
                         f"{t['forces']['mae']:.3f}",
                         f"{100 * e['coverage']['0.9']:.0f} %" if e else "-",
-                        f"{100 * t['forces']['coverage']['0.9']:.0f} %",
+                        "-" if math.isnan(held := t["forces"]["coverage"]["0.9"]) else f"{100 * held:.0f} %",
                     ]
                 )
     header = ["data", "config_type", "structures", "energy MAE, meV/atom", "force MAE, eV/A"]
