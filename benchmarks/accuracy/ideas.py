@@ -70,8 +70,7 @@ def ideas(name: str, species: list[str]) -> dict[str, SparseGPPotential]:
         return SOAP(species=species, periodic=True, weighting=weighting, compression=compression, **found)
 
     def gp(descriptor: Any = None, n: float = 1, **parameters: Any) -> SparseGPPotential:
-        # Published labels, and settings among which some cannot explain them.
-        asked = {"inducing": "fps", "random_state": 0, "trust_labels": True} | parameters
+        asked = {"inducing": "fps", "random_state": 0} | parameters
         return SparseGPPotential(descriptor or soap(), n_inducing=int(n * n_inducing), **asked)
 
     found = {

@@ -10,6 +10,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from kernpot.gp.rows.sketch import Sketches
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.likeness import likeness, listed
 from kernpot.structures.plausibility import LabelFinding
@@ -47,8 +48,10 @@ class Agreement:
         self, kind: str, labelled: Sequence[LabelledStructure], sketches: Mapping[int, Sketches], weights: Tensor
     ) -> None:
         self._kind, self._labelled = kind, labelled
-        own = {k: s.components[kind] for k, s in sketches.items() if kind in s.components}
-        self._agreements = {k: s.agreement(weights) for k, s in own.items() if s.square > 0}
+        of_kind = {k: s.components[kind] for k, s in sketches.items() if kind in s.components}
+        # Labels that are zero by symmetry are so by rounding too, in every unit, and agree with any fit.
+        own = {k: s for k, s in of_kind.items() if s.square > s.n * KINDS[kind].floor ** 2}
+        self._agreements = {k: s.agreement(weights) for k, s in own.items()}
         missed = [abs(1 - a) for a in self._agreements.values()]
         self._missed = float(np.median(missed)) if missed else np.inf
         errors = {k: abs(1 - a) * np.sqrt(own[k].square) for k, a in self._agreements.items()}

@@ -20,10 +20,13 @@ class Sketch:
         ``B^T y``: its product with weights is that of labels and predictions.
     square : float
         ``|y|^2``.
+    n : int
+        Number of components.
     """
 
     crossed: Tensor
     square: float
+    n: int
 
     def agreement(self, weights: Tensor) -> float:
         """``y . B w / |y|^2``, one over the factor by which labels differ from predictions."""
@@ -66,9 +69,10 @@ class Sketching:
             self._energy = EnergyRow(part.rows[0].clone(), float(part.targets[0]))
             return
         crossed, square = part.rows.mT @ part.targets, float(part.targets.square().sum())
-        drawn = self._components.setdefault(part.kind, Sketch(torch.zeros_like(crossed), 0.0))
+        drawn = self._components.setdefault(part.kind, Sketch(torch.zeros_like(crossed), 0.0, 0))
         drawn.crossed += crossed
         drawn.square += square
+        drawn.n += len(part.targets)
 
     def done(self) -> Sketches:
         """The sketches."""
