@@ -25,8 +25,9 @@ from kernpot.regression.factor import LabelFactor
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.noise import kind_of
 
-FEWEST = 20
-"""Structures left out, below which their errors say too little to overrule the evidence."""
+FEWEST = 80
+"""Structures left out, below which their errors say too little to overrule the evidence: few are mostly neighbours of
+one another along dynamics, and less noise than the evidence asks for leaves energies of others over-confident."""
 # Scales tried, one after the other. None is above one: the evidence takes no noise for a function.
 _STEP, _LEAST = 0.5**0.5, 1 / 32
 # Steps in which the score did not fall, after which no more are tried.

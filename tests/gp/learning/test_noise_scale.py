@@ -25,11 +25,11 @@ class Alone:
 
 
 def drawn(rng: np.random.Generator, noise: dict[str, float], n_forces: int = 9) -> Compressed:
-    """Twenty structures whose labels scatter by the noise about a linear model."""
+    """Eighty structures whose labels scatter by the noise about a linear model."""
     truth = torch.from_numpy(rng.normal(size=M))
     factors = {group: LabelFactor.empty(M, 1) for group in noise}
     kept = []
-    for _ in range(20):
+    for _ in range(80):
         parts = []
         for group, n in (("energy", 1), ("forces", n_forces)):
             rows = torch.from_numpy(rng.normal(size=(n, M)))
@@ -44,7 +44,7 @@ def drawn(rng: np.random.Generator, noise: dict[str, float], n_forces: int = 9) 
 def test_the_score_is_that_of_leave_one_out_at_the_scaled_noise(rng, n_forces: int) -> None:
     noise = {"energy": 0.01, "forces": 0.3}
     data = drawn(rng, noise, n_forces)
-    given = {group: 20 * level for group, level in noise.items()}
+    given = {group: 200 * level for group, level in noise.items()}
     found = noise_scale(data, given, set(), AMPLITUDE)
     assert found.factor < 0.5
     scaled = {group: found.factor * level for group, level in given.items()}
@@ -62,7 +62,7 @@ def test_right_noise_stays(rng) -> None:
 def test_noise_that_is_held_is_not_scaled(rng) -> None:
     noise = {"energy": 0.01, "forces": 0.3}
     data = drawn(rng, noise)
-    given = {group: 20 * level for group, level in noise.items()}
+    given = {group: 200 * level for group, level in noise.items()}
     assert noise_scale(data, given, set(noise), AMPLITUDE).factor == 1.0
     one = noise_scale(data, given, {"energy"}, AMPLITUDE)
     scaled = {"energy": given["energy"], "forces": one.factor * given["forces"]}
@@ -73,7 +73,7 @@ def test_noise_that_is_held_is_not_scaled(rng) -> None:
 def test_less_noise_must_pay_off_beyond_what_chance_makes_of_few_structures(rng) -> None:
     noise = {"energy": 0.01, "forces": 0.3}
     data = drawn(rng, noise)
-    given = {group: 20 * level for group, level in noise.items()}
+    given = {group: 200 * level for group, level in noise.items()}
     chosen = noise_scale(data, given, set(), AMPLITUDE)
     scores, parts = {}, {}
     for steps in range(11):
