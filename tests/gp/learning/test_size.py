@@ -56,7 +56,8 @@ def test_a_fit_grows_and_its_file_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     gp = SparseGPPotential(soap(["Cu"]), random_state=0).fit(crystals(12))
     told = gp.summary_["growth"]
     assert gp.n_inducing_ == told["steps"][-1]["n_inducing"] >= 8
-    assert [s["n_inducing"] for s in told["steps"]][:2] in ([4, 8], [4, 16])
+    assert told["steps"][0]["n_inducing"] == 4
+    assert told["steps"][1]["n_inducing"] == (16 if told["steps"][0]["gain"] > 0.25 else 8)
     assert told["stopped"]
     gp.save(tmp_path / "m.kernpot")
     again = load(tmp_path / "m.kernpot")
