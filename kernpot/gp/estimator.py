@@ -64,7 +64,9 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         structures left out smaller, within some ten minutes on two cores and 8 GB (:mod:`kernpot.gp.learning.size`);
         ``summary_["growth"]`` says why it stopped. They are split evenly over descriptors and the functions of their
         kernels, and over elements by the root of their abundance. Where the structures hold fewer, those of slightly
-        displaced copies make up for it (:mod:`kernpot.gp.inducing.displaced`).
+        displaced copies make up for it (:mod:`kernpot.gp.inducing.displaced`). With ``zeta=2`` the mean is then sought
+        beyond them, among all quadratic forms of the features, where that makes errors on structures left out smaller
+        (:mod:`kernpot.gp.learning.whole_space`); ``summary_["hyperparameters"]["whole_space"]`` says by how much.
     kernel : CosineKernel or list of CosineKernel, optional
         One for all descriptors, or one each; the default is ``SOAPKernel(zeta=2)``.
     noise : dict or NoiseModel, optional
@@ -404,7 +406,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         """Force errors on every training structure, had it been left out, and their standard deviations.
 
         In closed form at the fitted hyperparameters; costs as much as the rows of all training structures
-        (:mod:`kernpot.gp.predicting.left_out`).
+        (:mod:`kernpot.gp.predicting.left_out`). A fit that found its mean in the whole space of quadratic forms
+        (``n_inducing="auto"``) gives those structures that it left out itself.
 
         Raises
         ------

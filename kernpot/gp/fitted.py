@@ -58,6 +58,9 @@ class FittedGP:
         Change of the whitened weights were the noise of every structure its own (:mod:`kernpot.regression.own_noise`).
     found_posterior : Posterior, optional
         That of exactly these factors, noise and amplitudes, where whoever makes this has it.
+    left_out : mapping of int to (mapping of str to Tensor), optional
+        Where inducing environments follow from the labels (:mod:`kernpot.gp.learning.whole_space`), by place of a
+        structure and kind of label, label less prediction of a model that has not seen it, over its relative noise.
     """
 
     features: tuple[Features, ...]
@@ -73,6 +76,7 @@ class FittedGP:
     summary: dict[str, Any]
     pull: Tensor | None = None
     found_posterior: Posterior | None = None
+    left_out: Mapping[int, Mapping[str, Tensor]] | None = None
     _once: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property

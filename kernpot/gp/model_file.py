@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kernpot.backend.randomness import Drawing
 from kernpot.calibration.misfit import misfit_data, misfit_from
@@ -68,6 +69,8 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
     tensors |= {f"basis.{b}": x.basis.numpy() for b, x in enumerate(blocks) if x.basis is not None}
     if fitted.pull is not None:
         tensors["pull"] = fitted.pull.numpy()
+    left_out, residuals = _left_out_data(fitted.left_out)
+    tensors |= residuals
     training: dict[str, Any] | None = None
     # Features that came with the structures do not come with their copies in a file.
     if fitted.training is not None and all(f.describes_anything for f in fitted.features):
@@ -99,6 +102,7 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
         },
         "as_given": _as_given(parameters),
         "summary": fitted.summary,
+        "left_out": left_out,
         "training": training,
     }
     return header, tensors
@@ -181,10 +185,56 @@ def restored(
     with reading("pull"):
         if "pull" in tensors:  # absent before draws knew of it
             pull = tensor_of(tensors, "pull", (blocks[-1].columns.stop,))
+    with reading("left_out"):
+        left_out = _left_out(header.get("left_out"), tensors)  # absent before means left the inducing environments
     fitted = FittedGP(
-        features, kernels, whitening, noise_model, isolated, elements, factors, noise, misfit, training, summary, pull
+        features,
+        kernels,
+        whitening,
+        noise_model,
+        isolated,
+        elements,
+        factors,
+        noise,
+        misfit,
+        training,
+        summary,
+        pull,
+        left_out=left_out,
     )
     return parameters, fitted.ready()
+
+
+def _left_out_data(
+    left_out: Mapping[int, Mapping[str, Tensor]] | None,
+) -> tuple[dict[str, Any] | None, dict[str, NDArray[Any]]]:
+    """By kind, places and sizes of residuals, and their values one after the other."""
+    if left_out is None:
+        return None, {}
+    kinds = sorted({kind for of_kinds in left_out.values() for kind in of_kinds})
+    header: dict[str, Any] = {}
+    tensors = {}
+    for kind in kinds:
+        found = {place: of_kinds[kind] for place, of_kinds in left_out.items() if kind in of_kinds}
+        header[kind] = {"places": list(found), "sizes": [len(values) for values in found.values()]}
+        tensors[f"left_out.{kind}"] = torch.cat(list(found.values())).numpy()
+    return header, tensors
+
+
+def _left_out(
+    header: Mapping[str, Any] | None, tensors: dict[str, NDArray[Any]]
+) -> dict[int, dict[str, Tensor]] | None:
+    if header is None:
+        return None
+    found: dict[int, dict[str, Tensor]] = {}
+    for kind, told in header.items():
+        places, sizes = ([int(k) for k in told[name]] for name in ("places", "sizes"))
+        require(len(places) == len(sizes) == len(set(places)), f"expected as many sizes as places of {kind}")
+        require(min(places) >= 0 and min(sizes) > 0, f"a place or a size of {kind} is negative, or there is none")
+        values = tensor_of(tensors, f"left_out.{kind}", (sum(sizes),))
+        for place, part in zip(places, values.split(sizes), strict=True):
+            found.setdefault(place, {})[kind] = part
+    return found
 
 
 def _schema(fitted: FittedGP) -> int:

@@ -186,6 +186,30 @@ def leave_out(posterior: Posterior, rows: Tensor, residual: Tensor) -> tuple[Ten
     return without.residual(residual), without.variance()
 
 
+def weights_without(posterior: Posterior, rows: Tensor, targets: Tensor) -> Tensor:
+    """Posterior mean (M,) of the weights had some labels been left out of the fit.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Fitted with them.
+    rows : Tensor (n, M)
+        Amplitude-scaled whitened rows of the labels, each divided by its noise.
+    targets : Tensor (n,)
+        The labels, divided by the same noise.
+
+    Raises
+    ------
+    NumericalError
+        As `leave_out`.
+    """
+    half = posterior.half(rows)
+    error = WithoutStructure(half, float(rows.norm())).residual(targets - posterior.mean(rows))
+    change = torch.linalg.solve_triangular(posterior.root, (half @ error)[:, None], upper=True)[:, 0]
+    without: Tensor = posterior.whitened_weights - change
+    return without
+
+
 def check_consistent(
     factors: Mapping[str, LabelFactor], block: Tensor, noise: Mapping[str, float], amplitudes: Tensor
 ) -> None:

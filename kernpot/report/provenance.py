@@ -79,6 +79,9 @@ def _inducing(header: Mapping[str, Any]) -> str:
     if growth is None:
         return told
     way = f", chosen by {growth['inducing']}" if "inducing" in growth else ""
+    found = header["summary"]["hyperparameters"].get("whole_space")
+    if found is not None:
+        told += f", {found['directions']} of them directions of a mean found among all quadratic forms"
     return f"{told}{way}; no more, because {growth['stopped']}"
 
 

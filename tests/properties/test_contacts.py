@@ -69,3 +69,15 @@ def test_whether_inducing_environments_limit_a_model(whole: float, verdict: str,
     grown = inducing_finding(summary | {"growth": {"stopped": "there was no time"}}, 100)
     assert grown is not None and "it took no more because there was no time" in grown.text
     assert inducing_finding({"hyperparameters": {}}, 100) is None
+
+
+def test_a_mean_of_all_quadratic_forms_is_told_with_its_gain() -> None:
+    told = {
+        "steps": 40,
+        "structures": 50,
+        "errors_before": {"energy": 2.0, "forces": 4.0},
+        "errors": {"energy": 1.0, "forces": 2.0},
+    }
+    found = inducing_finding({"hyperparameters": {"whole_space": told}}, 100)
+    assert found is not None and found.verdict == "good"
+    assert "in 40 steps; errors on 50 structures left out fell by 50 %" in found.text

@@ -11,17 +11,20 @@ import numpy as np
 
 from kernpot.backend.requirements import learnable
 from kernpot.backend.summary import data_hash, describe_data
+from kernpot.calibration.residuals import MIN_STRUCTURES
 from kernpot.calibration.unseen import warn_unseen
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.contradictions import contradictions
-from kernpot.gp.learning.hyperparameters import learn_hyperparameters
+from kernpot.gp.learning.hyperparameters import calibrate, learn_hyperparameters
 from kernpot.gp.learning.ingredients import Ingredients, ingredients
 from kernpot.gp.learning.leave_one_out import choose_kept
+from kernpot.gp.learning.nested import Compressed
 from kernpot.gp.learning.size import Growth, first_number, step_of
 from kernpot.gp.learning.start import starting_noise
 from kernpot.gp.learning.way import score_of, ways_for
+from kernpot.gp.learning.whole_space import can_be_widened, groups_left_out, whole_space
 from kernpot.gp.rows.compress import Compressor, compress
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
@@ -64,7 +67,8 @@ def fit_gp(
         choose_kept(labelled, rng, first)
     work = _Work(labelled, made, parameters, isolated, noise, drawing, report)
     grows = parameters["n_inducing"] == AUTO and isinstance(parameters["inducing"], str)
-    growth = Growth(labelled, made.features) if grows else None
+    widens = grows and parameters["optimize"] and can_be_widened(made.kernels, labelled)
+    growth = Growth(labelled, made.features, widens) if grows else None
     way, *others = ways_for(parameters, labelled, made.features)
     # Each draws as if it had been asked for by name.
     its_rng = copy.deepcopy(rng)
@@ -81,6 +85,8 @@ def fit_gp(
             # What is there would take half of the memory.
             del fitted, rows
             fitted, rows = work.fitted(n_inducing, way, rng)
+    if widens:
+        fitted, rows = work.widened(fitted, rows, rng)
     if growth:
         fitted.summary["growth"] = growth.told | {"inducing": way}
     # What only the fit can know of its labels.
@@ -116,7 +122,7 @@ class _Work(NamedTuple):
         whitening = Whitening(blocks)
         # ... what the labels say of them, one triangle for each level of noise ...
         maker = RowMaker(made.features, whitening, made.noise, self.isolated)
-        keep = choose_kept(labelled, copy.deepcopy(self.drawing), n_inducing) if parameters["optimize"] else set()
+        keep = set(choose_kept(labelled, copy.deepcopy(self.drawing), n_inducing)) if parameters["optimize"] else set()
         rows = compress(labelled, maker, keep, parameters["n_jobs"], self.report, structures, sketches=True)
         # ... and the hyperparameters under which that is most likely, and errors on structures left out least.
         learnt = learn_hyperparameters(
@@ -153,3 +159,36 @@ class _Work(NamedTuple):
             learnt.posterior,
         ).ready()
         return fitted, rows
+
+    def widened(self, fitted: FittedGP, rows: Compressor, rng: np.random.RandomState) -> tuple[FittedGP, Compressor]:
+        """With a mean from the whole space of quadratic forms, where structures left out say that it is better."""
+        labelled = self.labelled
+        kept = choose_kept(labelled, copy.deepcopy(self.drawing), fitted.n_inducing)
+        groups = groups_left_out(kept, len(labelled))
+        if sum(map(len, groups)) < MIN_STRUCTURES:
+            return fitted, rows
+        by_place = {one.place: one for one in rows.kept}
+        of_groups = [[by_place[place] for place in group] for group in groups]
+        found = whole_space(fitted, labelled, of_groups, self.made.noise.fixed, rng, self.report)
+        if found is None:
+            return fitted, rows
+        whitening = Whitening(found.blocks)
+        maker = RowMaker(self.made.features, whitening, self.made.noise, self.isolated)
+        keep = {place for group in groups for place in group}
+        rows = compress(labelled, maker, keep, self.parameters["n_jobs"], self.report, sketches=True)
+        noise = {g: s if g in self.made.noise.fixed else found.scale * s for g, s in fitted.noise.items()}
+        whole = Compressed(rows.factors, whitening.block, rows.kept)
+        calibrated = calibrate(whole, noise, fitted.amplitudes, found.left_out)
+        told = fitted.summary["hyperparameters"] | calibrated.told | {"whole_space": found.told}
+        widened = replace(
+            fitted,
+            whitening=whitening,
+            factors=rows.factors,
+            noise=noise,
+            misfit=calibrated.misfit,
+            summary=fitted.summary | {"hyperparameters": told},
+            pull=calibrated.pull,
+            found_posterior=calibrated.posterior,
+            left_out=found.left_out,
+        )
+        return widened.ready(), rows

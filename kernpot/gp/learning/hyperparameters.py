@@ -10,7 +10,7 @@ from torch import Tensor
 from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.residuals import MIN_STRUCTURES
 from kernpot.gp.amplitudes import Amplitudes
-from kernpot.gp.learning.leave_one_out import balance_energies, leave_one_out, n_with_energy, own_noise
+from kernpot.gp.learning.leave_one_out import Found, balance_energies, leave_one_out, n_with_energy, own_noise
 from kernpot.gp.learning.nested import Compressed, leading
 from kernpot.gp.learning.noise_scale import noise_scale
 from kernpot.gp.learning.start import misfit_of
@@ -109,16 +109,46 @@ def learn_hyperparameters(
         }
         found = {group: level if group in held_noise else scale.factor * level for group, level in found.items()}
         told["scores"] = {"half": half.score, "whole": scale.score, "kinds": len({kind_of(group) for group in factors})}
-    misfit, posterior, pull = misfit_of(found, factors), None, None
-    if len(kept) >= MIN_STRUCTURES:
-        posterior = Posterior(factors, block, found, amplitudes)
-        left_out = leave_one_out(kept, posterior, found, block, amplitudes)
-        misfit |= left_out.misfit()
-        pull = own_noise(kept, posterior, found)
-        told["leave_one_out"] = {
+    calibrated = calibrate(whole, found, amplitudes)
+    return Learnt(kernels, found, calibrated.misfit, told | calibrated.told, calibrated.posterior, calibrated.pull)
+
+
+class Calibrated(NamedTuple):
+    """What structures left out say at given hyperparameters; entries as of `Learnt`."""
+
+    misfit: dict[str, Misfit]
+    told: dict[str, Any]
+    posterior: Posterior | None
+    pull: Tensor | None
+
+
+def calibrate(
+    data: Compressed, noise: Mapping[str, float], amplitudes: Tensor, residuals: Found | None = None
+) -> Calibrated:
+    """Misfit, and the posterior that it is for, by structures left out.
+
+    Parameters
+    ----------
+    data : Compressed
+    noise : mapping of str to float
+        By group.
+    amplitudes : Tensor of shape (n_blocks,)
+        eV.
+    residuals : mapping, optional
+        See :func:`kernpot.gp.learning.leave_one_out.leave_one_out`.
+    """
+    factors, block, kept = data
+    misfit = misfit_of(noise, factors)
+    if len(kept) < MIN_STRUCTURES:
+        return Calibrated(misfit, {}, None, None)
+    posterior = Posterior(factors, block, noise, amplitudes)
+    left_out = leave_one_out(kept, posterior, noise, block, amplitudes, residuals)
+    told = {
+        "leave_one_out": {
             "structures": len(kept),
             "mae": left_out.mae(),
             "config_types": left_out.mae_by_group(),
             "unrepresented": left_out.unrepresented_share(),
         }
-    return Learnt(kernels, found, misfit, told, posterior, pull)
+    }
+    return Calibrated(misfit | left_out.misfit(), told, posterior, own_noise(kept, posterior, noise))

@@ -44,8 +44,10 @@ _RMS_BY_MEAN = 1.25
 _TOLERANCE = 0.1
 
 
-def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState, n_inducing: int) -> set[int]:
+def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomState, n_inducing: int) -> list[int]:
     """Structures to keep: at random, in proportion to their configuration types, within a bounded memory.
+
+    They come in the order in which they were drawn.
 
     Isolated atoms are not kept: nothing else tells of them, so their errors say nothing about structures to come.
 
@@ -57,21 +59,43 @@ def choose_kept(labelled: Sequence[LabelledStructure], rng: np.random.RandomStat
         Numbers in the row of a label.
     """
     most = most_kept_rows(n_inducing)
-    kept: set[int] = set()
+    kept: list[int] = []
     rows = 0
     for k in in_proportion(labelled, rng)[:MOST_KEPT]:
         s = labelled[k]
         size = n_labels(s)
         if size and rows + size <= most:
-            kept.add(k)
+            kept.append(k)
             rows += size
     return kept
 
 
+Found = Mapping[int, Mapping[str, Tensor]]
+"""By place of a structure and kind of label, label less prediction (n,) of a model that has not seen the structure."""
+
+
 def leave_one_out(
-    kept: Sequence[KeptRows], posterior: Posterior, noise: Mapping[str, float], block: Tensor, amplitudes: Tensor
+    kept: Sequence[KeptRows],
+    posterior: Posterior,
+    noise: Mapping[str, float],
+    block: Tensor,
+    amplitudes: Tensor,
+    found: Found | None = None,
 ) -> LeaveOneOut:
-    """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments)."""
+    """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments).
+
+    Parameters
+    ----------
+    kept : sequence of KeptRows
+    posterior : Posterior
+    noise : mapping of str to float
+        By group.
+    block : Tensor of shape (M,)
+    amplitudes : Tensor of shape (n_blocks,)
+    found : mapping, optional
+        Residuals, where inducing environments are not fixed but follow from the labels: closed forms for the residuals
+        then do not hold, those for the variances do, as labels do not enter them.
+    """
     residuals: dict[str, list[np.ndarray]] = {}
     own: dict[str, list[np.ndarray]] = {}
     around: dict[str, list[np.ndarray]] = {}
@@ -87,6 +111,9 @@ def leave_one_out(
         rows = unit * posterior.scale
         residual, variance = leave_out(posterior, rows / sigma[:, None], (y - posterior.mean(rows)) / sigma)
         residual, variance = residual * sigma, variance * sigma**2
+        if found is not None and structure.place is not None:
+            of_kinds = found[structure.place]
+            residual = torch.cat([of_kinds[part.kind][part.components] for part in structure.parts])
         represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
         missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
         kinds = np.array([part.kind for part in structure.parts for _ in part.targets])

@@ -23,6 +23,8 @@ MEMORY = 8e9
 """Bytes that a larger fit may take, or half of what the machine has left where that is less."""
 OPERATIONS = 2e13
 """Floating-point operations that a larger fit may take: some ten minutes on two cores."""
+WIDENED = 3000
+"""Inducing environments at most where the mean is sought beyond them: they are its start, and make the error bars."""
 # Fall of the mean absolute errors, from half of the inducing environments to all, that asks for twice as many.
 _GAIN = 0.08
 # ... and for four times as many: twice as many would not do.
@@ -74,13 +76,17 @@ class Growth:
     ----------
     labelled : sequence of LabelledStructure
     features : sequence of Features
+    widened : bool, default=False
+        Whether the mean will be sought beyond them (:mod:`kernpot.gp.learning.whole_space`).
     """
 
-    def __init__(self, labelled: Sequence[LabelledStructure], features: Sequence[Features]) -> None:
+    def __init__(
+        self, labelled: Sequence[LabelledStructure], features: Sequence[Features], widened: bool = False
+    ) -> None:
         self._n_labels = sum(n_labels(s) for s in labelled)
         memory = available()
         self._memory = MEMORY if memory is None else min(MEMORY, 0.5 * memory)
-        self._labelled, self._features = labelled, features
+        self._labelled, self._features, self._widened = labelled, features, widened
         self.told: dict[str, Any] = {"steps": [], "stopped": ""}
 
     def next(self, step: Step, asked: int) -> int | None:
@@ -114,6 +120,8 @@ class Growth:
         """Largest number within the budget, and what limits it."""
         by_time = _largest(lambda m: self._n_labels * _PER_LABEL * m**2 + _PER_CUBE * m**3 <= OPERATIONS)
         by_memory = _largest(lambda m: memory_for(self._labelled, self._features, m) <= self._memory)
+        if self._widened and min(by_memory, by_time) >= WIDENED:
+            return WIDENED, "it takes to find the rest among all quadratic forms"
         if by_memory < by_time:
             return by_memory, f"{self._memory / 1e9:.0f} GB of memory"
         return by_time, "some ten minutes on two cores"

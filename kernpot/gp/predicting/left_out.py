@@ -1,10 +1,11 @@
 """Force errors of training structures left out in turn, with the error bars a prediction would have given them.
 
 Structures are left out in closed form, at the inducing environments and hyperparameters of the fit
-(:func:`kernpot.gp.learning.leave_one_out.leave_one_out`); nothing is fitted again. The standard deviations are made as
-those of predictions are (:mod:`kernpot.calibration.misfit`): parameter variance, what the inducing environments cannot
-represent, and misfit. The misfit was learnt from such errors of up to 100 of these structures, by two or three numbers,
-so that all of them show its tails.
+(:func:`kernpot.gp.learning.leave_one_out.leave_one_out`); nothing is fitted again. Where inducing environments follow
+from the labels, structures are those that the fit left out, with the residuals found then. The standard deviations are
+made as those of predictions are (:mod:`kernpot.calibration.misfit`): parameter variance, what the inducing environments
+cannot represent, and misfit. The misfit was learnt from such errors of up to 100 of these structures, by two or three
+numbers, so that all of them show its tails.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ def left_out_forces(fitted: FittedGP) -> list[LeftOut]:
     training = require_training(fitted.training, "leaving structures out", "Fit again.")
     maker, misfit, together = fitted.maker, fitted.misfit["forces"], KINDS["forces"].together
     found = []
-    for labelled in training:
+    for place, labelled in enumerate(training):
         if labelled.forces is None or is_isolated_atom(labelled):
+            continue
+        if fitted.left_out is not None and place not in fitted.left_out:
             continue
         structure = Structure(fitted.features, labelled.atoms)
         sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
-        kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure), sizes)
-        out = leave_one_out([kept], fitted.posterior, fitted.noise, maker.whitening.block, fitted.amplitudes)
+        kept = KeptRows(list(maker(labelled, structure)), Surroundings.of(structure), sizes, place=place)
+        block = maker.whitening.block
+        out = leave_one_out([kept], fitted.posterior, fitted.noise, block, fitted.amplitudes, fitted.left_out)
         # Rows were divided by the structure's own noise scale. Atoms count whose forces are known whole.
         known = labelled.known("forces")
         whole = np.repeat(known.reshape(-1, 3).all(axis=1), 3)[known]

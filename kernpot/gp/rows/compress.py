@@ -59,12 +59,12 @@ class Compressor:
         self.kept: list[KeptRows] = []
         self.sketches: dict[int, Sketches] = {}
 
-    def add(self, labelled: LabelledStructure, keep: bool = False, index: int | None = None) -> None:
-        """Add the labels of one structure, and sketch them where they have an index."""
-        self.add_described(labelled, Structure(self._maker.descriptors, labelled.atoms), keep, index)
+    def add(self, labelled: LabelledStructure, place: int | None = None, index: int | None = None) -> None:
+        """Add the labels of one structure; keep its rows where it has a place, sketch them where it has an index."""
+        self.add_described(labelled, Structure(self._maker.descriptors, labelled.atoms), place, index)
 
     def add_described(
-        self, labelled: LabelledStructure, structure: Structure, keep: bool = False, index: int | None = None
+        self, labelled: LabelledStructure, structure: Structure, place: int | None = None, index: int | None = None
     ) -> None:
         """Add the labels of a structure that is described already."""
         parts, drawing = [], Sketching()
@@ -74,12 +74,12 @@ class Compressor:
             if part.group not in self.factors:
                 self.factors[part.group] = LabelFactor.empty(part.rows.shape[1], part.prior.shape[1])
             self.factors[part.group].add(part.rows, part.targets, part.prior)
-            if keep:
+            if place is not None:
                 kept, self._room = self._room[: len(part.rows)], self._room[len(part.rows) :]
                 parts.append(replace(part, rows=kept.copy_(part.rows)))
-        if keep:
+        if place is not None:
             sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
-            self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes, labelled.config_type))
+            self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes, labelled.config_type, place))
         if index is not None:
             self.sketches[index] = drawing.done()
 
@@ -137,17 +137,22 @@ def compress(
     drawn = _sketched(len(structures), len(maker.whitening.block)) if sketches else set()
     if not shared_out(n_jobs):
         for k, labelled in enumerate(structures):
-            index = k if k in drawn else None
+            place, index = k if k in keep else None, k if k in drawn else None
             if described is None:
-                total.add(labelled, k in keep, index)
+                total.add(labelled, place, index)
             else:
-                total.add_described(labelled, described.take(k), k in keep, index)
+                total.add_described(labelled, described.take(k), place, index)
             if progress:
                 progress("rows", k + 1, len(structures))
         return total.compact()
     shares = deal([len(s.atoms) for s in structures], len(maker.whitening.block))
     work = [
-        ([structures[k] for k in share], [k in keep for k in share], [k if k in drawn else None for k in share], maker)
+        (
+            [structures[k] for k in share],
+            [k if k in keep else None for k in share],
+            [k if k in drawn else None for k in share],
+            maker,
+        )
         for share in shares
     ]
     done = 0
@@ -178,10 +183,11 @@ def deal(sizes: Sequence[int], n_inducing: int) -> list[list[int]]:
 
 
 def _share(
-    structures: list[LabelledStructure], keep: list[bool], indices: list[int | None], maker: RowMaker
+    structures: list[LabelledStructure], places: list[int | None], indices: list[int | None], maker: RowMaker
 ) -> Compressed:
     torch.set_num_threads(1)
-    compressor = Compressor(maker, sum(n_labels(s) for s, kept in zip(structures, keep, strict=True) if kept))
-    for labelled, kept, index in zip(structures, keep, indices, strict=True):
-        compressor.add(labelled, kept, index)
+    n_kept = sum(n_labels(s) for s, place in zip(structures, places, strict=True) if place is not None)
+    compressor = Compressor(maker, n_kept)
+    for labelled, place, index in zip(structures, places, indices, strict=True):
+        compressor.add(labelled, place, index)
     return compressor.result()

@@ -63,12 +63,15 @@ class KeptRows:
         Components of the whole label of each kind, known or not.
     config_type : str
         Its group.
+    place : int, optional
+        Its place among the structures of a fit.
     """
 
     parts: list[LabelRows]
     surroundings: Surroundings
     sizes: dict[str, int]
     config_type: str = ""
+    place: int | None = None
 
 
 class RowMaker:

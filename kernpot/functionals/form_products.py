@@ -1,0 +1,167 @@
+"""Labels of energies that are quadratic forms of the unit features, and sums over labels: products without rows.
+
+For ``zeta = 2`` an energy of the model is ``u^T A u`` with a symmetric ``A`` for every descriptor and element, and its
+prior is that of independent entries: ``|A|^2``, the sum of the squares of all entries, is the norm of the kernel's
+function space. Labels are linear in ``A``; what is here multiplies with that linear map ``X`` and with its transpose,
+at the cost of one evaluation and one derivative of every environment, whatever the number of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kernpot.descriptors.blocks import Block
+from kernpot.functionals.state import VOIGT, Structure
+
+KINDS_OF_FORMS = ("energy", "forces", "stress")
+"""Kinds of labels that can be multiplied with."""
+
+
+class FormBlock(NamedTuple):
+    """Forms of one descriptor and element, in the span of orthonormal directions (n_features, r)."""
+
+    descriptor: int
+    element: int
+    basis: Tensor
+
+    @property
+    def size(self) -> int:
+        """Number of directions."""
+        return self.basis.shape[1]
+
+    def coordinates(self, features: Tensor) -> Tensor:
+        """Of feature vectors (..., n_features), in the directions."""
+        return features @ self.basis
+
+    def features(self, coordinates: Tensor) -> Tensor:
+        """The other way."""
+        return coordinates @ self.basis.T
+
+
+class FormSpace:
+    """The forms of all blocks as vectors.
+
+    Parameters
+    ----------
+    blocks : sequence of FormBlock
+
+    Attributes
+    ----------
+    blocks
+        As given.
+    n : int
+        Numbers in a vector.
+    """
+
+    def __init__(self, blocks: Sequence[FormBlock]) -> None:
+        self.blocks = list(blocks)
+        ends = list(accumulate((b.size**2 for b in blocks), initial=0))
+        self._places = [slice(*ends) for ends in pairwise(ends)]
+        self.n = ends[-1]
+
+    def forms(self, vectors: Tensor) -> list[Tensor]:
+        """By block, (K, r, r), of vectors (K, n); shares memory."""
+        return [vectors[:, place].view(-1, b.size, b.size) for b, place in zip(self.blocks, self._places, strict=True)]
+
+
+class FormProducts:
+    """Products with the labels of one structure.
+
+    Parameters
+    ----------
+    structure : Structure
+    space : FormSpace
+    """
+
+    def __init__(self, structure: Structure, space: FormSpace) -> None:
+        self._structure, self._space = structure, space
+        numbers = structure.numbers
+        self._members = [torch.nonzero(numbers == b.element).squeeze(1) for b in space.blocks]
+        self._own = [
+            b.coordinates(structure.described[b.descriptor].unit[m])
+            for b, m in zip(space.blocks, self._members, strict=True)
+        ]
+
+    def labels(self, forms: Sequence[Tensor]) -> dict[str, Tensor]:
+        """``X A``: energy (K, 1), forces (K, 3 n) and, where it is defined, stress (K, 6) of K forms.
+
+        Parameters
+        ----------
+        forms : sequence of Tensor of shape (K, r, r)
+            By block, symmetric.
+        """
+        n, k = self._structure.n_atoms, len(forms[0])
+        energy = torch.zeros(k, dtype=torch.float64)
+        gradient = torch.zeros((k, n, 3), dtype=torch.float64)
+        strain = torch.zeros((k, 3, 3), dtype=torch.float64)
+        for d, described in enumerate(self._structure.described):
+            unit = described.unit
+            slope = unit.new_zeros((n, k, unit.shape[1]))
+            for b, block in enumerate(self._space.blocks):
+                if block.descriptor != d or not len(self._members[b]):
+                    continue
+                own = self._own[b]
+                half = torch.stack([own @ form for form in forms[b]], 1)
+                energy += (half * own[:, None]).sum((0, 2))
+                slope[self._members[b]] += block.features(half.mul_(2.0))
+            slope -= (slope @ unit[:, :, None]) * unit[:, None, :]
+            slope *= described.inverse_norm[:, None, None]
+            for one, along in enumerate(described.block.pull(slope)):
+                along.add_to(gradient[one], strain[one])
+        found = {"energy": energy[:, None], "forces": -gradient.flatten(1)}
+        if self._structure.volume is not None:
+            symmetric = 0.5 * (strain + strain.mT) / self._structure.volume
+            found["stress"] = torch.stack([symmetric[:, a, b] for a, b in VOIGT], 1)
+        return found
+
+    def add_sums(self, weights: Mapping[str, Tensor], sums: Sequence[Tensor]) -> None:
+        """Add ``Y`` with ``Y + Y^T = X^T w`` for K weights of every label, as of :meth:`labels`.
+
+        Parameters
+        ----------
+        weights : mapping of str to Tensor of shape (K, n)
+        sums : sequence of Tensor of shape (K, r, r)
+            By block; changed.
+        """
+        k = len(sums[0])
+        energy = weights["energy"][:, 0] if "energy" in weights else torch.zeros(k, dtype=torch.float64)
+        displaced = -weights["forces"].view(k, -1, 3) if "forces" in weights else None
+        volume = self._structure.volume
+        strained = None if volume is None or "stress" not in weights else _strains(weights["stress"]) / volume
+        moves = displaced is not None or strained is not None
+        for d, described in enumerate(self._structure.described):
+            slope = described.pushed(partial(_velocities, displaced, strained), k) if moves else None
+            for b, block in enumerate(self._space.blocks):
+                members, own = self._members[b], self._own[b]
+                if block.descriptor != d or not len(members):
+                    continue
+                along = 0.5 * energy[:, None] * own[:, None]
+                if slope is not None:
+                    along = along + block.coordinates(slope[members])
+                for one, total in enumerate(sums[b]):
+                    total.addmm_(own.mT, along[:, one])
+
+
+def _strains(stress: Tensor) -> Tensor:
+    """Symmetric strains (K, 3, 3) along weights (K, 6) of the components of the stress."""
+    strain = stress.new_zeros((len(stress), 3, 3))
+    for component, (a, b) in enumerate(VOIGT):
+        strain[:, a, b] += 0.5 * stress[:, component]
+        strain[:, b, a] += 0.5 * stress[:, component]
+    return strain
+
+
+def _velocities(displaced: Tensor | None, strained: Tensor | None, block: Block) -> Tensor:
+    """Of the pairs of a block, (p, K, 3)."""
+    velocity = torch.zeros((), dtype=torch.float64)
+    if displaced is not None:
+        velocity = (displaced[:, block.neighbours] - displaced[:, block.centres]).transpose(0, 1)
+    if strained is not None:
+        velocity = velocity + torch.einsum("pb,kab->pka", block.vectors, strained)
+    return velocity.contiguous()

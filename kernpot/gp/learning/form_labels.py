@@ -1,0 +1,182 @@
+"""All labels of a fit against quadratic forms, several systems at once: one sweep over the structures for a product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernpot.descriptors.features import Features
+from kernpot.functionals.form_products import KINDS_OF_FORMS, FormProducts, FormSpace
+from kernpot.functionals.labels import functional_of
+from kernpot.functionals.state import Structure
+from kernpot.parallel.threads import in_threads
+from kernpot.structures.kinds import KINDS
+from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.noise import NoiseModel
+
+# Numbers that described structures may hold, 1.6 GB, and how many each pair of atoms has; those beyond are made anew in
+# every sweep.
+_HELD, _PER_PAIR = 200_000_000, 300
+
+
+class _Label(NamedTuple):
+    """One label: values less isolated atoms and their relative noise, both (n,); zero and infinite where unknown."""
+
+    values: Tensor
+    scale: Tensor
+    group: str
+
+
+LeftOut = dict[int, dict[str, Tensor]]
+"""By place of a structure and kind of label, values (n,) over the relative noise of the structure's labels."""
+
+
+class FormLabels:
+    """The labels of a fit, in one system for each group of structures that is left out, and one with all of them.
+
+    Parameters
+    ----------
+    labelled : sequence of LabelledStructure
+    features : sequence of Features
+    noise_model : NoiseModel
+    isolated : mapping of int to float
+        eV.
+    space : FormSpace
+    groups : sequence of sequence of int
+        Places of the structures left out of each system but the last.
+    """
+
+    def __init__(
+        self,
+        labelled: Sequence[LabelledStructure],
+        features: Sequence[Features],
+        noise_model: NoiseModel,
+        isolated: Mapping[int, float],
+        space: FormSpace,
+        groups: Sequence[Sequence[int]],
+    ) -> None:
+        self._labelled, self._features, self.space = labelled, list(features), space
+        self.n_systems = len(groups) + 1
+        self._system_without = {place: k for k, group in enumerate(groups) for place in group}
+        self._labels = [_labels_of(one, noise_model, isolated) for one in labelled]
+        self._products: dict[int, FormProducts] = {}
+        self._left = _HELD
+
+    def system_without(self, place: int) -> int:
+        """The system that a structure is left out of."""
+        return self._system_without[place]
+
+    def targets(self) -> LeftOut:
+        """The labels that are left out of a system."""
+        return {
+            place: {kind: label.values / label.scale for kind, label in self._labels[place].items()}
+            for place in self._system_without
+        }
+
+    def sweep(self, vectors: Tensor, noise: Mapping[str, float], residual: bool = False) -> tuple[Tensor, LeftOut]:
+        """``X^T W X v``, or ``X^T W (y - X v)``, and the predictions ``X v`` of what each system leaves out.
+
+        ``W`` holds the inverse squares of the noise.
+
+        Parameters
+        ----------
+        vectors : Tensor of shape (n_systems, space.n)
+        noise : mapping of str to float
+            By group.
+        residual : bool
+            Whether to multiply what is left of the labels.
+        """
+        forms = self.space.forms(vectors)
+        n_parts = torch.get_num_threads()
+        # The first is described by the thread that asks, so that no two write at once to what is kept.
+        for place in range(len(self._labelled)):
+            self._keep(place)
+        parts = [range(first, len(self._labelled), n_parts) for first in range(n_parts)]
+
+        def share(places: range) -> tuple[Tensor, LeftOut]:
+            total = torch.zeros_like(vectors)
+            sums = self.space.forms(total)
+            left_out: LeftOut = {}
+            for place in places:
+                found = self._one(place, forms, sums, noise, residual)
+                if place in self._system_without:
+                    left_out[place] = found
+            return total, left_out
+
+        total = torch.zeros_like(vectors)
+        left_out: LeftOut = {}
+        for part, found in in_threads(share, parts):
+            total += part
+            left_out |= found
+        for form in self.space.forms(total):
+            form.add_(form.mT.clone())
+        return total, dict(sorted(left_out.items()))
+
+    def signed(self, noise: Mapping[str, float], n: int, generator: torch.Generator) -> Tensor:
+        """``X^T W^(1/2) z`` (n, space.n) with random signs ``z``, of the labels of every nth structure each."""
+        total = torch.zeros((n, self.space.n), dtype=torch.float64)
+        for place in range(len(self._labelled)):
+            self._keep(place)
+            products = self._products.get(place)
+            if products is None:
+                products = FormProducts(Structure(self._features, self._labelled[place].atoms), self.space)
+            weights = {}
+            for kind, label in self._labels[place].items():
+                sign = 2.0 * torch.randint(2, label.scale.shape, generator=generator).double() - 1.0
+                weights[kind] = (sign / (label.scale * noise[label.group]))[None]
+            which = place % n
+            products.add_sums(weights, self.space.forms(total[which : which + 1]))
+        for form in self.space.forms(total):
+            form.add_(form.mT.clone())
+        return total
+
+    def _keep(self, place: int) -> None:
+        """Describe a structure once for all sweeps, while there is room."""
+        if place in self._products or self._left <= 0:
+            return
+        structure = Structure(self._features, self._labelled[place].atoms)
+        self._left -= sum(d.unit.numel() + _PER_PAIR * len(d.block.vectors) for d in structure.described)
+        self._products[place] = FormProducts(structure, self.space)
+
+    def _one(
+        self, place: int, forms: list[Tensor], sums: list[Tensor], noise: Mapping[str, float], residual: bool
+    ) -> dict[str, Tensor]:
+        """Add what one structure gives; its predictions by the system that leaves it out."""
+        products = self._products.get(place)
+        if products is None:
+            products = FormProducts(Structure(self._features, self._labelled[place].atoms), self.space)
+        predicted = products.labels(forms)
+        out = self._system_without.get(place)
+        weights: dict[str, Tensor] = {}
+        left_out: dict[str, Tensor] = {}
+        for kind, label in self._labels[place].items():
+            of_kind = predicted[kind]
+            if out is not None:
+                left_out[kind] = of_kind[out] / label.scale
+            weight = (label.values - of_kind if residual else of_kind) / (label.scale * noise[label.group]).square()
+            if out is not None:
+                weight[out] = 0.0
+            weights[kind] = weight
+        products.add_sums(weights, sums)
+        return left_out
+
+
+def _labels_of(
+    labelled: LabelledStructure, noise_model: NoiseModel, isolated: Mapping[int, float]
+) -> dict[str, _Label]:
+    found = {}
+    for kind in KINDS_OF_FORMS:
+        label = labelled.label(kind)
+        if label is None:
+            continue
+        known = labelled.known(kind)
+        size = len(labelled.atoms) if KINDS[kind].extensive else 1
+        fixed = functional_of(kind).fixed(labelled.atoms.numbers, isolated)
+        values = np.where(known, np.ravel(label) - fixed, 0.0)
+        scale = np.where(known, size * labelled.scales(kind), np.inf)
+        found[kind] = _Label(torch.from_numpy(values), torch.from_numpy(scale), noise_model.group(labelled, kind))
+    return found

@@ -1,0 +1,384 @@
+"""The posterior mean without the bounds of inducing environments, where energies are quadratic forms.
+
+For ``zeta = 2`` every function of the prior is a quadratic form ``u^T A u`` of the features. Inducing environments span
+a part of these forms, and what they leave out of forces is mostly the derivatives of the environments that are there.
+The mean in the whole space minimises, over all symmetric ``A``,
+
+    sum over labels of ((y - X A) / sigma)^2 + sum over blocks of |A|^2 / amplitude^2,
+
+which is Gaussian-process regression with all labels and no approximation (the kernel of every label with every other is
+``X X^T``). Conjugate gradients find it; a product with ``X^T X`` costs one evaluation and one derivative of every
+environment (:mod:`kernpot.functionals.form_products`). They are preconditioned by the sparse model: its posterior
+covariance in the span of the inducing environments, the prior outside.
+
+**Errors on structures left out.** Some structures, in groups, are each left out of a system of their own, which is
+solved beside the one that has all labels, by the same steps: their errors are errors on unseen structures, and end the
+search for the number of steps and the scale of the noise.
+
+**Inducing directions.** A form is a sum over its eigenvectors ``q`` of ``lambda (u . q)^2``, that is of kernels with
+environments ``q``. Those of the part of the mean that the inducing environments do not span become inducing
+environments themselves: the sparse model that has them contains the mean, so its own mean is the same, for it minimises
+the same sum over a part that holds the minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernpot.calibration.residuals import log_score
+from kernpot.functionals.descriptions import Descriptions
+from kernpot.functionals.form_products import KINDS_OF_FORMS, FormBlock, FormSpace
+from kernpot.functionals.state import InducingBlock
+from kernpot.gp.fitted import FittedGP
+from kernpot.gp.inducing.directions import second_moments
+from kernpot.gp.learning.form_labels import FormLabels, LeftOut
+from kernpot.gp.rows.maker import KeptRows
+from kernpot.kernels import CosineKernel
+from kernpot.progress import Report
+from kernpot.regression.conjugate_gradients import ConjugateGradients
+from kernpot.regression.posterior import Posterior, weights_without
+from kernpot.structures.labels import LabelledStructure
+
+# Directions that forms are made of: those with more than this part of all that environments and their derivatives show,
+# and so many at most.
+_SEEN, _DIRECTIONS = 1e-11, 500
+# Structures left out of a system, at most, as a part of all; and how many there are to be at least.
+_PART, _FEWEST = 0.1, 40
+# Scales tried on the noise of the sparse model, each from where the one before it ended: noise that it asked for was in
+# part what it could not represent.
+_SCALES = (0.5, 0.25)
+# Steps at one scale; how far errors must fall, per kind of label, in so many of them, or at the next scale, to go on.
+_STEPS, _PATIENCE, _WORTH = 300, 10, 0.005
+# Random products for the diagonal of the precision.
+_SIGNS = 64
+# Features of environments times directions, systems and steps: some eight minutes on two cores.
+_WORK = 2.2e12
+# Of a form's size, as the environments see it, what may be left out; and how many directions there may be.
+_LEFT_OUT, _MOST = 1e-3, 1000
+
+
+class WholeSpace(NamedTuple):
+    """What the search found.
+
+    Attributes
+    ----------
+    blocks : list of InducingBlock
+        With inducing directions after the inducing environments.
+    scale : float
+        Of the noise.
+    left_out : LeftOut
+        Label less prediction of each structure left out.
+    told : dict
+        JSON-able.
+    """
+
+    blocks: list[InducingBlock]
+    scale: float
+    left_out: LeftOut
+    told: dict[str, Any]
+
+
+def can_be_widened(kernels: Sequence[CosineKernel], labelled: Sequence[LabelledStructure]) -> bool:
+    """Whether all energies are quadratic forms, and all labels of kinds that these can be held against."""
+    quadratic = all(function.power == 2 for kernel in kernels for function in kernel.functions)
+    return quadratic and all(set(s.kinds) <= set(KINDS_OF_FORMS) for s in labelled)
+
+
+def groups_left_out(kept: Sequence[int], n_structures: int) -> list[list[int]]:
+    """Structures in groups that are small parts of all, as many groups as it takes to have enough of them.
+
+    Parameters
+    ----------
+    kept : sequence of int
+        Places of those that can be left out, the first ones first.
+    n_structures : int
+        All there are.
+    """
+    most = max(1, int(_PART * n_structures))
+    n = -(-min(len(kept), _FEWEST) // most)
+    chosen = list(kept)[: n * most]
+    return [sorted(chosen[first::n]) for first in range(n)]
+
+
+def whole_space(
+    fitted: FittedGP,
+    labelled: Sequence[LabelledStructure],
+    groups: Sequence[Sequence[KeptRows]],
+    fixed: Collection[str],
+    rng: np.random.RandomState,
+    report: Report | None,
+) -> WholeSpace | None:
+    """Search the whole space of quadratic forms from where the sparse model is; None where that gains nothing.
+
+    Parameters
+    ----------
+    fitted : FittedGP
+        The sparse model.
+    labelled : sequence of LabelledStructure
+        What it was fitted to.
+    groups : sequence of sequence of KeptRows
+        Structures that are left out together.
+    fixed : collection of str
+        Groups of labels whose noise stays.
+    rng : RandomState
+        Draws displacements that directions are learnt from.
+    """
+    space = _space(fitted, labelled, rng)
+    places = [[one.place for one in group if one.place is not None] for group in groups]
+    labels = FormLabels(labelled, fitted.features, fitted.noise_model, fitted.isolated, space, places)
+    sparse = _Sparse(fitted, space)
+    budget = int(_WORK / (labels.n_systems * _work(space, fitted, labelled)))
+    search = _Search(labels, sparse, fitted, groups, fixed, budget, report)
+    best = search.best()
+    if best is None:
+        return None
+    rest = space.forms(sparse.outside(best.vectors[-1])[None])
+    blocks, n_added = _with_directions(fitted.whitening.blocks, space, [form[0] for form in rest])
+    told = {
+        "structures": sum(map(len, groups)),
+        "groups": len(groups),
+        "steps": best.steps,
+        "noise_scale": best.scale,
+        "directions": n_added,
+        "errors_before": search.before,
+        "errors": best.mae,
+    }
+    return WholeSpace(blocks, best.scale, best.left_out, told)
+
+
+def _work(space: FormSpace, fitted: FittedGP, labelled: Sequence[LabelledStructure]) -> float:
+    """Products of features and directions in one sweep of one system."""
+    numbers = np.concatenate([s.atoms.numbers for s in labelled])
+    return float(
+        sum((numbers == b.element).sum() * fitted.features[b.descriptor].n_features * b.size for b in space.blocks)
+    )
+
+
+def _space(fitted: FittedGP, labelled: Sequence[LabelledStructure], rng: np.random.RandomState) -> FormSpace:
+    """Forms of every inducing block: in its own directions, or in those that environments show."""
+    structures = Descriptions(fitted.features, [s.atoms for s in labelled])
+    own = {b.descriptor for b in fitted.whitening.blocks if b.basis is None}
+    numbers = np.concatenate([atoms.numbers for atoms in structures.atoms])
+    bases = {d: _directions(second_moments(structures, d, rng), numbers) for d in sorted(own)}
+    found = []
+    for b in fitted.whitening.blocks:
+        basis = bases[b.descriptor][b.element] if b.basis is None else b.basis
+        found.append(FormBlock(b.descriptor, b.element, basis))
+    return FormSpace(found)
+
+
+def _directions(moments: Mapping[int, Tensor], numbers: np.ndarray) -> dict[int, Tensor]:
+    """Those that environments of each element and their derivatives show; all where there are too few to tell."""
+    found = {}
+    for z, moment in moments.items():
+        if (numbers == z).sum() < len(moment) <= _DIRECTIONS:
+            found[z] = torch.eye(len(moment), dtype=torch.float64)
+            continue
+        values, vectors = torch.linalg.eigh(moment)
+        n = min(_DIRECTIONS, max(1, int((values > _SEEN * values.sum()).sum())))
+        found[z] = vectors[:, -n:].flip(1).contiguous()
+    return found
+
+
+class _Sparse:
+    """The inducing environments among all forms.
+
+    Attributes
+    ----------
+    prior : Tensor of shape (n,)
+        Prior variance of every entry of the forms.
+    """
+
+    def __init__(self, fitted: FittedGP, space: FormSpace) -> None:
+        self._whitening, self._space, self._fitted = fitted.whitening, space, fitted
+        blocks = zip(fitted.whitening.blocks, space.blocks, strict=True)
+        self._environments = [
+            b.environments if b.basis is not None else of.coordinates(b.environments) for b, of in blocks
+        ]
+        self.scale = fitted.amplitudes[fitted.whitening.block]
+        sizes = torch.tensor([b.size**2 for b in space.blocks])
+        self.prior = torch.repeat_interleave(fitted.amplitudes.square(), sizes)
+
+    def vector(self, whitened: Tensor) -> Tensor:
+        """The forms with whitened weights (M,), as a vector (n,)."""
+        weights = self._whitening.weights(whitened)
+        blocks = zip(self._whitening.blocks, self._environments, strict=True)
+        return torch.cat([((e.mT * weights[b.columns]) @ e).flatten() for b, e in blocks])
+
+    def products(self, vector: Tensor) -> Tensor:
+        """Inner products (M,) of the forms (n,) with the whitened inducing functions."""
+        out = torch.empty(len(self.scale), dtype=torch.float64)
+        blocks = zip(self._whitening.blocks, self._environments, self._space.forms(vector[None]), strict=True)
+        for b, e, form in blocks:
+            out[b.columns] = ((e @ form[0]) * e).sum(1)
+        return self._whitening(out[None])[0]
+
+    def outside(self, vector: Tensor) -> Tensor:
+        """The part (n,) of forms that the inducing environments do not span."""
+        return vector - self.vector(self.products(vector))
+
+    def posterior(self, noise: Mapping[str, float]) -> Posterior:
+        """At other noise."""
+        fitted = self._fitted
+        return Posterior(fitted.factors, fitted.whitening.block, noise, fitted.amplitudes)
+
+    def means(self, posterior: Posterior, groups: Sequence[Sequence[KeptRows]], noise: Mapping[str, float]) -> Tensor:
+        """Forms of the sparse mean without each of the groups, and with all labels, as vectors (K, n)."""
+        weights = []
+        for group in groups:
+            parts = [part for one in group for part in one.parts]
+            rows = torch.cat([part.rows / noise[part.group] for part in parts]) * self.scale
+            targets = torch.cat([part.targets / noise[part.group] for part in parts])
+            weights.append(weights_without(posterior, rows, targets))
+        weights.append(posterior.whitened_weights)
+        return torch.stack([self.vector(w * self.scale) for w in weights])
+
+
+class _Preconditioner:
+    """The sparse posterior covariance in the span of the inducing environments, a diagonal outside.
+
+    The diagonal is that of the precision, estimated from products with random signs (Bekas, Kokiopoulou, Saad, Applied
+    Numerical Mathematics 57, 1214 (2007)).
+    """
+
+    def __init__(self, sparse: _Sparse, posterior: Posterior, labels: FormLabels, noise: Mapping[str, float]) -> None:
+        self._sparse, self._posterior = sparse, posterior
+        curvature = torch.zeros_like(sparse.prior)
+        for one in labels.signed(noise, _SIGNS, torch.Generator().manual_seed(0)):
+            curvature += sparse.outside(one).square()
+        for form in labels.space.forms(curvature[None]):
+            # Entries off the diagonal come twice in every form.
+            form.mul_(2.0).diagonal(dim1=1, dim2=2).div_(2.0)
+        self._variance = 1.0 / (1.0 / sparse.prior + curvature)
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Products (K, n)."""
+        sparse, root = self._sparse, self._posterior.root
+        out = torch.empty_like(vectors)
+        for k, vector in enumerate(vectors):
+            inside = sparse.products(vector)
+            rest = sparse.outside((vector - sparse.vector(inside)) * self._variance)
+            half = self._posterior.half((inside * sparse.scale)[None])
+            known = torch.linalg.solve_triangular(root, half, upper=True)[:, 0]
+            out[k] = rest + sparse.vector(known * sparse.scale)
+        return out
+
+
+class _Best(NamedTuple):
+    """Where a scale of the noise led to."""
+
+    vectors: Tensor
+    scale: float
+    steps: int
+    score: float
+    mae: dict[str, float]
+    left_out: LeftOut
+
+
+class _Search:
+    """Steps of conjugate gradients, while errors on structures left out fall."""
+
+    def __init__(
+        self,
+        labels: FormLabels,
+        sparse: _Sparse,
+        fitted: FittedGP,
+        groups: Sequence[Sequence[KeptRows]],
+        fixed: Collection[str],
+        budget: int,
+        report: Report | None,
+    ) -> None:
+        self._labels, self._sparse, self._fitted, self._fixed = labels, sparse, fitted, set(fixed)
+        self._groups = groups
+        self._left, self._report, self._steps = budget, report, 0
+        self._most = min(budget, _STEPS * len(_SCALES))
+        self._targets = labels.targets()
+        self.before: dict[str, float] = {}
+
+    def best(self) -> _Best | None:
+        """The best there is along the scales; None where no step can be made, or errors do not fall."""
+        best: _Best | None = None
+        for scale in _SCALES:
+            if self._left < _PATIENCE:
+                break
+            found = self._at(scale, None if best is None else best.vectors)
+            # Against the sparse model first.
+            score = log_score(self.before) if best is None else best.score
+            if found.score > score - len(found.mae) * _WORTH:
+                break
+            best = found
+        return best
+
+    def _at(self, scale: float, start: Tensor | None) -> _Best:
+        noise = {g: s if g in self._fixed else scale * s for g, s in self._fitted.noise.items()}
+        posterior = self._sparse.posterior(noise)
+        if start is None:
+            start = self._sparse.means(posterior, self._groups, noise)
+        residual, predicted = self._labels.sweep(start, noise, residual=True)
+        residual -= start / self._sparse.prior
+        solver = ConjugateGradients(start, residual, _Preconditioner(self._sparse, posterior, self._labels, noise))
+        scores = [log_score(self._mae(predicted))]
+        self.before = self.before or self._mae(predicted)
+        while len(scores) <= _STEPS and self._left > 0:
+            image, moved = self._labels.sweep(solver.direction, noise)
+            image += solver.direction / self._sparse.prior
+            lengths = solver.step(image)
+            for place, of_kinds in predicted.items():
+                length = lengths[self._labels.system_without(place)]
+                for kind, values in of_kinds.items():
+                    values.add_(moved[place][kind], alpha=float(length))
+            scores.append(log_score(self._mae(predicted)))
+            self._steps += 1
+            self._left -= 1
+            if self._report:
+                self._report("steps in the whole space", self._steps, self._most)
+            if len(scores) > _PATIENCE and scores[-1 - _PATIENCE] - scores[-1] < _WORTH * len(_kinds_of(predicted)):
+                break
+        left_out = {
+            place: {kind: self._targets[place][kind] - values for kind, values in of_kinds.items()}
+            for place, of_kinds in predicted.items()
+        }
+        return _Best(solver.solution, scale, self._steps, scores[-1], self._mae(predicted), left_out)
+
+    def _mae(self, predicted: LeftOut) -> dict[str, float]:
+        """Mean absolute errors, by kind of label."""
+        errors: dict[str, list[Tensor]] = {}
+        for place, of_kinds in predicted.items():
+            for kind, values in of_kinds.items():
+                errors.setdefault(kind, []).append((self._targets[place][kind] - values).abs())
+        return {kind: float(torch.cat(found).mean()) for kind, found in errors.items()}
+
+
+def _kinds_of(predicted: LeftOut) -> set[str]:
+    """Kinds of labels that structures have."""
+    return {kind for of_kinds in predicted.values() for kind in of_kinds}
+
+
+def _with_directions(
+    blocks: Sequence[InducingBlock], space: FormSpace, rest: Sequence[Tensor]
+) -> tuple[list[InducingBlock], int]:
+    """Blocks with eigenvectors of forms that they do not span, and how many these are."""
+    found = [torch.linalg.eigh(form) for form in rest]
+    sizes = torch.cat([values.abs() for values, _ in found])
+    order = torch.argsort(sizes, descending=True)
+    tail = sizes[order].square().flip(0).cumsum(0).flip(0)
+    n = min(_MOST, int((tail > _LEFT_OUT**2 * tail[0]).sum())) if len(tail) and tail[0] > 0 else 0
+    chosen = torch.zeros(len(sizes), dtype=torch.bool)
+    chosen[order[:n]] = True
+    out: list[InducingBlock] = []
+    start = first = 0
+    for block, of, (values, vectors) in zip(blocks, space.blocks, found, strict=True):
+        new = vectors.mT[chosen[first : first + len(values)]]
+        first += len(values)
+        if block.basis is None:
+            new = of.features(new)
+        environments = torch.cat([block.environments, new])
+        out.append(replace(block, environments=environments, columns=slice(start, start + len(environments))))
+        start += len(environments)
+    return out, n
