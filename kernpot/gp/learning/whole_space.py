@@ -50,9 +50,9 @@ from kernpot.structures.labels import LabelledStructure
 _SEEN, _DIRECTIONS = 1e-11, 500
 # Structures left out of a system, at most, as a part of all; and how many there are to be at least.
 _PART, _FEWEST = 0.1, 40
-# Scales tried on the noise of the sparse model, each from where the one before it ended: noise that it asked for was in
-# part what it could not represent.
-_SCALES = (0.5, 0.25)
+# Scales tried on the noise of the sparse model, which asked for it in part for what it could not represent. Each is
+# solved from the sparse mean: from where a larger one ended, less noise shows its worth too late.
+_SCALES = (0.5, 0.125)
 # Steps at one scale; how far errors must fall, per kind of label, in so many of them, or at the next scale, to go on.
 _STEPS, _PATIENCE, _WORTH = 300, 10, 0.005
 # Random products for the diagonal of the precision.
@@ -307,7 +307,7 @@ class _Search:
         for scale in _SCALES:
             if self._left < _PATIENCE:
                 break
-            found = self._at(scale, None if best is None else best.vectors)
+            found = self._at(scale)
             # Against the sparse model first.
             score = log_score(self.before) if best is None else best.score
             if found.score > score - len(found.mae) * _WORTH:
@@ -315,11 +315,10 @@ class _Search:
             best = found
         return best
 
-    def _at(self, scale: float, start: Tensor | None) -> _Best:
+    def _at(self, scale: float) -> _Best:
         noise = {g: s if g in self._fixed else scale * s for g, s in self._fitted.noise.items()}
         posterior = self._sparse.posterior(noise)
-        if start is None:
-            start = self._sparse.means(posterior, self._groups, noise)
+        start = self._sparse.means(posterior, self._groups, noise)
         residual, predicted = self._labels.sweep(start, noise, residual=True)
         residual -= start / self._sparse.prior
         solver = ConjugateGradients(start, residual, _Preconditioner(self._sparse, posterior, self._labels, noise))
