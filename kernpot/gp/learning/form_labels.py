@@ -31,7 +31,7 @@ class _Label(NamedTuple):
     group: str
 
 
-LeftOut = dict[int, dict[str, Tensor]]
+OfStructures = dict[int, dict[str, Tensor]]
 """By place of a structure and kind of label, values (n,) over the relative noise of the structure's labels."""
 
 
@@ -70,14 +70,14 @@ class FormLabels:
         """The system that a structure is left out of."""
         return self._system_without[place]
 
-    def targets(self) -> LeftOut:
+    def targets(self) -> OfStructures:
         """The labels that are left out of a system."""
         return {
             place: {kind: label.values / label.scale for kind, label in self._labels[place].items()}
             for place in self._system_without
         }
 
-    def sweep(self, vectors: Tensor, noise: Mapping[str, float], residual: bool = False) -> tuple[Tensor, LeftOut]:
+    def sweep(self, vectors: Tensor, noise: Mapping[str, float], residual: bool = False) -> tuple[Tensor, OfStructures]:
         """``X^T W X v``, or ``X^T W (y - X v)``, and the predictions ``X v`` of what each system leaves out.
 
         ``W`` holds the inverse squares of the noise.
@@ -92,15 +92,15 @@ class FormLabels:
         """
         forms = self.space.forms(vectors)
         n_parts = torch.get_num_threads()
-        # The first is described by the thread that asks, so that no two write at once to what is kept.
+        # Before threads share what is kept.
         for place in range(len(self._labelled)):
             self._keep(place)
         parts = [range(first, len(self._labelled), n_parts) for first in range(n_parts)]
 
-        def share(places: range) -> tuple[Tensor, LeftOut]:
+        def share(places: range) -> tuple[Tensor, OfStructures]:
             total = torch.zeros_like(vectors)
             sums = self.space.forms(total)
-            left_out: LeftOut = {}
+            left_out: OfStructures = {}
             for place in places:
                 found = self._one(place, forms, sums, noise, residual)
                 if place in self._system_without:
@@ -108,7 +108,7 @@ class FormLabels:
             return total, left_out
 
         total = torch.zeros_like(vectors)
-        left_out: LeftOut = {}
+        left_out: OfStructures = {}
         for part, found in in_threads(share, parts):
             total += part
             left_out |= found
@@ -121,15 +121,12 @@ class FormLabels:
         total = torch.zeros((n, self.space.n), dtype=torch.float64)
         for place in range(len(self._labelled)):
             self._keep(place)
-            products = self._products.get(place)
-            if products is None:
-                products = FormProducts(Structure(self._features, self._labelled[place].atoms), self.space)
             weights = {}
             for kind, label in self._labels[place].items():
                 sign = 2.0 * torch.randint(2, label.scale.shape, generator=generator).double() - 1.0
                 weights[kind] = (sign / (label.scale * noise[label.group]))[None]
             which = place % n
-            products.add_sums(weights, self.space.forms(total[which : which + 1]))
+            self._of(place).add_sums(weights, self.space.forms(total[which : which + 1]))
         for form in self.space.forms(total):
             form.add_(form.mT.clone())
         return total
@@ -142,13 +139,17 @@ class FormLabels:
         self._left -= sum(d.unit.numel() + _PER_PAIR * len(d.block.vectors) for d in structure.described)
         self._products[place] = FormProducts(structure, self.space)
 
+    def _of(self, place: int) -> FormProducts:
+        """Of a structure that is described already, or anew."""
+        if place in self._products:
+            return self._products[place]
+        return FormProducts(Structure(self._features, self._labelled[place].atoms), self.space)
+
     def _one(
         self, place: int, forms: list[Tensor], sums: list[Tensor], noise: Mapping[str, float], residual: bool
     ) -> dict[str, Tensor]:
         """Add what one structure gives; its predictions by the system that leaves it out."""
-        products = self._products.get(place)
-        if products is None:
-            products = FormProducts(Structure(self._features, self._labelled[place].atoms), self.space)
+        products = self._of(place)
         predicted = products.labels(forms)
         out = self._system_without.get(place)
         weights: dict[str, Tensor] = {}

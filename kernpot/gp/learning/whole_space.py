@@ -17,8 +17,8 @@ search for the number of steps and the scale of the noise.
 
 **Inducing directions.** A form is a sum over its eigenvectors ``q`` of ``lambda (u . q)^2``, that is of kernels with
 environments ``q``. Those of the part of the mean that the inducing environments do not span become inducing
-environments themselves: the sparse model that has them contains the mean, so its own mean is the same, for it minimises
-the same sum over a part that holds the minimum.
+environments themselves: the sparse model that has them all contains the mean, so its own mean is the same, for it
+minimises the same sum over a part that holds the minimum. The smallest are left out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from kernpot.functionals.form_products import KINDS_OF_FORMS, FormBlock, FormSpa
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.inducing.directions import second_moments
-from kernpot.gp.learning.form_labels import FormLabels, LeftOut
+from kernpot.gp.learning.form_labels import FormLabels, OfStructures
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.kernels import CosineKernel
 from kernpot.progress import Report
@@ -59,7 +59,7 @@ _STEPS, _PATIENCE, _WORTH = 300, 10, 0.005
 _SIGNS = 64
 # Features of environments times directions, systems and steps: some eight minutes on two cores.
 _WORK = 2.2e12
-# Of a form's size, as the environments see it, what may be left out; and how many directions there may be.
+# Of the size of these forms, what directions that are left out may have; and how many directions there may be.
 _LEFT_OUT, _MOST = 1e-3, 1000
 
 
@@ -72,7 +72,7 @@ class WholeSpace(NamedTuple):
         With inducing directions after the inducing environments.
     scale : float
         Of the noise.
-    left_out : LeftOut
+    left_out : dict of int to (dict of str to Tensor)
         Label less prediction of each structure left out.
     told : dict
         JSON-able.
@@ -80,7 +80,7 @@ class WholeSpace(NamedTuple):
 
     blocks: list[InducingBlock]
     scale: float
-    left_out: LeftOut
+    left_out: OfStructures
     told: dict[str, Any]
 
 
@@ -278,7 +278,7 @@ class _Best(NamedTuple):
     steps: int
     score: float
     mae: dict[str, float]
-    left_out: LeftOut
+    left_out: OfStructures
 
 
 class _Search:
@@ -299,7 +299,9 @@ class _Search:
         self._left, self._report, self._steps = budget, report, 0
         self._most = min(budget, _STEPS * len(_SCALES))
         self._targets = labels.targets()
-        self.before: dict[str, float] = {}
+        # Of the model that stays if nothing is found.
+        start = sparse.means(fitted.posterior, groups, fitted.noise)
+        self.before = self._mae(labels.sweep(start, fitted.noise)[1])
 
     def best(self) -> _Best | None:
         """The best there is along the scales; None where no step can be made, or errors do not fall."""
@@ -323,7 +325,6 @@ class _Search:
         residual -= start / self._sparse.prior
         solver = ConjugateGradients(start, residual, _Preconditioner(self._sparse, posterior, self._labels, noise))
         scores = [log_score(self._mae(predicted))]
-        self.before = self.before or self._mae(predicted)
         while len(scores) <= _STEPS and self._left > 0:
             image, moved = self._labels.sweep(solver.direction, noise)
             image += solver.direction / self._sparse.prior
@@ -345,7 +346,7 @@ class _Search:
         }
         return _Best(solver.solution, scale, self._steps, scores[-1], self._mae(predicted), left_out)
 
-    def _mae(self, predicted: LeftOut) -> dict[str, float]:
+    def _mae(self, predicted: OfStructures) -> dict[str, float]:
         """Mean absolute errors, by kind of label."""
         errors: dict[str, list[Tensor]] = {}
         for place, of_kinds in predicted.items():
@@ -354,7 +355,7 @@ class _Search:
         return {kind: float(torch.cat(found).mean()) for kind, found in errors.items()}
 
 
-def _kinds_of(predicted: LeftOut) -> set[str]:
+def _kinds_of(predicted: OfStructures) -> set[str]:
     """Kinds of labels that structures have."""
     return {kind for of_kinds in predicted.values() for kind in of_kinds}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from sklearn.base import clone
 
 from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.gp.fitted import FittedGP
@@ -85,6 +86,19 @@ def test_errors_on_structures_left_out_are_those_of_dense_fits_without_them(
 
 
 @pytest.mark.usefixtures("to_the_end")
+def test_errors_before_are_those_of_the_sparse_model_without_the_structures(
+    sparse: SparseGPPotential, frames: list[Atoms]
+) -> None:
+    errors = []
+    for group in GROUPS:
+        others = [atoms for k, atoms in enumerate(frames) if k not in group]
+        without = clone(sparse).set_params(inducing=gases(1, "Cu4Au4", seed=2)).fit(others).fitted_
+        errors += [np.abs(without.mean(frames[k]).forces - frames[k].get_forces()) for k in group]
+    told = _searched(sparse.fitted_, frames).told
+    assert told["errors_before"]["forces"] == pytest.approx(float(np.mean(errors)), rel=1e-4)
+
+
+@pytest.mark.usefixtures("to_the_end")
 def test_the_model_with_directions_has_the_dense_mean(sparse: SparseGPPotential, frames: list[Atoms]) -> None:
     fitted = sparse.fitted_
     found = _searched(fitted, frames)
@@ -104,20 +118,11 @@ def test_the_model_with_directions_has_the_dense_mean(sparse: SparseGPPotential,
     assert np.abs(before.forces.ravel() - expected).max() > 0.02 * scale
 
 
-@pytest.mark.usefixtures("to_the_end")
-def test_a_model_that_is_no_better_stays(
-    sparse: SparseGPPotential, frames: list[Atoms], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "value"), [("_WORTH", 10.0), ("_WORK", 1.0)])
+def test_a_model_stays_where_nothing_is_better_or_there_is_no_time(
+    name: str, value: float, sparse: SparseGPPotential, frames: list[Atoms], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WORTH", 10.0)
-    labelled = label_structures(frames)
-    kept = compress(labelled, sparse.fitted_.maker, {0, 3}).kept
-    assert whole_space(sparse.fitted_, labelled, [kept], set(), np.random.RandomState(0), None) is None
-
-
-def test_no_step_within_no_budget(
-    sparse: SparseGPPotential, frames: list[Atoms], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_WORK", 1.0)
+    monkeypatch.setattr(module, name, value)
     labelled = label_structures(frames)
     kept = compress(labelled, sparse.fitted_.maker, {0, 3}).kept
     assert whole_space(sparse.fitted_, labelled, [kept], set(), np.random.RandomState(0), None) is None
