@@ -4,6 +4,9 @@ For ``zeta = 2`` an energy of the model is ``u^T A u`` with a symmetric ``A`` fo
 prior is that of independent entries: ``|A|^2``, the sum of the squares of all entries, is the norm of the kernel's
 function space. Labels are linear in ``A``; what is here multiplies with that linear map ``X`` and with its transpose,
 at the cost of one evaluation and one derivative of every environment, whatever the number of labels.
+
+Most of that cost are products of matrices, whose precision is that of the directions: single precision
+(:meth:`FormSpace.single`) does where a product is one step of many on the way to something, in half the time.
 """
 
 from __future__ import annotations
@@ -36,12 +39,12 @@ class FormBlock(NamedTuple):
         return self.basis.shape[1]
 
     def coordinates(self, features: Tensor) -> Tensor:
-        """Of feature vectors (..., n_features), in the directions."""
-        return features @ self.basis
+        """Of feature vectors (..., n_features), in the directions and in their precision."""
+        return features.to(self.basis.dtype) @ self.basis
 
     def features(self, coordinates: Tensor) -> Tensor:
-        """The other way."""
-        return coordinates @ self.basis.T
+        """The other way, in double precision."""
+        return (coordinates @ self.basis.T).double()
 
 
 class FormSpace:
@@ -64,6 +67,15 @@ class FormSpace:
         ends = list(accumulate((b.size**2 for b in blocks), initial=0))
         self._places = [slice(*ends) for ends in pairwise(ends)]
         self.n = ends[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the directions, and of forms in products."""
+        return self.blocks[0].basis.dtype
+
+    def single(self) -> FormSpace:
+        """The same in single precision."""
+        return FormSpace([b._replace(basis=b.basis.float()) for b in self.blocks])
 
     def forms(self, vectors: Tensor) -> list[Tensor]:
         """By block, (K, r, r), of vectors (K, n); shares memory."""
@@ -94,7 +106,7 @@ class FormProducts:
         Parameters
         ----------
         forms : sequence of Tensor of shape (K, r, r)
-            By block, symmetric.
+            By block, symmetric, of the precision of the space.
         """
         n, k = self._structure.n_atoms, len(forms[0])
         energy = torch.zeros(k, dtype=torch.float64)
@@ -108,7 +120,7 @@ class FormProducts:
                     continue
                 own = self._own[b]
                 half = torch.stack([own @ form for form in forms[b]], 1)
-                energy += (half * own[:, None]).sum((0, 2))
+                energy += (half * own[:, None]).sum((0, 2), dtype=torch.float64)
                 slope[self._members[b]] += block.features(half.mul_(2.0))
             slope -= (slope @ unit[:, :, None]) * unit[:, None, :]
             slope *= described.inverse_norm[:, None, None]
@@ -127,7 +139,7 @@ class FormProducts:
         ----------
         weights : mapping of str to Tensor of shape (K, n)
         sums : sequence of Tensor of shape (K, r, r)
-            By block; changed.
+            By block, of the precision of the space; changed.
         """
         k = len(sums[0])
         energy = weights["energy"][:, 0] if "energy" in weights else torch.zeros(k, dtype=torch.float64)
@@ -141,7 +153,7 @@ class FormProducts:
                 members, own = self._members[b], self._own[b]
                 if block.descriptor != d or not len(members):
                     continue
-                along = 0.5 * energy[:, None] * own[:, None]
+                along = (0.5 * energy[:, None]).to(own.dtype) * own[:, None]
                 if slope is not None:
                     along = along + block.coordinates(slope[members])
                 for one, total in enumerate(sums[b]):

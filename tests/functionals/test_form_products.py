@@ -86,3 +86,20 @@ def test_sums_are_the_transpose(atoms: Atoms, n_descriptors: int) -> None:
             forward = sum(float(of[k] @ labels[kind][k]) for kind, of in weights.items())
             back = sum(float(((y[k] + y[k].mT) * form[k]).sum()) for y, form in zip(sums, forms, strict=True))
             assert back == pytest.approx(forward, rel=1e-10)
+
+
+@pytest.mark.parametrize(("atoms", "n_descriptors"), CASES)
+def test_single_precision_is_that_of_its_numbers(atoms: Atoms, n_descriptors: int) -> None:
+    features, space, forms = _made(atoms, n_descriptors)
+    structure = Structure(features, atoms)
+    double, single = FormProducts(structure, space), FormProducts(structure, space.single())
+    rough = [form.float() for form in forms]
+    expected, labels = double.labels(forms), single.labels(rough)
+    for kind, of in expected.items():
+        assert labels[kind].dtype == torch.float64
+        np.testing.assert_allclose(labels[kind].numpy(), of.numpy(), atol=1e-5 * float(of.abs().max()))
+    sums, rough_sums = [torch.zeros_like(form) for form in forms], [torch.zeros_like(form) for form in rough]
+    double.add_sums(expected, sums)
+    single.add_sums(expected, rough_sums)
+    for of, got in zip(sums, rough_sums, strict=True):
+        np.testing.assert_allclose(got.numpy(), of.numpy(), atol=1e-5 * float(of.abs().max()))

@@ -90,7 +90,7 @@ class FormLabels:
         residual : bool
             Whether to multiply what is left of the labels.
         """
-        forms = self.space.forms(vectors)
+        forms = self.space.forms(vectors.to(self.space.dtype))
         n_parts = torch.get_num_threads()
         # Before threads share what is kept.
         for place in range(len(self._labelled)):
@@ -98,7 +98,7 @@ class FormLabels:
         parts = [range(first, len(self._labelled), n_parts) for first in range(n_parts)]
 
         def share(places: range) -> tuple[Tensor, OfStructures]:
-            total = torch.zeros_like(vectors)
+            total = torch.zeros(vectors.shape, dtype=self.space.dtype)
             sums = self.space.forms(total)
             left_out: OfStructures = {}
             for place in places:
@@ -118,7 +118,7 @@ class FormLabels:
 
     def signed(self, noise: Mapping[str, float], n: int, generator: torch.Generator) -> Tensor:
         """``X^T W^(1/2) z`` (n, space.n) with random signs ``z``, of the labels of every nth structure each."""
-        total = torch.zeros((n, self.space.n), dtype=torch.float64)
+        total = torch.zeros((n, self.space.n), dtype=self.space.dtype)
         for place in range(len(self._labelled)):
             self._keep(place)
             weights = {}
@@ -129,7 +129,7 @@ class FormLabels:
             self._of(place).add_sums(weights, self.space.forms(total[which : which + 1]))
         for form in self.space.forms(total):
             form.add_(form.mT.clone())
-        return total
+        return total.double()
 
     def _keep(self, place: int) -> None:
         """Describe a structure once for all sweeps, while there is room."""

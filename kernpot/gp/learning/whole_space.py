@@ -48,17 +48,20 @@ from kernpot.structures.labels import LabelledStructure
 # Directions that forms are made of: those with more than this part of all that environments and their derivatives show,
 # and so many at most.
 _SEEN, _DIRECTIONS = 1e-11, 500
-# Structures left out of a system, at most, as a part of all; and how many there are to be at least.
-_PART, _FEWEST = 0.1, 40
+# Structures left out of a system, as a part of all: at most, and where there are enough of them; how many are enough,
+# and how many there are to be in all systems.
+_MOST_PART, _PART, _ENOUGH, _FEWEST = 0.1, 0.05, 25, 50
 # Scales tried on the noise of the sparse model, which asked for it in part for what it could not represent. Each is
 # solved from the sparse mean: from where a larger one ended, less noise shows its worth too late.
-_SCALES = (0.5, 0.125)
-# Steps at one scale; how far errors must fall, per kind of label, in so many of them, or at the next scale, to go on.
-_STEPS, _PATIENCE, _WORTH = 300, 10, 0.005
+_SCALES = (0.125, 0.5)
+# Steps at one scale; how far errors must fall, per kind of label, in so many of them to go on.
+_STEPS, _PATIENCE, _WORTH = 400, 20, 0.005
+# Fall of errors, per kind of label, that leaves no doubt of a scale.
+_CLEAR = 0.1
 # Random products for the diagonal of the precision.
 _SIGNS = 64
 # Features of environments times directions, systems and steps: some eight minutes on two cores.
-_WORK = 2.2e12
+_WORK = 4.4e12
 # Of the size of these forms, what directions that are left out may have; and how many directions there may be.
 _LEFT_OUT, _MOST = 1e-3, 1000
 
@@ -100,9 +103,9 @@ def groups_left_out(kept: Sequence[int], n_structures: int) -> list[list[int]]:
     n_structures : int
         All there are.
     """
-    most = max(1, int(_PART * n_structures))
-    n = -(-min(len(kept), _FEWEST) // most)
-    chosen = list(kept)[: n * most]
+    size = max(1, min(int(_MOST_PART * n_structures), max(_ENOUGH, int(_PART * n_structures))))
+    n = -(-min(len(kept), _FEWEST) // size)
+    chosen = list(kept)[: n * size]
     return [sorted(chosen[first::n]) for first in range(n)]
 
 
@@ -131,14 +134,15 @@ def whole_space(
     """
     space = _space(fitted, labelled, rng)
     places = [[one.place for one in group if one.place is not None] for group in groups]
-    labels = FormLabels(labelled, fitted.features, fitted.noise_model, fitted.isolated, space, places)
+    # The model that comes of it is solved for anew, in double precision.
+    labels = FormLabels(labelled, fitted.features, fitted.noise_model, fitted.isolated, space.single(), places)
     sparse = _Sparse(fitted, space)
     budget = int(_WORK / (labels.n_systems * _work(space, fitted, labelled)))
     search = _Search(labels, sparse, fitted, groups, fixed, budget, report)
     best = search.best()
     if best is None:
         return None
-    rest = space.forms(sparse.outside(best.vectors[-1])[None])
+    rest = space.forms(sparse.outside(best.forms)[None])
     blocks, n_added = _with_directions(fitted.whitening.blocks, space, [form[0] for form in rest])
     told = {
         "structures": sum(map(len, groups)),
@@ -271,9 +275,9 @@ class _Preconditioner:
 
 
 class _Best(NamedTuple):
-    """Where a scale of the noise led to."""
+    """Where a scale of the noise led to: forms (n,) with all labels, after so many steps in all."""
 
-    vectors: Tensor
+    forms: Tensor
     scale: float
     steps: int
     score: float
@@ -304,17 +308,17 @@ class _Search:
         self.before = self._mae(labels.sweep(start, fitted.noise)[1])
 
     def best(self) -> _Best | None:
-        """The best there is along the scales; None where no step can be made, or errors do not fall."""
+        """The best of the scales; None where no step can be made, or errors do not fall."""
         best: _Best | None = None
+        before = log_score(self.before)
         for scale in _SCALES:
             if self._left < _PATIENCE:
                 break
             found = self._at(scale)
-            # Against the sparse model first.
-            score = log_score(self.before) if best is None else best.score
-            if found.score > score - len(found.mae) * _WORTH:
+            if found.score < (before - len(found.mae) * _WORTH if best is None else best.score):
+                best = found
+            if found.score < before - len(found.mae) * _CLEAR:
                 break
-            best = found
         return best
 
     def _at(self, scale: float) -> _Best:
@@ -325,6 +329,7 @@ class _Search:
         residual -= start / self._sparse.prior
         solver = ConjugateGradients(start, residual, _Preconditioner(self._sparse, posterior, self._labels, noise))
         scores = [log_score(self._mae(predicted))]
+        best = self._kept(solver.solution, scale, scores[0], predicted)
         while len(scores) <= _STEPS and self._left > 0:
             image, moved = self._labels.sweep(solver.direction, noise)
             image += solver.direction / self._sparse.prior
@@ -338,13 +343,19 @@ class _Search:
             self._left -= 1
             if self._report:
                 self._report("steps in the whole space", self._steps, self._most)
-            if len(scores) > _PATIENCE and scores[-1 - _PATIENCE] - scores[-1] < _WORTH * len(_kinds_of(predicted)):
+            if scores[-1] < best.score:
+                best = self._kept(solver.solution, scale, scores[-1], predicted)
+            if len(scores) > _PATIENCE and scores[-1 - _PATIENCE] - scores[-1] < _WORTH * len(best.mae):
                 break
+        return best
+
+    def _kept(self, solution: Tensor, scale: float, score: float, predicted: OfStructures) -> _Best:
+        """What is there now, whatever follows."""
         left_out = {
             place: {kind: self._targets[place][kind] - values for kind, values in of_kinds.items()}
             for place, of_kinds in predicted.items()
         }
-        return _Best(solver.solution, scale, self._steps, scores[-1], self._mae(predicted), left_out)
+        return _Best(solution[-1].clone(), scale, self._steps, score, self._mae(predicted), left_out)
 
     def _mae(self, predicted: OfStructures) -> dict[str, float]:
         """Mean absolute errors, by kind of label."""
@@ -353,11 +364,6 @@ class _Search:
             for kind, values in of_kinds.items():
                 errors.setdefault(kind, []).append((self._targets[place][kind] - values).abs())
         return {kind: float(torch.cat(found).mean()) for kind, found in errors.items()}
-
-
-def _kinds_of(predicted: OfStructures) -> set[str]:
-    """Kinds of labels that structures have."""
-    return {kind for of_kinds in predicted.values() for kind in of_kinds}
 
 
 def _with_directions(
