@@ -24,6 +24,7 @@ from benchmarks.shared.command_line import Parser
 from benchmarks.shared.results import ROOT, read_result
 from benchmarks.speed import size_tables
 from benchmarks.speed import tables as of_speed
+from kernpot.gp.learning.hyperparameters import SEARCHED
 
 PAGES = (
     "README.md",
@@ -88,11 +89,20 @@ def page() -> str:
         "3BPA test frames are a subset cut from a published mixed-temperature file, not the published test set. The "
         "intervals were calibrated on leave-one-structure-out errors of the training part alone.",
         of_accuracy.groups(),
+        "## Learning curves",
+        "`python -m benchmarks accuracy curves SET`: no settings at all, nested random subsets of the training parts. "
+        "The networks of the figure are those of `python -m benchmarks networks compare`.",
+        of_accuracy.curves(),
+        "![Test errors against the number of training structures](figures/curves.png)",
         "## What each idea gives alone",
         "`python -m benchmarks accuracy ideas SET`: mean absolute errors on structures left out of at most "
         f"{ideas.SAMPLE} structures of the training part, with 1000 inducing environments and one setting changed at a "
         "time. Molecules begin at a cutoff of 4.5 A, Gaussians 0.4 A wide, crystals at 5 A and 0.5 A.",
         of_accuracy.ideas(),
+        "## Hyperparameters from fewer inducing environments",
+        "`python -m benchmarks accuracy searched SET`: the evidence is searched with the leading inducing environments "
+        f"(a fit takes {SEARCHED}), the model has all; at most {ideas.SAMPLE} structures of the training part.",
+        of_accuracy.searched(),
         "## Few structures",
         "`python -m benchmarks accuracy few_structures`: where the structures hold fewer environments than "
         "`n_inducing` (1000 here), those of slightly displaced copies become inducing too. Without / with them, means "

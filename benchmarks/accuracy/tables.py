@@ -72,6 +72,27 @@ def sizes() -> str:
     return table([*header, "energy MAE, meV/atom", "force RMSE, meV/A", "fit, CPU min"], rows)
 
 
+def curves() -> str:
+    """Test errors and coverage by the number of training structures."""
+    rows = []
+    for name, r in measured("curves"):
+        for row in r["rows"]:
+            e, f = row["test"]["energy"], row["test"]["forces"]
+            rows.append(
+                [
+                    NAMES[name],
+                    str(row["structures"]),
+                    str(row["n_inducing"]),
+                    f"{1e3 * e['mae']:.2f}",
+                    f"{1e3 * f['mae']:.1f}",
+                    f"{100 * e['coverage']:.0f} %, {100 * f['coverage']:.0f} %",
+                    f"{row['fit']['cpu_s']:.0f}",
+                ]
+            )
+    header = ["data", "structures", "inducing environments", "energy MAE, meV/atom", "force MAE, meV/A"]
+    return table([*header, "90 % intervals hold energies, forces", "fit, CPU s"], rows)
+
+
 def ideas() -> str:
     """Errors on structures left out with one setting changed at a time, beside those with none changed."""
     found = measured("ideas")
@@ -86,6 +107,24 @@ def ideas() -> str:
             )
         rows.append([idea, *cells])
     return table(["setting", *(f"{NAMES[name]}: meV/atom, meV/A" for name, _ in found)], rows)
+
+
+def searched() -> str:
+    """Errors on structures left out by how many inducing environments the evidence was searched with."""
+    rows = []
+    for name, r in measured("searched"):
+        rows += [
+            [
+                NAMES[name],
+                f"{min(row['searched'], row['n_inducing'])} of {row['n_inducing']}",
+                f"{1e3 * row['mae']['energy']:.3f}",
+                f"{1e3 * row['mae']['forces']:.2f}",
+                f"{row['cpu_s']:.0f}",
+            ]
+            for row in r["rows"]
+        ]
+    header = ["data", "searched with", "left-out energy MAE, meV/atom", "left-out force MAE, meV/A", "fit, CPU s"]
+    return table(header, rows)
 
 
 def groups() -> str:

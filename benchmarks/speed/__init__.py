@@ -14,6 +14,7 @@ MEASUREMENTS = {
         "stages of a mean, of a std and of a fit beside the least time the machine could take", "beside", ("stages",)
     ),
     "device": Measurement("an accelerator; skipped with a reason", "beside", ("device",)),
+    "fit_sizes": Measurement("CPU time and memory of fits of 200 to 10,000 structures, and of M from 1000 to 10,000"),
     "updates": Measurement("CPU time of partial_fit and add_inducing, beside making all rows anew"),
     "projection": Measurement("left-out errors and CPU time of the fit against n_components"),
     "repeats": Measurement("searches, descriptions and predictions that are made, to see that none is made twice"),

@@ -73,4 +73,27 @@ def repeats() -> str:
     return table(["", "before", "now"], rows)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"projection": projection, "updates": updates, "repeats": repeats}
+def fit_sizes() -> str:
+    """Time and memory of fits by structures and inducing environments."""
+    if (r := written("speed/fit_sizes")) is None:
+        return not_yet("speed fit_sizes")
+    rows = [
+        [
+            str(row["structures"]),
+            str(row["n_inducing"]),
+            str(row["searched"]),
+            f"{row['cpu_s']:.0f}",
+            f"{row['peak_memory_GB']:.2f}",
+        ]
+        for row in sorted(r["rows"], key=lambda row: (row["asked"], row["structures"]))
+    ]
+    header = ["structures", "inducing environments", "of these in the search", "fit, CPU s", "peak memory, GB"]
+    return table(header, rows)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "fit_sizes": fit_sizes,
+    "projection": projection,
+    "updates": updates,
+    "repeats": repeats,
+}

@@ -267,10 +267,10 @@ class _Preconditioner:
         out = torch.empty_like(vectors)
         for k, vector in enumerate(vectors):
             inside = sparse.products(vector)
-            rest = sparse.outside((vector - sparse.vector(inside)) * self._variance)
             half = self._posterior.half((inside * sparse.scale)[None])
             known = torch.linalg.solve_triangular(root, half, upper=True)[:, 0]
-            out[k] = rest + sparse.vector(known * sparse.scale)
+            scaled = (vector - sparse.vector(inside)) * self._variance
+            out[k] = scaled + sparse.vector(known * sparse.scale - sparse.products(scaled))
         return out
 
 
