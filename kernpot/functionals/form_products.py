@@ -83,81 +83,100 @@ class FormSpace:
 
 
 class FormProducts:
-    """Products with the labels of one structure.
+    """Products with the labels of some structures at once: matrices of few rows take nearly as long as larger ones.
 
     Parameters
     ----------
-    structure : Structure
+    structures : sequence of Structure
     space : FormSpace
+
+    Attributes
+    ----------
+    structures
+        As given.
     """
 
-    def __init__(self, structure: Structure, space: FormSpace) -> None:
-        self._structure, self._space = structure, space
-        numbers = structure.numbers
+    def __init__(self, structures: Sequence[Structure], space: FormSpace) -> None:
+        self.structures, self._space = list(structures), space
+        ends = list(accumulate((s.n_atoms for s in structures), initial=0))
+        self._atoms = [slice(*both) for both in pairwise(ends)]
+        self._of = torch.repeat_interleave(torch.tensor([s.n_atoms for s in structures]))
+        numbers = torch.cat([s.numbers for s in structures])
         self._members = [torch.nonzero(numbers == b.element).squeeze(1) for b in space.blocks]
+        self._unit = [torch.cat([s.described[d].unit for s in structures]) for d in range(len(structures[0].described))]
         self._own = [
-            b.coordinates(structure.described[b.descriptor].unit[m])
-            for b, m in zip(space.blocks, self._members, strict=True)
+            b.coordinates(self._unit[b.descriptor][m]) for b, m in zip(space.blocks, self._members, strict=True)
         ]
 
-    def labels(self, forms: Sequence[Tensor]) -> dict[str, Tensor]:
-        """``X A``: energy (K, 1), forces (K, 3 n) and, where it is defined, stress (K, 6) of K forms.
+    def labels(self, forms: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """``X A`` of K forms for every structure: energy (K, 1), forces (K, 3 n), stress (K, 6) where it is defined.
 
         Parameters
         ----------
         forms : sequence of Tensor of shape (K, r, r)
             By block, symmetric, of the precision of the space.
         """
-        n, k = self._structure.n_atoms, len(forms[0])
-        energy = torch.zeros(k, dtype=torch.float64)
-        gradient = torch.zeros((k, n, 3), dtype=torch.float64)
-        strain = torch.zeros((k, 3, 3), dtype=torch.float64)
-        for d, described in enumerate(self._structure.described):
-            unit = described.unit
-            slope = unit.new_zeros((n, k, unit.shape[1]))
+        k = len(forms[0])
+        energy = torch.zeros((len(self.structures), k), dtype=torch.float64)
+        gradients = [torch.zeros((k, s.n_atoms, 3), dtype=torch.float64) for s in self.structures]
+        strains = torch.zeros((len(self.structures), k, 3, 3), dtype=torch.float64)
+        for d, unit in enumerate(self._unit):
+            slope = unit.new_zeros((len(unit), k, unit.shape[1]))
             for b, block in enumerate(self._space.blocks):
-                if block.descriptor != d or not len(self._members[b]):
+                members = self._members[b]
+                if block.descriptor != d or not len(members):
                     continue
                 own = self._own[b]
                 half = torch.stack([own @ form for form in forms[b]], 1)
-                energy += (half * own[:, None]).sum((0, 2), dtype=torch.float64)
-                slope[self._members[b]] += block.features(half.mul_(2.0))
+                energy.index_add_(0, self._of[members], (half * own[:, None]).sum(2, dtype=torch.float64))
+                slope[members] += block.features(half.mul_(2.0))
             slope -= (slope @ unit[:, :, None]) * unit[:, None, :]
-            slope *= described.inverse_norm[:, None, None]
-            for one, along in enumerate(described.block.pull(slope)):
-                along.add_to(gradient[one], strain[one])
-        found = {"energy": energy[:, None], "forces": -gradient.flatten(1)}
-        if self._structure.volume is not None:
-            symmetric = 0.5 * (strain + strain.mT) / self._structure.volume
-            found["stress"] = torch.stack([symmetric[:, a, b] for a, b in VOIGT], 1)
-        return found
+            for s, (structure, atoms) in enumerate(zip(self.structures, self._atoms, strict=True)):
+                described = structure.described[d]
+                along = slope[atoms] * described.inverse_norm[:, None, None]
+                for one, pulled in enumerate(described.block.pull(along)):
+                    pulled.add_to(gradients[s][one], strains[s, one])
+        out = []
+        for s, structure in enumerate(self.structures):
+            found = {"energy": energy[s][:, None], "forces": -gradients[s].flatten(1)}
+            if structure.volume is not None:
+                symmetric = 0.5 * (strains[s] + strains[s].mT) / structure.volume
+                found["stress"] = torch.stack([symmetric[:, a, b] for a, b in VOIGT], 1)
+            out.append(found)
+        return out
 
-    def add_sums(self, weights: Mapping[str, Tensor], sums: Sequence[Tensor]) -> None:
-        """Add ``Y`` with ``Y + Y^T = X^T w`` for K weights of every label, as of :meth:`labels`.
+    def add_sums(self, weights: Sequence[Mapping[str, Tensor]], sums: Sequence[Tensor]) -> None:
+        """Add ``Y`` with ``Y + Y^T = X^T w`` for K weights of every label of every structure, as of :meth:`labels`.
 
         Parameters
         ----------
-        weights : mapping of str to Tensor of shape (K, n)
+        weights : sequence of mapping of str to Tensor of shape (K, n)
+            By structure.
         sums : sequence of Tensor of shape (K, r, r)
             By block, of the precision of the space; changed.
         """
         k = len(sums[0])
-        energy = weights["energy"][:, 0] if "energy" in weights else torch.zeros(k, dtype=torch.float64)
-        displaced = -weights["forces"].view(k, -1, 3) if "forces" in weights else None
-        volume = self._structure.volume
-        strained = None if volume is None or "stress" not in weights else _strains(weights["stress"]) / volume
-        moves = displaced is not None or strained is not None
-        for d, described in enumerate(self._structure.described):
-            slope = described.pushed(partial(_velocities, displaced, strained), k) if moves else None
+        energy = torch.stack([w["energy"][:, 0] if "energy" in w else torch.zeros(k).double() for w in weights])
+        for d in range(len(self._unit)):
+            slope = torch.cat([_slope(s, d, w, k) for s, w in zip(self.structures, weights, strict=True)])
             for b, block in enumerate(self._space.blocks):
                 members, own = self._members[b], self._own[b]
                 if block.descriptor != d or not len(members):
                     continue
-                along = (0.5 * energy[:, None]).to(own.dtype) * own[:, None]
-                if slope is not None:
-                    along = along + block.coordinates(slope[members])
+                along = (0.5 * energy[self._of[members]]).to(own.dtype)[:, :, None] * own[:, None]
+                along += block.coordinates(slope[members])
                 for one, total in enumerate(sums[b]):
                     total.addmm_(own.mT, along[:, one])
+
+
+def _slope(structure: Structure, descriptor: int, weights: Mapping[str, Tensor], k: int) -> Tensor:
+    """Of unit features (n, K, n_features) along weights of forces and stress."""
+    displaced = -weights["forces"].view(k, -1, 3) if "forces" in weights else None
+    volume, described = structure.volume, structure.described[descriptor]
+    strained = None if volume is None or "stress" not in weights else _strains(weights["stress"]) / volume
+    if displaced is None and strained is None:
+        return described.unit.new_zeros((structure.n_atoms, k, described.unit.shape[1]))
+    return described.pushed(partial(_velocities, displaced, strained), k)
 
 
 def _strains(stress: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def _made(atoms: Atoms, n_descriptors: int) -> tuple[list[SOAPFeatures], FormSpa
 @pytest.mark.parametrize(("atoms", "n_descriptors"), CASES)
 def test_labels_are_those_of_a_potential(atoms: Atoms, n_descriptors: int) -> None:
     features, space, forms = _made(atoms, n_descriptors)
-    labels = FormProducts(Structure(features, atoms), space).labels(forms)
+    labels = FormProducts([Structure(features, atoms)], space).labels(forms)[0]
     assert ("stress" in labels) == bool(atoms.pbc.all())
     for k in range(K):
         terms = [
@@ -75,13 +75,13 @@ def test_labels_are_those_of_a_potential(atoms: Atoms, n_descriptors: int) -> No
 @pytest.mark.parametrize(("atoms", "n_descriptors"), CASES)
 def test_sums_are_the_transpose(atoms: Atoms, n_descriptors: int) -> None:
     features, space, forms = _made(atoms, n_descriptors)
-    products = FormProducts(Structure(features, atoms), space)
-    labels = products.labels(forms)
+    products = FormProducts([Structure(features, atoms)], space)
+    labels = products.labels(forms)[0]
     generator = torch.Generator().manual_seed(3)
     every = {kind: torch.randn(of.shape, dtype=torch.float64, generator=generator) for kind, of in labels.items()}
     for weights in [every, *({kind: of} for kind, of in every.items())]:
         sums = [torch.zeros_like(form) for form in forms]
-        products.add_sums(weights, sums)
+        products.add_sums([weights], sums)
         for k in range(K):
             forward = sum(float(of[k] @ labels[kind][k]) for kind, of in weights.items())
             back = sum(float(((y[k] + y[k].mT) * form[k]).sum()) for y, form in zip(sums, forms, strict=True))
@@ -92,14 +92,34 @@ def test_sums_are_the_transpose(atoms: Atoms, n_descriptors: int) -> None:
 def test_single_precision_is_that_of_its_numbers(atoms: Atoms, n_descriptors: int) -> None:
     features, space, forms = _made(atoms, n_descriptors)
     structure = Structure(features, atoms)
-    double, single = FormProducts(structure, space), FormProducts(structure, space.single())
+    double, single = FormProducts([structure], space), FormProducts([structure], space.single())
     rough = [form.float() for form in forms]
-    expected, labels = double.labels(forms), single.labels(rough)
+    expected, labels = double.labels(forms)[0], single.labels(rough)[0]
     for kind, of in expected.items():
         assert labels[kind].dtype == torch.float64
         np.testing.assert_allclose(labels[kind].numpy(), of.numpy(), atol=1e-5 * float(of.abs().max()))
     sums, rough_sums = [torch.zeros_like(form) for form in forms], [torch.zeros_like(form) for form in rough]
-    double.add_sums(expected, sums)
-    single.add_sums(expected, rough_sums)
+    double.add_sums([expected], sums)
+    single.add_sums([expected], rough_sums)
     for of, got in zip(sums, rough_sums, strict=True):
         np.testing.assert_allclose(got.numpy(), of.numpy(), atol=1e-5 * float(of.abs().max()))
+
+
+@pytest.mark.parametrize("n_descriptors", [1, 2])
+def test_several_structures_at_once_are_as_one_after_the_other(n_descriptors: int) -> None:
+    """Without an element of the space, with other labels, in a cell and without."""
+    crystal, alone = _crystal(), Atoms("Na")
+    features, space, forms = _made(crystal, n_descriptors)
+    structures = [Structure(features, atoms) for atoms in (crystal, alone, crystal[:3])]
+    together = FormProducts(structures, space)
+    labels = together.labels(forms)
+    weights = [{kind: of for kind, of in found.items() if kind != "energy" or s} for s, found in enumerate(labels)]
+    sums, expected = [torch.zeros_like(form) for form in forms], [torch.zeros_like(form) for form in forms]
+    together.add_sums(weights, sums)
+    for structure, found, weight in zip(structures, labels, weights, strict=True):
+        one = FormProducts([structure], space)
+        for kind, of in one.labels(forms)[0].items():
+            torch.testing.assert_close(found[kind], of, rtol=1e-12, atol=1e-14)
+        one.add_sums([weight], expected)
+    for got, of in zip(sums, expected, strict=True):
+        torch.testing.assert_close(got, of, rtol=1e-12, atol=1e-13)

@@ -21,6 +21,8 @@ from kernpot.structures.noise import NoiseModel
 # Numbers that described structures may hold, 1.6 GB, and how many each pair of atoms has; those beyond are made anew in
 # every sweep.
 _HELD, _PER_PAIR = 200_000_000, 300
+# Atoms of the structures that are multiplied at once, where several are smaller than that.
+_AT_ONCE = 200
 
 
 class _Label(NamedTuple):
@@ -63,7 +65,8 @@ class FormLabels:
         self.n_systems = len(groups) + 1
         self._system_without = {place: k for k, group in enumerate(groups) for place in group}
         self._labels = [_labels_of(one, noise_model, isolated) for one in labelled]
-        self._products: dict[int, FormProducts] = {}
+        self._batches = _batches([len(one.atoms) for one in labelled])
+        self._kept: dict[int, FormProducts] = {}
         self._left = _HELD
 
     def system_without(self, place: int) -> int:
@@ -93,18 +96,16 @@ class FormLabels:
         forms = self.space.forms(vectors.to(self.space.dtype))
         n_parts = torch.get_num_threads()
         # Before threads share what is kept.
-        for place in range(len(self._labelled)):
-            self._keep(place)
-        parts = [range(first, len(self._labelled), n_parts) for first in range(n_parts)]
+        for batch in range(len(self._batches)):
+            self._keep(batch)
+        parts = [range(first, len(self._batches), n_parts) for first in range(n_parts)]
 
-        def share(places: range) -> tuple[Tensor, OfStructures]:
+        def share(batches: range) -> tuple[Tensor, OfStructures]:
             total = torch.zeros(vectors.shape, dtype=self.space.dtype)
             sums = self.space.forms(total)
             left_out: OfStructures = {}
-            for place in places:
-                found = self._one(place, forms, sums, noise, residual)
-                if place in self._system_without:
-                    left_out[place] = found
+            for batch in batches:
+                left_out |= self._one(batch, forms, sums, noise, residual)
             return total, left_out
 
         total = torch.zeros_like(vectors)
@@ -119,51 +120,69 @@ class FormLabels:
     def signed(self, noise: Mapping[str, float], n: int, generator: torch.Generator) -> Tensor:
         """``X^T W^(1/2) z`` (n, space.n) with random signs ``z``, of the labels of every nth structure each."""
         total = torch.zeros((n, self.space.n), dtype=self.space.dtype)
-        for place in range(len(self._labelled)):
-            self._keep(place)
-            weights = {}
-            for kind, label in self._labels[place].items():
-                sign = 2.0 * torch.randint(2, label.scale.shape, generator=generator).double() - 1.0
-                weights[kind] = (sign / (label.scale * noise[label.group]))[None]
-            which = place % n
-            self._of(place).add_sums(weights, self.space.forms(total[which : which + 1]))
+        for batch, places in enumerate(self._batches):
+            self._keep(batch)
+            for place, structure in zip(places, self._of(batch).structures, strict=True):
+                weights = {}
+                for kind, label in self._labels[place].items():
+                    sign = 2.0 * torch.randint(2, label.scale.shape, generator=generator).double() - 1.0
+                    weights[kind] = (sign / (label.scale * noise[label.group]))[None]
+                which = place % n
+                alone = FormProducts([structure], self.space)
+                alone.add_sums([weights], self.space.forms(total[which : which + 1]))
         for form in self.space.forms(total):
             form.add_(form.mT.clone())
         return total.double()
 
-    def _keep(self, place: int) -> None:
-        """Describe a structure once for all sweeps, while there is room."""
-        if place in self._products or self._left <= 0:
+    def _keep(self, batch: int) -> None:
+        """Describe structures once for all sweeps, while there is room."""
+        if batch in self._kept or self._left <= 0:
             return
-        structure = Structure(self._features, self._labelled[place].atoms)
-        self._left -= sum(d.unit.numel() + _PER_PAIR * len(d.block.vectors) for d in structure.described)
-        self._products[place] = FormProducts(structure, self.space)
+        self._kept[batch] = products = self._of(batch)
+        described = [d for structure in products.structures for d in structure.described]
+        self._left -= sum(2 * d.unit.numel() + _PER_PAIR * len(d.block.vectors) for d in described)
 
-    def _of(self, place: int) -> FormProducts:
-        """Of a structure that is described already, or anew."""
-        if place in self._products:
-            return self._products[place]
-        return FormProducts(Structure(self._features, self._labelled[place].atoms), self.space)
+    def _of(self, batch: int) -> FormProducts:
+        """Of structures that are described already, or anew."""
+        if batch in self._kept:
+            return self._kept[batch]
+        places = self._batches[batch]
+        return FormProducts([Structure(self._features, self._labelled[p].atoms) for p in places], self.space)
 
     def _one(
-        self, place: int, forms: list[Tensor], sums: list[Tensor], noise: Mapping[str, float], residual: bool
-    ) -> dict[str, Tensor]:
-        """Add what one structure gives; its predictions by the system that leaves it out."""
-        products = self._of(place)
-        predicted = products.labels(forms)
-        out = self._system_without.get(place)
-        weights: dict[str, Tensor] = {}
-        left_out: dict[str, Tensor] = {}
-        for kind, label in self._labels[place].items():
-            of_kind = predicted[kind]
-            if out is not None:
-                left_out[kind] = of_kind[out] / label.scale
-            weight = (label.values - of_kind if residual else of_kind) / (label.scale * noise[label.group]).square()
-            if out is not None:
-                weight[out] = 0.0
-            weights[kind] = weight
-        products.add_sums(weights, sums)
+        self, batch: int, forms: list[Tensor], sums: list[Tensor], noise: Mapping[str, float], residual: bool
+    ) -> OfStructures:
+        """Add what some structures give; their predictions by the systems that leave them out."""
+        products, places = self._of(batch), self._batches[batch]
+        of_all: list[dict[str, Tensor]] = []
+        left_out: OfStructures = {}
+        for place, predicted in zip(places, products.labels(forms), strict=True):
+            out = self._system_without.get(place)
+            weights: dict[str, Tensor] = {}
+            for kind, label in self._labels[place].items():
+                of_kind = predicted[kind]
+                if out is not None:
+                    left_out.setdefault(place, {})[kind] = of_kind[out] / label.scale
+                weight = (label.values - of_kind if residual else of_kind) / (label.scale * noise[label.group]).square()
+                if out is not None:
+                    weight[out] = 0.0
+                weights[kind] = weight
+            of_all.append(weights)
+        products.add_sums(of_all, sums)
         return left_out
+
+
+def _batches(sizes: Sequence[int]) -> list[list[int]]:
+    """Places of the structures that are multiplied at once."""
+    found: list[list[int]] = []
+    left = 0
+    for place, size in enumerate(sizes):
+        if size > left:
+            found.append([])
+            left = _AT_ONCE
+        found[-1].append(place)
+        left -= size
+    return found
 
 
 def _labels_of(

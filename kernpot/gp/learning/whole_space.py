@@ -43,7 +43,7 @@ from kernpot.kernels import CosineKernel
 from kernpot.progress import Report
 from kernpot.regression.conjugate_gradients import ConjugateGradients
 from kernpot.regression.posterior import Posterior, weights_without
-from kernpot.structures.labels import LabelledStructure
+from kernpot.structures.labels import LabelledStructure, n_labels
 
 # Directions that forms are made of: those with more than this part of all that environments and their derivatives show,
 # and so many at most.
@@ -60,8 +60,9 @@ _STEPS, _PATIENCE, _WORTH = 400, 20, 0.005
 _CLEAR = 0.1
 # Random products for the diagonal of the precision.
 _SIGNS = 64
-# Features of environments times directions, systems and steps: some eight minutes on two cores.
-_WORK = 4.4e12
+# Features of environments times directions, systems and steps: for each label, so that few of them are soon learnt, and
+# in all, some six minutes on two cores.
+_PER_LABEL, _WORK = 1e8, 4.4e12
 # Of the size of these forms, what directions that are left out may have; and how many directions there may be.
 _LEFT_OUT, _MOST = 1e-3, 1000
 
@@ -137,7 +138,8 @@ def whole_space(
     # The model that comes of it is solved for anew, in double precision.
     labels = FormLabels(labelled, fitted.features, fitted.noise_model, fitted.isolated, space.single(), places)
     sparse = _Sparse(fitted, space)
-    budget = int(_WORK / (labels.n_systems * _work(space, fitted, labelled)))
+    work = min(_WORK, _PER_LABEL * sum(map(n_labels, labelled)))
+    budget = int(work / (labels.n_systems * _work(space, fitted, labelled)))
     search = _Search(labels, sparse, fitted, groups, fixed, budget, report)
     best = search.best()
     if best is None:
