@@ -41,7 +41,7 @@ from kernpot.files.parts import number, require
 from kernpot.tails import LEAST, negative_log_density
 
 # Largest factor: beyond it the parameter variance is rounding.
-_LARGEST_FACTOR = 100.0
+_LARGEST_FACTOR = 1e4
 # No number of a misfit is beyond it, whatever its unit: squares of larger ones overflow.
 _LARGEST = 1e8
 # Parameter variances below this part of their surroundings' belong to components that vanish by symmetry: they tell

@@ -90,6 +90,17 @@ def test_tails_and_factor_of_known_residuals_are_found(rng: np.random.Generator,
     assert float((added / s).mean()) == pytest.approx(2.0**2, rel=0.15)
 
 
+def test_noise_far_below_errors_asks_for_a_large_factor(rng: np.random.Generator) -> None:
+    """A constant in its place would know nothing of the environment."""
+    v = np.exp(rng.uniform(-6.0, 0.0, (200, 9)))
+    e = 1000.0 * rng.normal(size=v.shape) * np.sqrt(v)
+    found = fit_misfit(list(e), list(v), list(v), list(0 * v))
+    s = torch.from_numpy(v.ravel())
+    added, _ = misfit_variance(found, LabelVariances(s, s, 0 * s))
+    assert float((added / s).mean().sqrt()) == pytest.approx(1000.0, rel=0.1)
+    assert found.constant < 0.01 * float(np.sqrt(np.mean(e**2)))
+
+
 def test_components_that_vanish_by_symmetry_do_not_count(rng: np.random.Generator) -> None:
     v = np.exp(rng.uniform(-3.0, 0.0, (20, 4)))
     e = rng.normal(size=v.shape) * np.sqrt(3 * v)
