@@ -53,11 +53,11 @@ _SEEN, _DIRECTIONS = 1e-11, 500
 _MOST_PART, _PART, _ENOUGH, _FEWEST = 0.1, 0.05, 25, 50
 # Scales tried on the noise of the sparse model, which asked for it in part for what it could not represent. Each is
 # solved from the sparse mean: from where a larger one ended, less noise shows its worth too late.
-_SCALES = (0.125, 0.5)
-# Steps at one scale; how far errors must fall, per kind of label, in so many of them to go on.
+_SCALES = (0.125, 0.5, 1.0)
+# Steps at one scale; how far errors must fall, per kind of label, in so many of them, or in the last third, to go on.
 _STEPS, _PATIENCE, _WORTH = 400, 20, 0.005
-# Fall of errors, per kind of label, that leaves no doubt of a scale.
-_CLEAR = 0.1
+# What errors may rise by, per kind of label, where the noise is changed and no step made.
+_WORSE = 0.02
 # Random products for the diagonal of the precision.
 _SIGNS = 64
 # Features of environments times directions, systems and steps: for each label, so that few of them are soon learnt, and
@@ -276,6 +276,15 @@ class _Preconditioner:
         return out
 
 
+def in_order(scores: Mapping[float, float], most: float) -> list[float]:
+    """Scales of the noise, the least of those whose start has no larger score than ``most`` first.
+
+    Where it has, the mean follows noise that is there, and takes many steps to come back from that.
+    """
+    good = sorted(scale for scale, score in scores.items() if score <= most)
+    return good + sorted(scores.keys() - set(good), key=scores.__getitem__)
+
+
 class _Best(NamedTuple):
     """Where a scale of the noise led to: forms (n,) with all labels, after so many steps in all."""
 
@@ -310,21 +319,30 @@ class _Search:
         self.before = self._mae(labels.sweep(start, fitted.noise)[1])
 
     def best(self) -> _Best | None:
-        """The best of the scales; None where no step can be made, or errors do not fall."""
-        best: _Best | None = None
+        """What the first scale leads to at which errors fall; None where no step can be made, or they do not fall."""
         before = log_score(self.before)
-        for scale in _SCALES:
-            if self._left < _PATIENCE:
+        for scale in self._order(before):
+            if self._left <= 0:
                 break
             found = self._at(scale)
-            if found.score < (before - len(found.mae) * _WORTH if best is None else best.score):
-                best = found
-            if found.score < before - len(found.mae) * _CLEAR:
-                break
-        return best
+            if found.score < before - len(found.mae) * _WORTH:
+                return found
+        return None
+
+    def _order(self, before: float) -> list[float]:
+        """Scales as they are tried, by how good the sparse mean is at each."""
+        scores = {}
+        for scale in _SCALES:
+            noise = self._noise(scale)
+            start = self._sparse.means(self._sparse.posterior(noise), self._groups, noise)
+            scores[scale] = log_score(self._mae(self._labels.sweep(start, noise)[1]))
+        return in_order(scores, before + len(self.before) * _WORSE)
+
+    def _noise(self, scale: float) -> dict[str, float]:
+        return {g: s if g in self._fixed else scale * s for g, s in self._fitted.noise.items()}
 
     def _at(self, scale: float) -> _Best:
-        noise = {g: s if g in self._fixed else scale * s for g, s in self._fitted.noise.items()}
+        noise = self._noise(scale)
         posterior = self._sparse.posterior(noise)
         start = self._sparse.means(posterior, self._groups, noise)
         residual, predicted = self._labels.sweep(start, noise, residual=True)
@@ -347,7 +365,8 @@ class _Search:
                 self._report("steps in the whole space", self._steps, self._most)
             if scores[-1] < best.score:
                 best = self._kept(solver.solution, scale, scores[-1], predicted)
-            if len(scores) > _PATIENCE and scores[-1 - _PATIENCE] - scores[-1] < _WORTH * len(best.mae):
+            patience = max(_PATIENCE, len(scores) // 3)
+            if len(scores) > patience and scores[-1 - patience] - scores[-1] < _WORTH * len(best.mae):
                 break
         return best
 

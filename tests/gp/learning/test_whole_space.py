@@ -16,7 +16,7 @@ from kernpot import SOAPKernel, SparseGPPotential, load
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning import size
 from kernpot.gp.learning import whole_space as module
-from kernpot.gp.learning.whole_space import WholeSpace, can_be_widened, groups_left_out, whole_space
+from kernpot.gp.learning.whole_space import WholeSpace, can_be_widened, groups_left_out, in_order, whole_space
 from kernpot.gp.predicting.left_out import left_out_forces
 from kernpot.gp.rows.compress import compress
 from kernpot.gp.rows.maker import RowMaker
@@ -139,6 +139,12 @@ def test_groups_are_small_parts_of_all(n: int, n_groups: int, size: int) -> None
     assert [len(group) for group in groups] == [size] * n_groups
     together = [place for group in groups for place in group]
     assert len(set(together)) == len(together) and set(together) <= set(kept)
+
+
+def test_the_least_noise_that_does_no_harm_at_the_start_is_tried_first() -> None:
+    assert in_order({0.125: -5.1, 0.5: -5.2, 1.0: -5.0}, -5.0) == [0.125, 0.5, 1.0]
+    assert in_order({0.125: -4.0, 0.5: -5.2, 1.0: -5.0}, -5.0) == [0.5, 1.0, 0.125]
+    assert in_order({0.125: -3.0, 0.5: -4.0, 1.0: -5.0}, -5.0) == [1.0, 0.5, 0.125]
 
 
 def test_only_quadratic_forms_and_labels_that_can_be_held_against_them(frames: list[Atoms]) -> None:
