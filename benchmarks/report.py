@@ -99,6 +99,10 @@ def page() -> str:
         f"{ideas.SAMPLE} structures of the training part, with 1000 inducing environments and one setting changed at a "
         "time. Molecules begin at a cutoff of 4.5 A, Gaussians 0.4 A wide, crystals at 5 A and 0.5 A.",
         of_accuracy.ideas(),
+        "## All quadratic forms",
+        "What the mean among all quadratic forms gives beyond inducing environments (fits that find their number "
+        "themselves, zeta 2; of the fits above): errors on structures left out of the training part, before and after.",
+        of_accuracy.whole_space(),
         "## Hyperparameters from fewer inducing environments",
         "`python -m benchmarks accuracy searched SET`: the evidence is searched with the leading inducing environments "
         f"(a fit takes {SEARCHED}), the model has all; at most {ideas.SAMPLE} structures of the training part.",

@@ -73,6 +73,7 @@ def main(arguments: Sequence[str]) -> None:
             {
                 "setting": asdict(setting) | {"n_inducing": gp.n_inducing_},
                 "growth": gp.summary_.get("growth"),
+                "whole_space": gp.summary_["hyperparameters"].get("whole_space"),
                 "train_structures": len(train),
                 "test": result,
                 "published": data.published,

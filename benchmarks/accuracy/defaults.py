@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> None:
             {
                 "n_inducing": gp.n_inducing_,
                 "growth": gp.summary_.get("growth"),
+                "whole_space": gp.summary_["hyperparameters"].get("whole_space"),
                 "test": result,
                 "fit": fit,
                 "leave_one_out": gp.summary_["hyperparameters"]["leave_one_out"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.shared.datasets import DATASETS
 from benchmarks.shared.results import read_result, written
-from benchmarks.shared.tables import table
+from benchmarks.shared.tables import not_yet, table
 
 NAMES = {
     "Si": "Si (Zuo et al. 2020)",
@@ -93,6 +93,26 @@ def curves() -> str:
     return table([*header, "90 % intervals hold energies, forces", "fit, CPU s"], rows)
 
 
+def whole_space() -> str:
+    """Errors on structures left out, of inducing environments and of the mean among all quadratic forms."""
+    rows = []
+    for prefix, words in (("accuracy", "chosen"), ("defaults", "default"), ("curves", "default")):
+        for name, stored in measured(prefix):
+            for r in stored.get("rows", [stored]):
+                told = r.get("whole_space")
+                if told is None:
+                    continue
+                n = r["structures"] if prefix == "curves" else "all"
+                rows.append([NAMES[name], words, str(n), str(told["structures"]), f"{told['steps']}", *_beside(told)])
+    header = ["data", "settings", "learnt", "left out", "steps", "energy MAE, meV/atom", "force MAE, meV/A"]
+    return table(header, rows)
+
+
+def _beside(told: dict[str, Any]) -> list[str]:
+    """Errors before and after, of energies and forces."""
+    return [f"{1e3 * told['errors_before'][k]:.2f} -> {1e3 * told['errors'][k]:.2f}" for k in ("energy", "forces")]
+
+
 def ideas() -> str:
     """Errors on structures left out with one setting changed at a time, beside those with none changed."""
     found = measured("ideas")
@@ -111,8 +131,10 @@ def ideas() -> str:
 
 def searched() -> str:
     """Errors on structures left out by how many inducing environments the evidence was searched with."""
+    if not (found := measured("searched")):
+        return not_yet("accuracy searched")
     rows = []
-    for name, r in measured("searched"):
+    for name, r in found:
         rows += [
             [
                 NAMES[name],
