@@ -83,7 +83,7 @@ def page() -> str:
         of_accuracy.accuracy(),
         "How many inducing environments were taken, and why no more. Sets that are not here were fitted with a number "
         "from the settings: their power is not two. Acetylacetone was measured before fits sought their mean among all "
-        "quadratic forms; ethanol with the chosen settings before that search took its steps in single precision.",
+        "quadratic forms.",
         of_accuracy.sizes(),
         "Published errors are those tabulated with the ACEpotentials.jl paper, J. Chem. Phys. 159, 164101 (2023). The "
         "3BPA test frames are a subset cut from a published mixed-temperature file, not the published test set. The "
