@@ -96,6 +96,6 @@ def draw() -> None:
                 axis.plot([p[0] for p in beside], [1e3 * p[1 + row] for p in beside], "s--", label="networks")
             axis.set(xscale="log", yscale="log", ylabel=f"{kind} MAE, {unit}")
         grid[0, column].set_title(name, fontsize=10)
+        grid[0, column].legend(fontsize=8)
         grid[1, column].set_xlabel("training structures")
-    grid[0, 0].legend(fontsize=8)
     figure.savefig(figure_path("curves"), dpi=130)
