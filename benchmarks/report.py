@@ -81,6 +81,9 @@ def page() -> str:
         "fits once, with as many inducing environments as the fit takes of itself where the power is two, and opens "
         "the test part.",
         of_accuracy.accuracy(),
+        "`python -m benchmarks accuracy defaults SET` fits with no settings at all, `SparseGPPotential()`; beside "
+        "those above:",
+        of_accuracy.defaults(),
         "How many inducing environments were taken, and why no more. Sets that are not here were fitted with a number "
         "from the settings: their power is not two. Acetylacetone was measured before fits sought their mean among all "
         "quadratic forms.",

@@ -47,6 +47,33 @@ def accuracy() -> str:
     return table(header, rows)
 
 
+def defaults() -> str:
+    """Test errors of the default settings, beside those of the chosen ones."""
+    chosen = dict(measured("accuracy"))
+    rows = []
+    for name, r in measured("defaults"):
+        test = r["test"]["all"]
+        cells = []
+        for kind in ("energy", "forces"):
+            mae = test[kind]["mae"]
+            ratio = mae / chosen[name]["test"]["all"][kind]["mae"] if name in chosen else math.nan
+            cells += [f"{1e3 * mae:.2f}" if kind == "energy" else f"{1e3 * mae:.1f}", f"{ratio:.2f}"]
+        rows.append(
+            [
+                NAMES[name],
+                str(r["n_inducing"]),
+                *cells,
+                f"{1e3 * test['forces']['rmse']:.1f}",
+                f"{100 * test['energy']['coverage']['0.9']:.0f} %",
+                f"{100 * test['forces']['coverage']['0.9']:.0f} %",
+                f"{r['fit']['cpu_s'] / 60:.1f}",
+            ]
+        )
+    header = ["data", "inducing environments", "energy MAE, meV/atom", "by that of chosen settings", "force MAE, meV/A"]
+    header += ["by that of chosen settings", "force RMSE, meV/A", "90 % energy intervals hold"]
+    return table([*header, "90 % force intervals hold", "fit, CPU min"], rows)
+
+
 def sizes() -> str:
     """Inducing environments of each fit, what the last doubling brought, and what the fit took."""
     rows = []

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kernpot.calibration.residuals import log_score
 from kernpot.gp.learning.nested import Compressed
+from kernpot.gp.rows.maker import KeptRows
 from kernpot.regression.factor import LabelFactor
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.noise import kind_of
@@ -32,8 +33,8 @@ one another along dynamics, and less noise than the evidence asks for leaves ene
 _STEP, _LEAST = 0.5**0.5, 1 / 32
 # Steps in which the score did not fall, after which no more are tried.
 _PATIENCE = 2
-# Labels that are left out for it, of the structures kept in their order.
-_LABELS = 4000
+# Labels that are left out for it, of structures spread over those kept: files hold one kind of structure after another.
+_LABELS = 16000
 # Added to what a structure does not determine of itself.
 _ROUNDING = 1e-9
 
@@ -142,17 +143,13 @@ class _Search:
         self._fixed = _information(data.factors, held, noise, scale)
         self._m = len(scale)
         self._structures = []
-        n = 0
-        for one in data.kept:
+        for one in _spread(data.kept):
             sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in one.parts])
             moves = torch.tensor([part.group not in fixed for part in one.parts for _ in part.targets])
             rows = torch.cat([part.rows for part in one.parts]) * scale / sigma[:, None]
             targets = torch.cat([part.targets for part in one.parts]) / sigma
             kinds = np.array([part.kind for part in one.parts for _ in part.targets])
             self._structures.append((rows, targets, sigma, moves, kinds))
-            n += len(rows)
-            if n >= _LABELS:
-                break
 
     def errors(self, factor: float) -> _Errors | None:
         """Errors with all free noise times ``factor``; None where double precision cannot hold so little noise."""
@@ -177,6 +174,13 @@ class _Search:
             for kind in np.unique(kinds):
                 errors.setdefault(str(kind), []).append((k, found[kinds == kind]))
         return _Errors(errors)
+
+
+def _spread(kept: Sequence[KeptRows]) -> list[KeptRows]:
+    """Structures evenly among those kept, as many as have together some ``_LABELS`` labels; one at least."""
+    sizes = [sum(len(part.targets) for part in one.parts) for one in kept]
+    n = max(1, min(len(kept), int(len(kept) * _LABELS / max(1, sum(sizes)))))
+    return [kept[k * len(kept) // n] for k in range(n)] if kept else []
 
 
 def _without(half: Tensor, residual: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from kernpot.gp.learning import noise_scale as module
 from kernpot.gp.learning.leave_one_out import leave_one_out
 from kernpot.gp.learning.nested import Compressed
 from kernpot.gp.learning.noise_scale import noise_scale
@@ -24,16 +25,17 @@ class Alone:
         return own
 
 
-def drawn(rng: np.random.Generator, noise: dict[str, float], n_forces: int = 9) -> Compressed:
-    """Eighty structures whose labels scatter by the noise about a linear model."""
+def drawn(rng: np.random.Generator, noise: dict[str, float], n_forces: int = 9, n_exact: int = 0) -> Compressed:
+    """Eighty structures whose labels scatter by the noise about a linear model, but for the first ``n_exact``."""
     truth = torch.from_numpy(rng.normal(size=M))
     factors = {group: LabelFactor.empty(M, 1) for group in noise}
     kept = []
-    for _ in range(80):
+    for place in range(80):
         parts = []
         for group, n in (("energy", 1), ("forces", n_forces)):
             rows = torch.from_numpy(rng.normal(size=(n, M)))
-            targets = rows @ truth + noise[group] * torch.from_numpy(rng.normal(size=n))
+            scatter = 0.0 if place < n_exact else noise[group]
+            targets = rows @ truth + scatter * torch.from_numpy(rng.normal(size=n))
             parts.append(LabelRows(group, rows, targets, rows.square().sum(1, keepdim=True), torch.arange(n)))
             factors[group].add(parts[-1].rows, parts[-1].targets, parts[-1].prior)
         kept.append(KeptRows(parts, Alone(), {"energy": 1, "forces": n_forces}))
@@ -57,6 +59,17 @@ def test_the_score_is_that_of_leave_one_out_at_the_scaled_noise(rng, n_forces: i
 def test_right_noise_stays(rng) -> None:
     noise = {"energy": 0.01, "forces": 0.3}
     assert noise_scale(drawn(rng, noise), noise, set(), AMPLITUDE).factor == 1.0
+
+
+def test_where_not_all_structures_are_left_out_those_that_are_do_not_come_first(rng, monkeypatch) -> None:
+    data = drawn(rng, {"energy": 0.3, "forces": 0.3}, n_exact=20)
+    given = {"energy": 3.0, "forces": 3.0}
+    monkeypatch.setattr(module, "_LABELS", sum(sum(one.sizes.values()) for one in data.kept) // 2)
+    half = noise_scale(data, given, set(), AMPLITUDE)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "FEWEST", 40)
+    assert half == noise_scale(data._replace(kept=data.kept[::2]), given, set(), AMPLITUDE)
+    assert half != noise_scale(data._replace(kept=data.kept[:40]), given, set(), AMPLITUDE)
 
 
 def test_noise_that_is_held_is_not_scaled(rng) -> None:
