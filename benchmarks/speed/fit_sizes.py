@@ -88,6 +88,7 @@ def figure(rows: list[dict[str, Any]]) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     fixed = {"structures": "asked", "n_inducing": "structures"}
@@ -99,6 +100,10 @@ def figure(rows: list[dict[str, Any]]) -> None:
         axis.plot(numbers, [row["cpu_s"] for row in chosen], "o-", color="C0")
         axis.set(xscale="log", yscale="log", xlabel=names[by])
         axis.set_ylabel("CPU s, one thread", color="C0")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.set_xticks(numbers[::2], minor=False)
+        axis.yaxis.set_major_formatter(ScalarFormatter())
         axis.set_title(f"{common} {names['n_inducing' if other == 'asked' else 'structures']}", fontsize=10)
         memory = axis.twinx()
         memory.plot(numbers, [row["peak_memory_GB"] for row in chosen], "s--", color="C1")
