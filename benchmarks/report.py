@@ -82,8 +82,8 @@ def page() -> str:
         "the test part.",
         of_accuracy.accuracy(),
         "`python -m benchmarks accuracy defaults SET` fits with no settings at all, `SparseGPPotential()`; beside "
-        "those above. Fits of 3BPA, acetylacetone and NbMoTaW are from before the scale of the noise was held against "
-        "structures spread over the file: it was held against its first 4000 labels of those left out.",
+        "those above. Fits of 3BPA and acetylacetone, and the default one of NbMoTaW, are from before the scale of the "
+        "noise was held against structures spread over the file: it was held against the first 4000 labels.",
         of_accuracy.defaults(),
         "How many inducing environments were taken, and why no more. Sets that are not here were fitted with a number "
         "from the settings: their power is not two. Acetylacetone was measured before fits sought their mean among all "
