@@ -53,16 +53,16 @@ def defaults() -> str:
     rows = []
     for name, r in measured("defaults"):
         test = r["test"]["all"]
-        cells = []
-        for kind in ("energy", "forces"):
-            mae = test[kind]["mae"]
-            ratio = mae / chosen[name]["test"]["all"][kind]["mae"] if name in chosen else math.nan
-            cells += [f"{1e3 * mae:.2f}" if kind == "energy" else f"{1e3 * mae:.1f}", f"{ratio:.2f}"]
+        beside = chosen[name]["test"]["all"] if name in chosen else None
+        ratios = {k: f"{test[k]['mae'] / beside[k]['mae']:.2f}" if beside else "-" for k in ("energy", "forces")}
         rows.append(
             [
                 NAMES[name],
                 str(r["n_inducing"]),
-                *cells,
+                f"{1e3 * test['energy']['mae']:.2f}",
+                ratios["energy"],
+                f"{1e3 * test['forces']['mae']:.1f}",
+                ratios["forces"],
                 f"{1e3 * test['forces']['rmse']:.1f}",
                 f"{100 * test['energy']['coverage']['0.9']:.0f} %",
                 f"{100 * test['forces']['coverage']['0.9']:.0f} %",

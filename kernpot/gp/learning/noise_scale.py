@@ -142,14 +142,8 @@ class _Search:
         self._free = _information(data.factors, free, noise, scale)
         self._fixed = _information(data.factors, held, noise, scale)
         self._m = len(scale)
-        self._structures = []
-        for one in _spread(data.kept):
-            sigma = torch.cat([torch.full_like(part.targets, noise[part.group]) for part in one.parts])
-            moves = torch.tensor([part.group not in fixed for part in one.parts for _ in part.targets])
-            rows = torch.cat([part.rows for part in one.parts]) * scale / sigma[:, None]
-            targets = torch.cat([part.targets for part in one.parts]) / sigma
-            kinds = np.array([part.kind for part in one.parts for _ in part.targets])
-            self._structures.append((rows, targets, sigma, moves, kinds))
+        self._noise, self._fixed_groups, self._scale = noise, set(fixed), scale
+        self._structures = _spread(data.kept)
 
     def errors(self, factor: float) -> _Errors | None:
         """Errors with all free noise times ``factor``; None where double precision cannot hold so little noise."""
@@ -165,22 +159,29 @@ class _Search:
             return None
         weights = torch.cholesky_solve(right[:, None], lower)[:, 0]
         errors: dict[str, list[tuple[int, np.ndarray]]] = {}
-        for k, (rows, targets, sigma, moves, kinds) in enumerate(self._structures):
-            by = torch.where(moves, 1 / factor, 1.0).to(rows.dtype)
-            scaled = rows * by[:, None]
+        for k, one in enumerate(self._structures):
+            # Made for each factor anew: kept, they would take as much memory as all rows that are kept.
+            sigma = torch.cat([torch.full_like(part.targets, self._sigma(part.group, factor)) for part in one.parts])
+            scaled = torch.cat([part.rows for part in one.parts]) * self._scale / sigma[:, None]
+            targets = torch.cat([part.targets for part in one.parts]) / sigma
             half = torch.linalg.solve_triangular(lower, scaled.mT, upper=False)
-            residual = by * targets - scaled @ weights
-            found = (_without(half, residual) / by * sigma).abs().numpy()
+            found = (_without(half, targets - scaled @ weights) * sigma).abs().numpy()
+            kinds = np.array([part.kind for part in one.parts for _ in part.targets])
             for kind in np.unique(kinds):
                 errors.setdefault(str(kind), []).append((k, found[kinds == kind]))
         return _Errors(errors)
 
+    def _sigma(self, group: str, factor: float) -> float:
+        return self._noise[group] * (1.0 if group in self._fixed_groups else factor)
+
 
 def _spread(kept: Sequence[KeptRows]) -> list[KeptRows]:
     """Structures evenly among those kept, as many as have together some ``_LABELS`` labels; one at least."""
-    sizes = [sum(len(part.targets) for part in one.parts) for one in kept]
-    n = max(1, min(len(kept), int(len(kept) * _LABELS / max(1, sum(sizes)))))
-    return [kept[k * len(kept) // n] for k in range(n)] if kept else []
+    labels = sum(len(part.targets) for one in kept for part in one.parts)
+    if labels <= _LABELS:
+        return list(kept)
+    n = max(1, len(kept) * _LABELS // labels)
+    return [kept[k * len(kept) // n] for k in range(n)]
 
 
 def _without(half: Tensor, residual: Tensor) -> Tensor:
