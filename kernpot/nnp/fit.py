@@ -22,6 +22,7 @@ from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import NoiseModel
 from kernpot.structures.plausibility import act_on, findings
 from kernpot.structures.reference import by_least_squares, with_atoms_isolated
+from kernpot.structures.repeats import without_repeats
 
 # Errors on structures held out over the spread of labels that a kind of label that contradicts others leaves.
 _SUSPICIOUS = 0.4
@@ -50,6 +51,7 @@ def fit_nnp(
     noise.require_known(labelled)
     features = descriptor_for(parameters["descriptor"], sorted({int(z) for s in labelled for z in s.atoms.numbers}))
     require_described(labelled, [features])
+    labelled = without_repeats(labelled)
     require_memory_for(labelled, features, parameters)
     labelled = with_atoms_isolated(labelled, features.cutoff)
     warn_unseen(labelled, learnable([features]))

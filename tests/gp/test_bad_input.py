@@ -320,7 +320,7 @@ def test_noise_scale_beyond_reason(frames: list[Atoms], refusal: Any) -> None:
 def test_more_inducing_environments_than_there_are(frames: list[Atoms]) -> None:
     """Eighteen features leave nothing for displaced copies to add."""
     with pytest.warns(InducingWarning, match="20 inducing environments are used instead of 1000"):
-        gp = estimator(n_inducing=1000).fit([*frames, *frames])
+        gp = estimator(n_inducing=1000).fit(frames)
     assert gp.n_inducing_ == 20
 
 
@@ -362,7 +362,8 @@ def test_labels_without_variation(frames: list[Atoms]) -> None:
 
 
 def test_the_same_structure_many_times(frames: list[Atoms]) -> None:
-    gp = estimator(n_inducing=4).fit([frames[0]] * 7)
+    with pytest.warns(KernpotWarning, match="6 of 7 structures occur a second time"):
+        gp = estimator(n_inducing=4).fit([frames[0]] * 7)
     assert np.isfinite(gp.predict_full(frames)[0].forces.std).all()
 
 

@@ -56,6 +56,7 @@ def test_a_start_that_collapses_is_left_for_one_that_does_not():
 
 
 @MANY
+@pytest.mark.filterwarnings("ignore:.*occur a second time")
 def test_perfect_crystals_keep_the_amplitude_and_warn():
     """Forces vanish by symmetry and all energies agree: nothing tells the amplitude."""
     with pytest.warns(KernpotWarning, match="explained no better than by a constant"):

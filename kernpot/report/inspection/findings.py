@@ -84,8 +84,8 @@ def _copies(found: Inspection) -> _Told:
             contradicting.append(members)
     more = sum(len(members) - 1 for members in found.copies)
     told: _Told = [
-        ("note", f"{more} structures are exact copies of others, from {_sources(found, found.copies[0])} on: their "
-         "labels count twice.")
+        ("note", f"{more} structures are exact copies of others, from {_sources(found, found.copies[0])} on: a fit "
+         "learns those with the same labels once.")
     ]  # fmt: skip
     if contradicting:
         first = _sources(found, contradicting[0])
