@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, Protocol, Self, overload, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, get_args, overload, runtime_checkable
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from kernpot.errors import KernpotError
 from kernpot.prediction import (
     DrawPredictions,
     EnergyStd,
@@ -26,6 +27,17 @@ from kernpot.prediction import (
     Sensitivities,
 )
 from kernpot.structures.neighbours import Pairs
+
+ErrorBars = Literal["exact", "draws"]
+"""Where error bars come from: the whole posterior, or the scatter of a fixed set of draws."""
+
+ERROR_BARS: tuple[str, ...] = get_args(ErrorBars)
+
+
+def require_error_bars(error_bars: Any) -> None:
+    """Raise KernpotError unless it names a kind of error bars."""
+    if error_bars not in ERROR_BARS:
+        raise KernpotError(f"error_bars must be one of {', '.join(map(repr, ERROR_BARS))}, got {error_bars!r}.")
 
 
 class Share(NamedTuple):
@@ -255,7 +267,9 @@ class Potential(Protocol):
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Total energies (n,), with their standard deviations on request."""
 
-    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+    def predict_full(
+        self, structures: Sequence[Atoms] | Atoms, covariance: bool = False, error_bars: ErrorBars | None = None
+    ) -> list[Prediction]:
         """Distributions of energy, atomic energies, forces and stress."""
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
@@ -266,7 +280,9 @@ class Potential(Protocol):
     ) -> PairPrediction:
         """Energies of centres and their slopes along pairs, see :meth:`Surface.along_pairs`."""
 
-    def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
+    def force_std(
+        self, atoms: Atoms, share: Share | None = None, error_bars: ErrorBars | None = None
+    ) -> NDArray[np.float64]:
         """Standard deviations (n_atoms, 3) of the forces alone, eV/Angstrom; processes may share the work."""
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:

@@ -3,7 +3,8 @@
     python -m benchmarks accuracy defaults Si Mo 3bpa acac ethanol nbmotaw
 
 Fits each training part with no settings at all (but a seed), opens the test part, and writes
-results/defaults_<set>.json: errors, coverage, how many inducing environments the fit took and why no more.
+results/defaults_<set>.json: errors, coverage with either kind of error bars, how many inducing
+environments the fit took and why no more.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str]) -> None:
         small = {} if smoke.folder() is None else {"n_inducing": 20}
         gp = SparseGPPotential(random_state=0, **small).fit(train)
         fit = clock.read()
-        result = scores(gp, data.test())
+        test = data.test()
+        result = scores(gp, test)
         write_result(
             f"accuracy/defaults_{name}",
             {
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str]) -> None:
                 "growth": gp.summary_.get("growth"),
                 "whole_space": gp.summary_["hyperparameters"].get("whole_space"),
                 "test": result,
+                # The same fit and test part, with the other kind of error bars.
+                "of_draws": None if gp.fitted_.shared is None else scores(gp.set_params(error_bars="draws"), test),
                 "fit": fit,
                 "leave_one_out": gp.summary_["hyperparameters"]["leave_one_out"],
             },

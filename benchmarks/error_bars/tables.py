@@ -189,8 +189,30 @@ def metals() -> str:
     return table(["metal", "training sets", "intervals that hold the exact value", "worst property"], rows)
 
 
+def two_ways() -> str:
+    """Both kinds of error bars on the published test parts, from the same fits with no settings at all."""
+    rows = []
+    for name in DATASETS:
+        r = written(f"accuracy/defaults_{name}")
+        if r is None or r.get("of_draws") is None:
+            continue
+        exact, draws = r["test"]["all"], r["of_draws"]["all"]
+        for kind in ("energy", "forces", "stress"):
+            if kind not in exact:
+                continue
+            both = (exact[kind], draws[kind])
+            levels = [" / ".join(f"{100 * way['coverage'][level]:.1f}" for way in both) for level in ("0.5", "0.9")]
+            ranks = " / ".join("-" if way["spearman"] is None else f"{way['spearman']:.3f}" for way in both)
+            rows.append([name, kind, str(exact[kind]["n"]), *levels, ranks])
+    if not rows:
+        return not_yet("accuracy defaults")
+    header = ["data", "labels", "judged", "50 % intervals hold, %", "90 % intervals hold, %"]
+    return "Exact / of draws.\n\n" + table([*header, "Spearman of std and error"], rows)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "coverage": coverage,
+    "two_ways_held": two_ways,
     "shifts": shifts,
     "draws": draws,
     "metals": metals,

@@ -18,5 +18,6 @@ MEASUREMENTS = {
     "updates": Measurement("CPU time of partial_fit and add_inducing, beside making all rows anew"),
     "projection": Measurement("left-out errors and CPU time of the fit against n_components"),
     "repeats": Measurement("searches, descriptions and predictions that are made, to see that none is made twice"),
+    "two_ways": Measurement("error bars of the whole posterior and of shared draws, beside the mean"),
     "draws": Measurement("CPU time of 1, 20 and 64 draws evaluated together, beside the mean and predict_full"),
 }

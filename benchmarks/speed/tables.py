@@ -184,8 +184,30 @@ def machine(r: dict[str, Any]) -> str:
     return f"{m['cpu']}, {m['cores']} cores ({caches}), {m['memory_GB']:.0f} GB; Python {m['python']}, {versions}."
 
 
+def two_ways() -> str:
+    """What error bars cost beside the mean, either way."""
+    if (stored := written("speed/two_ways")) is None:
+        return not_yet("speed two_ways")
+    rows = []
+    for name in ("Si", "3bpa", "nbmotaw"):
+        for cell, r in (stored.get(name) or {}).items():
+            if not isinstance(r, dict):
+                continue
+            ms = {way: f"{1e3 * r['ms_per_atom'][way]['median']:.0f}" for way in ("mean", "draws", "exact")}
+            found = [_ratio(r["ratio"][way]) for way in ("draws", "exact", "twenty")]
+            rows.append([f"{SYSTEM_NAMES.get(name, name)}, {int(cell):,} atoms", *ms.values(), *found])
+    header = ["CPU us/atom", "mean", "mean and every std by draws", "exact", "by draws / mean", "exact / mean"]
+    text = table([*header, "20 draws together / mean"], rows)
+    large = stored["large"]
+    return text + (
+        f"\n\nMean and every std by draws of {large['atoms']:,} Si atoms: {large['cpu_s']:.0f} CPU s with loading and "
+        f"compiling, {large['peak_memory_GB']:.1f} GB."
+    )
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "machine": machine,
+    "two_ways": two_ways,
     "fit": fit,
     "memory": memory,
     "mean": mean,

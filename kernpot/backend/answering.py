@@ -19,7 +19,7 @@ from kernpot.calculator import KernpotCalculator
 from kernpot.descriptors import Features, GivenFeatures
 from kernpot.descriptors.demands import require_any_geometry, require_forces
 from kernpot.errors import StructureError
-from kernpot.potential import Share
+from kernpot.potential import ErrorBars, Share, require_error_bars
 from kernpot.prediction import FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.checks import check_atoms, require_elements, require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, source_of
@@ -62,6 +62,12 @@ class AnsweringMixin(RegressorMixin):
     def _predictor(self) -> Predicting:
         """What predicts."""
 
+    def _predictor_for(self, error_bars: ErrorBars | None) -> Predicting:
+        """What predicts with error bars of that kind."""
+        if error_bars is not None:
+            require_error_bars(error_bars)
+        return self._predictor
+
     @property
     @abstractmethod
     def _descriptors(self) -> Sequence[Features]:
@@ -90,7 +96,9 @@ class AnsweringMixin(RegressorMixin):
         pairs = np.array([self._predictor.energy(a) for a in frames]).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 
-    def predict_full(self, structures: Sequence[Atoms] | Atoms, covariance: bool = False) -> list[Prediction]:
+    def predict_full(
+        self, structures: Sequence[Atoms] | Atoms, covariance: bool = False, error_bars: ErrorBars | None = None
+    ) -> list[Prediction]:
         """Distributions of energy, atomic energies, forces and stress.
 
         Parameters
@@ -98,6 +106,10 @@ class AnsweringMixin(RegressorMixin):
         structures : list of ase.Atoms
         covariance : bool
             Also the joint covariance of energy, forces and stress of each structure.
+        error_bars : {"exact", "draws"}, optional
+            From the whole posterior, or from the scatter of a fixed set of draws, at about the cost of the mean: each
+            calibrated on its own. None is the potential's parameter of that name. Potentials whose exact ones cost no
+            more have one way for both.
 
         Raises
         ------
@@ -106,7 +118,8 @@ class AnsweringMixin(RegressorMixin):
         """
         frames = self._frames(structures)
         require_forces(self._descriptors)
-        return [self._predictor(a, covariance) for a in frames]
+        predictor = self._predictor_for(error_bars)
+        return [predictor(a, covariance) for a in frames]
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Mean energy, atomic energies, forces and stress of one structure, without error bars.
@@ -146,7 +159,9 @@ class AnsweringMixin(RegressorMixin):
         require_forces(self._descriptors)
         return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
 
-    def force_std(self, atoms: Atoms, share: Share | None = None) -> NDArray[np.float64]:
+    def force_std(
+        self, atoms: Atoms, share: Share | None = None, error_bars: ErrorBars | None = None
+    ) -> NDArray[np.float64]:
         """Standard deviations of the forces alone.
 
         Parameters
@@ -154,6 +169,8 @@ class AnsweringMixin(RegressorMixin):
         atoms : ase.Atoms
         share : Share, optional
             Of a process among several that compute them together, each a part.
+        error_bars : {"exact", "draws"}, optional
+            As of :meth:`predict_full`.
 
         Returns
         -------
@@ -162,7 +179,7 @@ class AnsweringMixin(RegressorMixin):
         """
         (checked,) = self._frames(atoms)
         require_forces(self._descriptors)
-        return self._predictor.force_std(checked, share)
+        return self._predictor_for(error_bars).force_std(checked, share)
 
     def score(
         self,

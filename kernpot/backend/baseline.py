@@ -31,7 +31,7 @@ from kernpot.calculator import KernpotCalculator
 from kernpot.errors import KernpotError, NotInFileError
 from kernpot.files.container import require_model, restored, write_model
 from kernpot.files.parts import reading, require
-from kernpot.potential import Chosen, GivenAgain, Linear, Novel, Potential, Screen, Surface
+from kernpot.potential import Chosen, ErrorBars, GivenAgain, Linear, Novel, Potential, Screen, Surface
 from kernpot.prediction import (
     EnergyStd,
     LeftOut,
@@ -348,7 +348,10 @@ class OnTop(AnsweringMixin, BaseEstimator):
 
     @property
     def _predictor(self) -> PredictorOnTop:
-        return PredictorOnTop(self._fitted.learner, self._fitted.surface)
+        return self._predictor_for(None)
+
+    def _predictor_for(self, error_bars: ErrorBars | None) -> PredictorOnTop:
+        return PredictorOnTop(self._fitted.learner, self._fitted.surface, error_bars)
 
     @property
     def _descriptors(self) -> tuple[()]:

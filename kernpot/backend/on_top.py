@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.calculator import KernpotCalculator
-from kernpot.potential import Draw, Potential, PotentialDraws, Screen, Share, Surface
+from kernpot.potential import Draw, ErrorBars, Potential, PotentialDraws, Screen, Share, Surface
 from kernpot.prediction import DrawPredictions, FloatArray, MeanPrediction, PairPrediction, Prediction, Quantity
 from kernpot.structures.neighbours import Pairs
 
@@ -73,10 +73,18 @@ class DrawsOnTop:
 
 
 class PredictorOnTop:
-    """Answers of the learner with those of the baseline added, see :class:`kernpot.backend.answering.Predicting`."""
+    """Answers of the learner with those of the baseline added, see :class:`kernpot.backend.answering.Predicting`.
 
-    def __init__(self, learner: Potential, surface: Surface) -> None:
-        self._surface, self._learner = surface, learner
+    Parameters
+    ----------
+    learner : Potential
+    surface : Surface
+    error_bars : {"exact", "draws"}, optional
+        None is what the learner has.
+    """
+
+    def __init__(self, learner: Potential, surface: Surface, error_bars: ErrorBars | None = None) -> None:
+        self._surface, self._learner, self._error_bars = surface, learner, error_bars
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, forces and stress."""
@@ -84,7 +92,8 @@ class PredictorOnTop:
 
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Distributions: the learner's, moved."""
-        found, base = self._learner.predict_full([atoms], covariance)[0], self._surface.mean(atoms)
+        found = self._learner.predict_full([atoms], covariance, self._error_bars)[0]
+        base = self._surface.mean(atoms)
         return replace(
             found,
             energy=_moved(found.energy, base.energy),
@@ -104,7 +113,7 @@ class PredictorOnTop:
 
     def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
         """Standard deviations of the forces: the learner's."""
-        return self._learner.force_std(atoms, share)
+        return self._learner.force_std(atoms, share, self._error_bars)
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs."""

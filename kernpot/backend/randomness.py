@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from sklearn.utils import check_random_state
 
 from kernpot.errors import KernpotError
@@ -57,3 +58,9 @@ class Drawing:
         except BaseException:  # interrupted: what it was drawn for is not kept either
             self._given.set_state(before)
             raise
+
+
+def seeded(n: int, random_state: int | np.random.RandomState | None) -> list[torch.Generator]:
+    """A source of random numbers for each of ``n`` draws: the first ten of a hundred are those of ten."""
+    seeds = generator_of(random_state).randint(2**31 - 1, size=n)
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kernpot.cli.console import console, print_evaluation, progress_bars, shown
+from kernpot.cli.error_bars import ErrorBarsOf, ErrorBarsOption, with_error_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
 from kernpot.files.container import load, read_model
 from kernpot.files.writing import replace_file
@@ -28,6 +29,7 @@ def evaluate(
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
+    error_bars: ErrorBarsOption = ErrorBarsOf.exact,
 ) -> None:
     """Measure errors, and whether the error bars tell the truth, on new structures.
 
@@ -47,7 +49,7 @@ def evaluate(
       kernpot evaluate si.kernpot test.xyz --report report/
     """
     header, _ = read_model(model)
-    potential = load(model)
+    potential = with_error_bars(load(model), error_bars.value)
     folder = None if report is None else new_folder(report)
     structures = read_structures(test, energy_key, forces_key, stress_key)
     with progress_bars() as bar:

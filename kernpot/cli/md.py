@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from kernpot.cli.console import console, errors, shown, view_console
+from kernpot.cli.error_bars import ErrorBarsOf, ErrorBarsOption, with_error_bars
 from kernpot.cli.live import LiveView
 from kernpot.cli.md_beginning import read_start, taken_up, thermalise
 from kernpot.cli.md_run import MdRun, MdSettings, run_file
@@ -103,6 +104,7 @@ def md(
     on_event: Annotated[
         OnEvent, typer.Option(help="Stop where it fires, or take note and go on.", rich_help_panel=_GATE)
     ] = OnEvent.stop,
+    error_bars: ErrorBarsOption = ErrorBarsOf.exact,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing trajectory.")] = False,
     resume: Annotated[
@@ -125,6 +127,8 @@ def md(
 
       kernpot md si.kernpot start.xyz --tolerance 0.3 --gate-every 5 -o hot.xyz
 
+      kernpot md si.kernpot start.xyz --error-bars draws --gate-every 1
+
       kernpot md si.kernpot --resume --steps 40000
     """
     if (start is None) != resume:
@@ -145,7 +149,7 @@ def md(
     else:
         for path in (output, around, run_file(output)):
             new_file(path, force, [model, start])
-        potential, atoms, place = load(model), read_start(start, index), None
+        potential, atoms, place = with_error_bars(load(model), error_bars.value), read_start(start, index), None
         settings = MdSettings(
             ensemble.value,
             temperature,
@@ -164,6 +168,7 @@ def md(
             gate_every or every,
             on_event.value,
             seed,
+            error_bars.value,
         )
         run = MdRun.begun(settings, model, atoms)
         rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms, units
 
 from kernpot.cli.console import errors, shown
+from kernpot.cli.error_bars import with_error_bars
 from kernpot.cli.md_run import MdRun, run_file
 from kernpot.cli.options import new_file
 from kernpot.cli.simulation import Place
@@ -44,7 +45,7 @@ def taken_up(model: Path, output: Path, around: Path, given: dict[str, Any]) -> 
     run.require_same(given, model)
     for path in (output, around, run_file(output)):
         new_file(path, force=True, inputs=[model])
-    potential = load(model)
+    potential = with_error_bars(load(model), run.settings.error_bars)
     for path in (output, around):
         if path.is_file() and (surplus := cut_to_whole_frames(path)):
             errors.print(

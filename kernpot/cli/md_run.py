@@ -52,6 +52,7 @@ class MdSettings:
     gate_every: int
     on_event: Literal["stop", "record"]
     seed: int
+    error_bars: Literal["exact", "draws"] = "exact"
 
     def schedule(self) -> Schedule:
         """What is done when."""

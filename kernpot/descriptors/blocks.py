@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kernpot.descriptors.compiled import together
 from kernpot.descriptors.compiled.pairs import fold, nearest_and_farthest
 from kernpot.structures.neighbours import Pairs
 
@@ -35,6 +37,14 @@ class BlockEnvironments(Protocol):
 
     def pair_tangent(self, pairs: Tensor, slot: int) -> Tensor:
         """Derivatives (e, 3, len(slot_features(slot))) of the centres' features along single pair vectors."""
+
+
+@runtime_checkable
+class PulledTogether(Protocol):
+    """Environments with a way of their own to many gradients at once."""
+
+    def pull_together(self, cotangents: Tensor) -> Tensor:
+        """Gradients (p, 3, k) of ``sum(cotangents[:, k] * features)`` with respect to the pair vectors."""
 
 
 class BlockPairs(NamedTuple):
@@ -119,6 +129,52 @@ class PairGradient(NamedTuple):
         )
 
 
+class PairGradients(Sequence[PairGradient]):
+    """K gradients along the same pair vectors.
+
+    Parameters
+    ----------
+    centres, neighbours : Tensor of shape (p,)
+    vectors : Tensor of shape (p, 3)
+    places : slice or Tensor
+        As of :class:`BlockPairs`.
+    values : Tensor of shape (p, 3, K)
+    """
+
+    def __init__(
+        self, centres: Tensor, neighbours: Tensor, vectors: Tensor, places: slice | Tensor, values: Tensor
+    ) -> None:
+        self._centres, self._neighbours, self._vectors, self._places = centres, neighbours, vectors, places
+        self._values = values
+
+    def __len__(self) -> int:
+        return self._values.shape[2]
+
+    @overload
+    def __getitem__(self, index: int) -> PairGradient: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PairGradient]: ...
+    def __getitem__(self, index: int | slice) -> PairGradient | list[PairGradient]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        values = self._values[:, :, range(len(self))[index]].contiguous()
+        return PairGradient(self._centres, self._neighbours, self._vectors, self._places, values)
+
+    def add_to(self, positions: Tensor, strain: Tensor) -> None:
+        """Add the gradients with respect to positions (n_atoms, 3, K) and strain (3, 3, K), in place."""
+        if len(self) == 1:
+            self[0].add_to(positions[:, :, 0], strain[:, :, 0])
+            return
+        together.fold(
+            self._centres.numpy(),
+            self._neighbours.numpy(),
+            self._vectors.numpy(),
+            self._values.numpy(),
+            positions.numpy(),
+            strain.numpy(),
+        )
+
+
 class Block:
     """Consecutive centres of a structure with their pairs (global indices) and environments."""
 
@@ -132,11 +188,19 @@ class Block:
         )
         self.places, self.environments = pairs.places, environments
 
-    def pull(self, cotangents: Tensor) -> list[PairGradient]:
+    def pull(self, cotangents: Tensor) -> PairGradients:
         """Gradients of k sums ``sum(cotangents[:, k] * features)``, for cotangents (n_centres, k, n_features)."""
         if cotangents.shape[1] < _MANY:
-            return [self.gradient(self.environments.pull(v)) for v in cotangents.unbind(1)]
-        out = cotangents.new_empty((cotangents.shape[1], len(self.vectors), 3))
+            values = torch.stack([self.environments.pull(v.double()) for v in cotangents.unbind(1)], 2)
+        elif isinstance(self.environments, PulledTogether):
+            values = self.environments.pull_together(cotangents)
+        else:
+            values = self._by_tangents(cotangents)
+        return PairGradients(self.centres, self.neighbours, self.vectors, self.places, values)
+
+    def _by_tangents(self, cotangents: Tensor) -> Tensor:
+        """Gradients (p, 3, k) from the derivatives of the features along every pair."""
+        out = cotangents.new_empty((len(self.vectors), 3, cotangents.shape[1]))
         for slot in torch.unique(self.slots).tolist():
             moving = self.environments.slot_features(slot)
             v = cotangents if len(moving) == cotangents.shape[2] else cotangents[:, :, moving]
@@ -144,9 +208,9 @@ class Block:
                 tangents = self.environments.pair_tangent(pairs, slot)
                 centres, count = torch.unique_consecutive(self.centres[pairs] - self.first, return_counts=True)
                 parts = zip(centres.tolist(), tangents.split(count.tolist()), strict=True)
-                along = torch.cat([v[centre] @ part.flatten(0, 1).T for centre, part in parts], dim=1)
-                out[:, pairs] = along.unflatten(1, (-1, 3))
-        return [self.gradient(along_pairs) for along_pairs in out]
+                along = torch.cat([part.flatten(0, 1).to(v.dtype) @ v[centre].T for centre, part in parts])
+                out[pairs] = along.unflatten(0, (-1, 3))
+        return out
 
     def gradient(self, along_pairs: Tensor) -> PairGradient:
         """A gradient (p, 3) with respect to the pair vectors of the block."""

@@ -118,8 +118,8 @@ class FormProducts:
         """
         k = len(forms[0])
         energy = torch.zeros((len(self.structures), k), dtype=torch.float64)
-        gradients = [torch.zeros((k, s.n_atoms, 3), dtype=torch.float64) for s in self.structures]
-        strains = torch.zeros((len(self.structures), k, 3, 3), dtype=torch.float64)
+        gradients = [torch.zeros((s.n_atoms, 3, k), dtype=torch.float64) for s in self.structures]
+        strains = torch.zeros((len(self.structures), 3, 3, k), dtype=torch.float64)
         for d, unit in enumerate(self._unit):
             slope = unit.new_zeros((len(unit), k, unit.shape[1]))
             for b, block in enumerate(self._space.blocks):
@@ -134,14 +134,13 @@ class FormProducts:
             for s, (structure, atoms) in enumerate(zip(self.structures, self._atoms, strict=True)):
                 described = structure.described[d]
                 along = slope[atoms] * described.inverse_norm[:, None, None]
-                for one, pulled in enumerate(described.block.pull(along)):
-                    pulled.add_to(gradients[s][one], strains[s, one])
+                described.block.pull(along).add_to(gradients[s], strains[s])
         out = []
         for s, structure in enumerate(self.structures):
-            found = {"energy": energy[s][:, None], "forces": -gradients[s].flatten(1)}
+            found = {"energy": energy[s][:, None], "forces": -gradients[s].flatten(0, 1).T}
             if structure.volume is not None:
-                symmetric = 0.5 * (strains[s] + strains[s].mT) / structure.volume
-                found["stress"] = torch.stack([symmetric[:, a, b] for a, b in VOIGT], 1)
+                symmetric = 0.5 * (strains[s] + strains[s].transpose(0, 1)) / structure.volume
+                found["stress"] = torch.stack([symmetric[a, b] for a, b in VOIGT], 1)
             out.append(found)
         return out
 

@@ -50,8 +50,7 @@ class ForceProducts:
         Tensor of shape (n_atoms, 3, k)
         """
         n, k = self._structure.n_atoms, weights.shape[1]
-        gradient = torch.zeros((k, n, 3), dtype=torch.float64)
-        strain = torch.zeros((3, 3), dtype=torch.float64)  # comes with the positions
+        gradient = torch.zeros((n, 3, k), dtype=torch.float64)
         for d, described in enumerate(self._structure.described):
             unit = described.unit
             width = n * max(unit.shape[1], len(weights))
@@ -64,9 +63,10 @@ class ForceProducts:
                     v[members[:, None], used] = b.combined(slope[:, None, :] * w[used])
                 v -= (v @ unit[:, :, None]) * unit[:, None, :]
                 v *= described.inverse_norm[:, None, None]
-                for column, along in zip(part.tolist(), described.block.pull(v), strict=True):
-                    along.add_to(gradient[column], strain)
-        return -gradient.permute(1, 2, 0)
+                own = torch.zeros((n, 3, len(part)), dtype=torch.float64)
+                described.block.pull(v).add_to(own, own.new_zeros((3, 3, len(part))))
+                gradient[:, :, part] += own
+        return -gradient
 
     def sums(self, directions: Tensor) -> Tensor:
         """``B^T Y`` for displacements ``Y`` of shape (n_atoms, 3, k); shape (M, k)."""

@@ -16,8 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernpot.backend.answering import AnsweringMixin
 from kernpot.backend.known import KnowingMixin
+from kernpot.backend.on_top import DrawsOnTop
 from kernpot.backend.randomness import Drawing
 from kernpot.backend.selection import Selection
+from kernpot.calibration.spread import Spread
 from kernpot.descriptors import Features
 from kernpot.descriptors.demands import require_forces
 from kernpot.errors import KernpotError
@@ -36,8 +38,10 @@ from kernpot.gp.predicting.predictor import Predictor, predictor_of
 from kernpot.gp.predicting.screen import ForceScreen, force_screen
 from kernpot.gp.predicting.selection import select
 from kernpot.gp.predicting.sensitivities import sensitivities
+from kernpot.gp.predicting.shared_draws import require_all, sampled, spread_of
 from kernpot.gp.settings import AUTO
 from kernpot.kernels import CosineKernel
+from kernpot.potential import ErrorBars, require_error_bars
 from kernpot.prediction import EnergyStd, LeftOut, Quantity, Sensitivities
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
@@ -86,6 +90,12 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         Directions of the feature space that the inducing environments of an element lie in, learnt from the training
         environments (:mod:`kernpot.gp.inducing.directions`); fewer if they span no more. Fits and predictions with
         error bars cost that much less. None takes all.
+    n_draws : int, default=16
+        Draws for ``error_bars="draws"``, whose scatter makes error bars at about the cost of the mean
+        (:mod:`kernpot.gp.predicting.shared_draws`); 0 makes none, and saves their part of the fit.
+    error_bars : {"exact", "draws"}, default="exact"
+        Where standard deviations come from: the whole posterior, or `n_draws` draws. Both are calibrated. May be
+        changed after the fit (``set_params``), and holds for all that asks the potential: calculators, gates, engines.
     isolated_atoms : dict, optional
         Energy in eV of isolated atoms by symbol or atomic number; single-atom frames among the structures take
         precedence, and elements with neither are found by least squares over compositions.
@@ -143,6 +153,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         optimize: bool = True,
         inducing: str | Sequence[Atoms] = AUTO,
         n_components: int | None = None,
+        n_draws: int = 16,
+        error_bars: ErrorBars = "exact",
         isolated_atoms: Mapping[int | str, float] | None = None,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -156,6 +168,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         self.optimize = optimize
         self.inducing = inducing
         self.n_components = n_components
+        self.n_draws = n_draws
+        self.error_bars = error_bars
         self.isolated_atoms = isolated_atoms
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -334,6 +348,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         require_fitted(atoms, self.fitted_.elements, "structure")
         require_forces(self._descriptors)
+        if self.error_bars == "draws":
+            return self._fitted.once(spread_of).energy_std(atoms, 1.0, pairs)
         return energy_std(self._fitted, atoms, pairs)
 
     def predict_label(self, structures: Sequence[Atoms] | Atoms, kind: str) -> list[Quantity]:
@@ -357,7 +373,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
                 f"kind: expected one of the further kinds of labels in the fit ({', '.join(others) or 'none'}), got "
                 f"{kind!r}; energy, forces and stress are in predict_full."
             )
-        return [self._predictor.other(atoms, kind) for atoms in frames]
+        predictor = self._fitted.once(predictor_of)
+        return [predictor.other(atoms, kind) for atoms in frames]
 
     def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Novelty]:
         """How new environments are to the model: leverage, distances and D-optimal gain, without unit.
@@ -370,13 +387,13 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         return [meter(a) for a in frames]
 
     def screen(self) -> ForceScreen | None:
-        """What tells at every step of dynamics whether error bars are worth computing.
+        """What tells at every step of dynamics whether error bars are worth computing; None where they are of draws.
 
         See :mod:`kernpot.gp.predicting.screen`.
 
         Made at the first call after every change of the model, from exact standard deviations of up to 20 structures.
         """
-        return self.fitted_.once(force_screen)
+        return None if self.error_bars == "draws" else self.fitted_.once(force_screen)
 
     def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
         """``k`` structures to label: those that would teach most together, and some at random.
@@ -422,8 +439,12 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         parts: Sequence[Part] = PARTS,
         posterior: PosteriorName = "calibrated",
-    ) -> Draws:
+    ) -> Draws | DrawsOnTop:
         """Draws from the posterior, each a potential with an ASE calculator (:mod:`kernpot.gp.predicting.draws`).
+
+        With ``error_bars="draws"`` they deviate from the mean as shared draws do, and twenty together cost about two
+        means (:mod:`kernpot.gp.predicting.shared_draws`); all `parts` and the calibrated posterior are then what there
+        is.
 
         Parameters
         ----------
@@ -444,6 +465,9 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
             When an argument is out of range, or ``"pops"`` finds no training structures in the model's file.
         """
         require_forces(self.fitted_.features)
+        if self.error_bars == "draws":
+            require_all(parts, posterior)
+            return sampled(self.fitted_, n, random_state)
         return sample_draws(self.fitted_, n, random_state, parts, posterior)
 
     def sensitivities(self, atoms: Atoms, kinds: Collection[str]) -> Sensitivities:
@@ -514,8 +538,13 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
     # ------------------------------------------------------------------ parts
 
     @property
-    def _predictor(self) -> Predictor:
-        return self._fitted.once(predictor_of)
+    def _predictor(self) -> Predictor | Spread:
+        return self._predictor_for(None)
+
+    def _predictor_for(self, error_bars: ErrorBars | None) -> Predictor | Spread:
+        asked = self.error_bars if error_bars is None else error_bars
+        require_error_bars(asked)
+        return self._fitted.once(spread_of) if asked == "draws" else self._fitted.once(predictor_of)
 
     @property
     def _descriptors(self) -> tuple[Features, ...]:

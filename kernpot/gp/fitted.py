@@ -27,6 +27,28 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
+class SharedDraws:
+    """A fixed set of draws whose scatter makes error bars at about the cost of the mean.
+
+    Attributes
+    ----------
+    source : FittedGP
+        What they are drawn from: a Gaussian process of the same labels on coarse features, its misfit that of the
+        errors of the model itself against the scatter of so many draws.
+    n : int
+        How many.
+    seed : int
+    scale : float
+        Factor on the parameter part of the draws, as that of calibrated draws.
+    """
+
+    source: FittedGP
+    n: int
+    seed: int
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
 class FittedGP:
     """A sparse Gaussian process after a fit. Nothing in it changes: learning more makes another one.
 
@@ -61,6 +83,8 @@ class FittedGP:
     left_out : mapping of int to (mapping of str to Tensor), optional
         Where inducing environments follow from the labels (:mod:`kernpot.gp.learning.whole_space`), by place of a
         structure and kind of label, label less prediction of a model that has not seen it, over its relative noise.
+    shared : SharedDraws, optional
+        What fast error bars come from; None where nothing calibrates them.
     """
 
     features: tuple[Features, ...]
@@ -77,6 +101,7 @@ class FittedGP:
     pull: Tensor | None = None
     found_posterior: Posterior | None = None
     left_out: Mapping[int, Mapping[str, Tensor]] | None = None
+    shared: SharedDraws | None = None
     _once: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property

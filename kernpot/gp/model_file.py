@@ -29,12 +29,13 @@ from kernpot.files.parts import (
 )
 from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
-from kernpot.gp.fitted import FittedGP
+from kernpot.gp.fitted import FittedGP, SharedDraws
 from kernpot.gp.rows.whitening import Whitening
 from kernpot.gp.settings import AUTO, check_settings
 from kernpot.gp.upgrades import upgraded
 from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.kernels.cosine_kernel import kernel_from_dict, kernel_to_dict
+from kernpot.parameters import is_whole
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.noise import LARGEST, NoiseModel, kind_of
 from kernpot.structures.reference import checked_energies
@@ -42,7 +43,9 @@ from kernpot.structures.reference import checked_energies
 # Rounding of products of orthonormal columns; a basis further off was not made by an orthogonalisation.
 _ORTHONORMAL = 1e-9
 _NOT_STORED = {"n_jobs": None, "progress": None, "trust_labels": False}
-_PARAMETERS = {"n_inducing", "n_components", "optimize", "inducing", "random_state"}
+_PARAMETERS = {"n_inducing", "n_components", "n_draws", "error_bars", "optimize", "inducing", "random_state"}
+# Before the names of tensors of what shared draws are drawn from.
+_OF_SHARED = "shared."
 
 
 def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -96,6 +99,8 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
         "parameters": {
             "n_inducing": AUTO if parameters["n_inducing"] == AUTO else int(parameters["n_inducing"]),
             "n_components": None if n_components is None else int(n_components),
+            "n_draws": int(parameters["n_draws"]),
+            "error_bars": str(parameters["error_bars"]),
             "optimize": bool(parameters["optimize"]),
             "inducing": inducing if isinstance(inducing, str) else AUTO,
             "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
@@ -104,12 +109,42 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
         "summary": fitted.summary,
         "left_out": left_out,
         "training": training,
+        "shared": None,
     }
+    if fitted.shared is not None:
+        header["shared"], more = _shared_contents(parameters, fitted, fitted.shared)
+        tensors |= more
     return header, tensors
 
 
+def _shared_contents(
+    parameters: Mapping[str, Any], fitted: FittedGP, shared: SharedDraws
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and tensors of shared draws."""
+    (features,) = shared.source.features
+    own = {"descriptor": features.descriptor, "kernel": None, "n_inducing": shared.source.n_inducing}
+    header, tensors = contents({**parameters, **own, "n_components": None, "inducing": "fps"}, shared.source)
+    # A descriptor that there is no coarse version of is the model's, which may have to be given again.
+    same = next((d for d, f in enumerate(fitted.features) if f is features), None)
+    told = {"n": shared.n, "seed": shared.seed, "scale": shared.scale, "descriptor": same, "source": header}
+    return told, {_OF_SHARED + name: array for name, array in tensors.items()}
+
+
+def _shared(data: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], features: Sequence[Features]) -> SharedDraws:
+    n, seed, same, scale = data["n"], data["seed"], data["descriptor"], number(data["scale"])
+    require(is_whole(n, 1) and is_whole(seed, 0), "the number of draws or their seed is none")
+    require(scale >= 1, f"the scale of the draws is {scale}")
+    require(same is None or same in range(len(features)), f"they are of the descriptor {same!r}")
+    own = {name[len(_OF_SHARED) :]: array for name, array in tensors.items() if name.startswith(_OF_SHARED)}
+    _, source = restored(data["source"], own, ready=None if same is None else (features[same],))
+    return SharedDraws(source, n, seed, scale)
+
+
 def restored(
-    header: dict[str, Any], tensors: dict[str, NDArray[Any]], descriptor: Any = None
+    header: dict[str, Any],
+    tensors: dict[str, NDArray[Any]],
+    descriptor: Any = None,
+    ready: tuple[Features, ...] | None = None,
 ) -> tuple[dict[str, Any], FittedGP]:
     """Parameters of the estimator, and its fitted model, from a file's contents.
 
@@ -117,6 +152,8 @@ def restored(
     ----------
     descriptor : Features or list of Features, optional
         Given again, as no file holds them.
+    ready : tuple of Features, optional
+        Those of the model, where they are at hand.
 
     Raises
     ------
@@ -126,7 +163,7 @@ def restored(
     header = upgraded(header)
     require_units(header)
     with reading("descriptors"):
-        features = features_again(header["descriptors"], descriptor)
+        features = features_again(header["descriptors"], descriptor) if ready is None else ready
     with reading("kernels"):
         kernels = tuple(kernel_from_dict(k) for k in header["kernels"])
         require(len(kernels) == len(features), f"{len(features)} descriptors need as many")
@@ -187,6 +224,9 @@ def restored(
             pull = tensor_of(tensors, "pull", (blocks[-1].columns.stop,))
     with reading("left_out"):
         left_out = _left_out(header.get("left_out"), tensors)  # absent before means left the inducing environments
+    with reading("shared"):
+        told = header.get("shared")  # absent before there were fast error bars
+        shared = None if told is None else _shared(told, tensors, features)
     fitted = FittedGP(
         features,
         kernels,
@@ -201,6 +241,7 @@ def restored(
         summary,
         pull,
         left_out=left_out,
+        shared=shared,
     )
     return parameters, fitted.ready()
 

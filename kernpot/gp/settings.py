@@ -13,6 +13,7 @@ from kernpot.errors import DescriptorError, KernpotError
 from kernpot.gp.inducing.sampling import METHODS
 from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.parameters import is_whole
+from kernpot.potential import require_error_bars
 from kernpot.structures.reference import checked_energies
 
 AUTO = "auto"
@@ -20,6 +21,7 @@ AUTO = "auto"
 
 # Processes, more than any machine has cores; a cluster's workers are not counted by it.
 _MOST_JOBS = 4096
+_MOST_DRAWS = 1024
 
 
 def descriptors_for(descriptor: Any, elements: Sequence[int]) -> tuple[Features, ...]:
@@ -86,6 +88,12 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
         raise KernpotError(f"n_inducing must be {AUTO!r} or a positive integer, got {n_inducing!r}.")
     if n_components is not None and not is_whole(n_components, 1):
         raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
+    require_error_bars(parameters["error_bars"])
+    if not is_whole(parameters["n_draws"], 0, _MOST_DRAWS):
+        raise KernpotError(
+            f"n_draws must be a whole number from 0 (no fast error bars) to {_MOST_DRAWS}, got "
+            f"{parameters['n_draws']!r}."
+        )
     for name in ("optimize", "trust_labels"):
         if not isinstance(parameters[name], bool | np.bool_):
             raise KernpotError(f"{name} must be True or False, got {parameters[name]!r}.")

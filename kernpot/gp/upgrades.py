@@ -17,7 +17,7 @@ Header = dict[str, Any]
 
 def upgraded(header: Header) -> Header:
     """A header as it is written today."""
-    for step in (with_training, with_tails, with_parameters_as_given):
+    for step in (with_training, with_tails, with_parameters_as_given, with_draws):
         header = step(header)
     return header
 
@@ -49,3 +49,10 @@ def with_parameters_as_given(header: Header) -> Header:
             for kernel in header["kernels"]
         ]
     return header | {"kernels": kernels, "as_given": header.get("as_given")}
+
+
+def with_draws(header: Header) -> Header:
+    """Error bars may come from draws (2026-11-30)."""
+    with reading("parameters"):
+        parameters = {"n_draws": 0, "error_bars": "exact"} | header["parameters"]
+    return header | {"parameters": parameters}

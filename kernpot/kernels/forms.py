@@ -64,7 +64,8 @@ class QuadraticForms:
         self.forms, self.basis = list(forms), basis
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (n, K) and gradients (n, K, n_features)."""
+        """Energies (n, K) and gradients (n, K, n_features), in the precision of the forms."""
+        u = u.to(self.forms[0].dtype)
         v = u if self.basis is None else u @ self.basis
         half = v.new_empty((len(v), len(self.forms), v.shape[1]))
         for k, form in enumerate(self.forms):
@@ -72,6 +73,10 @@ class QuadraticForms:
         energies = (half * v[:, None]).sum(2)
         slope = half.mul_(2.0)
         return energies, slope if self.basis is None else slope @ self.basis.T
+
+    def single(self) -> QuadraticForms:
+        """The same in single precision."""
+        return QuadraticForms([f.float() for f in self.forms], None if self.basis is None else self.basis.float())
 
     def in_all_directions(self) -> QuadraticForms:
         """The same with forms (n_features, n_features)."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kernpot.calibration.misfit import Misfit, misfit_variance
 from kernpot.calibration.residuals import LeaveOneOut, reach_of, with_all_mixed
-from kernpot.nnp.predictor import Spread
+from kernpot.calibration.spread import Spread
 from kernpot.prediction import LeftOut
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure

@@ -75,6 +75,10 @@ class Committee:
             None if stress is None else apart(stress),
         )
 
+    def scatter(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """The members' deviations."""
+        return self.deviations(atoms, pairs)[1]
+
     def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """The members' deviations (K, n_centres) of the energies of centres."""
         found = self.members.atomic_energies(numbers, pairs, n_centres)

@@ -22,6 +22,7 @@ from kernpot.backend.requirements import without_other_kinds
 from kernpot.backend.selection import Selection
 from kernpot.backend.summary import data_hash
 from kernpot.calibration.held_out import calibrate as rescale
+from kernpot.calibration.spread import Spread
 from kernpot.descriptors import Features
 from kernpot.descriptors.demands import require_forces
 from kernpot.errors import KernpotError
@@ -31,7 +32,6 @@ from kernpot.nnp.calibration import held_out_forces
 from kernpot.nnp.committee import Committee
 from kernpot.nnp.fit import fit_nnp, with_labels
 from kernpot.nnp.fitted import FittedNNP
-from kernpot.nnp.predictor import Spread
 from kernpot.nnp.selection import select
 from kernpot.parallel.memory import require_memory
 from kernpot.parameters import is_whole
@@ -297,7 +297,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
     # ------------------------------------------------------------------ answering
 
     def energy_std(self, atoms: Atoms, pairs: Pairs | None = None) -> EnergyStd:
-        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.nnp.predictor`).
+        """Std of the energy over calibrated draws, with its exact derivatives (:mod:`kernpot.calibration.spread`).
 
         At least 1 meV, so that the derivatives stay finite where members agree.
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from kernpot.calibration.misfit import Misfit, draw_scale
 from kernpot.calibration.predictions import Answers
+from kernpot.calibration.spread import Spread
 from kernpot.descriptors import Features
 from kernpot.nnp.calibration import held_out_errors, levels_of_kinds, misfit_from, shares_missed
 from kernpot.nnp.committee import Committee
 from kernpot.nnp.inputs import Inputs
 from kernpot.nnp.last_layer import Factors, LastLayer
 from kernpot.nnp.networks import Networks
-from kernpot.nnp.predictor import Spread
 from kernpot.nnp.targets import Scales
 from kernpot.regression.posterior import Posterior
 from kernpot.structures.kinds import LABEL_KINDS

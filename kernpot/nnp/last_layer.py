@@ -171,6 +171,10 @@ class LastLayer:
 
     def deviations(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, DrawPredictions]:
         """The mean, and ``R^-T b`` of every label's row ``b``."""
+        return self.mean(atoms, pairs), self.scatter(atoms, pairs)
+
+    def scatter(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """``R^-T b`` of every label's row ``b``."""
         rows = self._rows(atoms, pairs)
 
         def along(a: np.ndarray) -> np.ndarray:
@@ -179,7 +183,7 @@ class LastLayer:
 
         stress = None if rows.stress is None else along(rows.stress)
         energies, atomic, forces = (along(a) for a in (rows.energies, rows.atomic_energies, rows.forces))
-        return self.mean(atoms, pairs), DrawPredictions(energies, atomic, forces, stress)
+        return DrawPredictions(energies, atomic, forces, stress)
 
     def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """``R^-T b`` (K, n_centres) of the energies of centres."""

@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kernpot.descriptors.blocks import PairGradient
+from kernpot.descriptors.blocks import PairGradient, PairGradients
 from kernpot.descriptors.features import Features
 from kernpot.functionals.state import VOIGT, InducingBlock, Structure, has_stress, normalise
 from kernpot.kernels.forms import LocalEnergies, Sum
@@ -109,29 +109,27 @@ class Potentials:
         numbers = torch.from_numpy(np.asarray(atoms.numbers, dtype=np.int64))
         for features in self.descriptors:
             features.check(atoms)
-        gradient = torch.zeros((self._n, len(numbers), 3), dtype=torch.float64)
-        strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
+        gradient = torch.zeros((len(numbers), 3, self._n), dtype=torch.float64)
+        strain = torch.zeros((3, 3, self._n), dtype=torch.float64)
         found = find_pairs(atoms, max(f.cutoff for f in self.descriptors)) if pairs is None else pairs
         located = [f.located(atoms, found) for f in self.descriptors]
         energies, slopes = self._along(numbers, located, len(numbers), watch)
         for block in slopes:
-            for k, along in enumerate(block):
-                along.add_to(gradient[k], strain[k])
+            block.add_to(gradient, strain)
         volume = float(atoms.get_volume()) if has_stress(atoms, self.descriptors) else None
         return _answers(energies, gradient, strain, volume)
 
     def of_described(self, structure: Structure) -> DrawPredictions:
         """The same for a structure that is described already."""
-        gradient = torch.zeros((self._n, structure.n_atoms, 3), dtype=torch.float64)
-        strain = torch.zeros((self._n, 3, 3), dtype=torch.float64)
+        gradient = torch.zeros((structure.n_atoms, 3, self._n), dtype=torch.float64)
+        strain = torch.zeros((3, 3, self._n), dtype=torch.float64)
         energies = self._offsets[structure.numbers].repeat(self._n, 1)
         for d, described in enumerate(structure.described):
             e, v = self._local(d, structure.numbers, described.unit)
             energies += e.T
             v -= (v * described.unit[:, None]).sum(2, keepdim=True) * described.unit[:, None]
             v *= described.inverse_norm[:, None, None]
-            for k, along in enumerate(described.block.pull(v)):
-                along.add_to(gradient[k], strain[k])
+            described.block.pull(v).add_to(gradient, strain)
         return _answers(energies, gradient, strain, structure.volume)
 
     def energies_of_described(self, structure: Structure) -> FloatArray:
@@ -143,7 +141,7 @@ class Potentials:
 
     def along_pairs(
         self, numbers: Tensor, pairs: Pairs, n_centres: int, watch: Watch | None = None
-    ) -> tuple[Tensor, list[list[PairGradient]]]:
+    ) -> tuple[Tensor, list[PairGradients]]:
         """Atomic energies (K, n_centres), and of every block of centres the K gradients along its pairs.
 
         Parameters
@@ -160,9 +158,9 @@ class Potentials:
 
     def _along(
         self, numbers: Tensor, located: Sequence[Pairs], n_centres: int, watch: Watch | None
-    ) -> tuple[Tensor, list[list[PairGradient]]]:
+    ) -> tuple[Tensor, list[PairGradients]]:
         energies = self._offsets[numbers[:n_centres]].repeat(self._n, 1)
-        slopes: list[list[PairGradient]] = []
+        slopes: list[PairGradients] = []
         if not n_centres:
             return energies, slopes
         for d, (features, pairs) in enumerate(zip(self.descriptors, located, strict=True)):
@@ -204,7 +202,7 @@ class Potentials:
         pairs: Pairs,
         watch: Watch | None,
         bounds: tuple[int, int],
-    ) -> tuple[Tensor, list[PairGradient]]:
+    ) -> tuple[Tensor, PairGradients]:
         """Energies (n, K) of a block of atoms and their gradients."""
         block = features.environments(numbers, pairs, *bounds)
         own = numbers[block.first : block.last]
@@ -215,8 +213,9 @@ class Potentials:
         if watch is not None:
             watch(descriptor, slice(block.first, block.last), own, u)
         energies, v = self._local(descriptor, own, u)
-        v -= (v * u[:, None]).sum(2, keepdim=True) * u[:, None]
-        v *= torch.where(norm > 0, 1.0 / norm, 0.0)[:, None, None]
+        u, inverse = u.to(v.dtype), torch.where(norm > 0, 1.0 / norm, 0.0).to(v.dtype)
+        v -= (v @ u[:, :, None]) * u[:, None]
+        v *= inverse[:, None, None]
         return energies, block.pull(v)
 
     def _local(self, descriptor: int, numbers: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,22 +223,23 @@ class Potentials:
         terms = [(numbers == t.element, t.energies) for t in self.terms if t.descriptor == descriptor]
         if len(terms) == 1 and bool(terms[0][0].all()):
             return terms[0][1](u)
-        energies = torch.zeros((len(u), self._n), dtype=torch.float64)
-        v = torch.zeros((len(u), self._n, u.shape[1]), dtype=torch.float64)
-        for here, term in terms:
-            members = torch.nonzero(here).squeeze(1)
-            if len(members):
-                energies[members], v[members] = term(u[members])
+        found = [(members, term(u[members])) for here, term in terms if len(members := torch.nonzero(here).squeeze(1))]
+        precision = found[0][1][1].dtype if found else torch.float64
+        energies = torch.zeros((len(u), self._n), dtype=precision)
+        v = torch.zeros((len(u), self._n, u.shape[1]), dtype=precision)
+        for members, (e, slope) in found:
+            energies[members], v[members] = e, slope
         return energies, v
 
 
 def _answers(energies: Tensor, gradient: Tensor, strain: Tensor, volume: float | None) -> DrawPredictions:
-    """Answers of K potentials from atomic energies (K, n) and derivatives with respect to positions and strain."""
+    """Answers of K potentials from atomic energies (K, n), derivatives by positions (n, 3, K) and strain (3, 3, K)."""
     stress = None
     if volume is not None:
-        symmetric = 0.5 * (strain + strain.mT) / volume
-        stress = np.stack([symmetric[:, a, b].numpy() for a, b in VOIGT], axis=1)
-    return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), -gradient.numpy(), stress)
+        symmetric = 0.5 * (strain + strain.transpose(0, 1)) / volume
+        stress = np.stack([symmetric[a, b].numpy() for a, b in VOIGT], axis=1)
+    forces = -gradient.permute(2, 0, 1).contiguous()
+    return DrawPredictions(energies.sum(1).numpy(), energies.numpy(), forces.numpy(), stress)
 
 
 def folded_slopes(pairs: Pairs, slopes: Sequence[PairGradient]) -> FloatArray:

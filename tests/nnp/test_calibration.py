@@ -11,9 +11,9 @@ from ase import Atoms
 from kernpot import NNPEnsemble, tails
 from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.predictions import Answers
+from kernpot.calibration.spread import Spread
 from kernpot.errors import KernpotError, KernpotWarning, StructureError
 from kernpot.nnp.calibration import held_out_forces, held_out_misfit
-from kernpot.nnp.predictor import Spread
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.kinds import KINDS, LABEL_KINDS
 from kernpot.structures.labels import LabelledStructure, label_structures

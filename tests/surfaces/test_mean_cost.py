@@ -56,7 +56,8 @@ def test_matrix_products_are_those_of_the_formula(gp: SparseGPPotential) -> None
     """Features against inducing environments and back for a general power; against one square form for the second."""
     n_features = gp.fitted_.features[0].n_features
     form = n_features if gp.kernels_[0].zeta == 2 else 2 * INDUCING
-    assert matrix_operations(gp, cell()) == ATOMS * 2 * n_features * form
+    # ... and the projection that keeps features of unit length.
+    assert matrix_operations(gp, cell()) == ATOMS * 2 * n_features * (form + 1)
 
 
 def test_matrix_products_are_linear_in_the_number_of_atoms(gp: SparseGPPotential) -> None:

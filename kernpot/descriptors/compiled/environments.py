@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernpot.descriptors.compiled import loops, spectrum
+from kernpot.descriptors.compiled import loops, spectrum, together
 from kernpot.descriptors.compiled.harmonics import Array, harmonic_prefactors
 from kernpot.descriptors.compiled.table import RadialTable
 from kernpot.descriptors.expansion import CentrePairs
@@ -116,6 +116,19 @@ class CompiledEnvironments:
             self._compiled.prefactors,
             by_slot,
             out,
+        )
+        return torch.from_numpy(out)
+
+    def pull_together(self, cotangents: Tensor) -> Tensor:
+        """Gradients (p, 3, k) of ``sum(cotangents[:, k] * features)`` with respect to the pair vectors."""
+        layout = self._compiled.layout
+        v = np.ascontiguousarray(cotangents.numpy())
+        g = np.empty((self.n_centres, layout.n_slots, layout.n_max, self._c.shape[1], v.shape[1]), v.dtype)
+        compiled = self._compiled
+        together.cotangents(self._c, self._partners, compiled.take, compiled.factor, v, layout.n_slots, layout.mixed, g)
+        out = np.empty((*self._vectors.shape, v.shape[1]), v.dtype)
+        together.pull(
+            self._vectors, self._start, self._slots, self._weights, *self._radial, compiled.prefactors, g, out
         )
         return torch.from_numpy(out)
 

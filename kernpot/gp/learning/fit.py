@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from kernpot.backend.requirements import learnable
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.residuals import MIN_STRUCTURES
 from kernpot.calibration.unseen import warn_unseen
+from kernpot.errors import KernpotWarning
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.fitted import FittedGP
@@ -21,6 +23,7 @@ from kernpot.gp.learning.hyperparameters import calibrate, learn_hyperparameters
 from kernpot.gp.learning.ingredients import Ingredients, ingredients
 from kernpot.gp.learning.leave_one_out import choose_kept
 from kernpot.gp.learning.nested import Compressed
+from kernpot.gp.learning.shared_draws import N_INDUCING, features_for, residuals_of, shared_draws
 from kernpot.gp.learning.size import Growth, first_number, step_of
 from kernpot.gp.learning.start import starting_noise
 from kernpot.gp.learning.way import score_of, ways_for
@@ -28,11 +31,12 @@ from kernpot.gp.learning.whole_space import can_be_widened, groups_left_out, who
 from kernpot.gp.rows.compress import Compressor, compress
 from kernpot.gp.rows.maker import RowMaker
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.gp.settings import AUTO
+from kernpot.gp.settings import AUTO, kernels_for
 from kernpot.progress import Report
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.plausibility import act_on, findings
 from kernpot.structures.reference import by_least_squares, isolated_atom_energies, with_atoms_isolated
+from kernpot.structures.repeats import without_repeats
 
 
 def fit_gp(
@@ -54,6 +58,7 @@ def fit_gp(
     """
     # Everything that can be is checked before any work.
     made = ingredients(labelled, parameters)
+    labelled = without_repeats(labelled)
     labelled = with_atoms_isolated(labelled, max(features.cutoff for features in made.features))
     made.noise.require_known(labelled)
     warn_unseen(labelled, learnable(made.features))
@@ -89,6 +94,8 @@ def fit_gp(
         fitted, rows = work.widened(fitted, rows, rng)
     if growth:
         fitted.summary["growth"] = growth.told | {"inducing": way}
+    if parameters["optimize"] and parameters["n_draws"]:
+        fitted = work.with_shared_draws(fitted, rows)
     # What only the fit can know of its labels.
     act_on(contradictions(_as_the_evidence_has_it(fitted), rows.sketches), parameters["trust_labels"])
     return fitted
@@ -192,3 +199,20 @@ class _Work(NamedTuple):
             left_out=found.left_out,
         )
         return widened.ready(), rows
+
+    def with_shared_draws(self, fitted: FittedGP, rows: Compressor) -> FittedGP:
+        """With draws for fast error bars, where errors on structures left out can calibrate them."""
+        features = features_for(self.made.features)
+        left_out = [one for one in rows.kept if one.place is not None]
+        if len(left_out) < MIN_STRUCTURES or features.knows == "energy":
+            return fitted
+        found = fitted.left_out or residuals_of(left_out, fitted.posterior, fitted.noise)
+        made = self.made._replace(features=(features,), kernels=kernels_for(None, 1, self.made.elements))
+        parameters = {**self.parameters, "n_components": None, "inducing": "fps", "n_inducing": AUTO}
+        work = self._replace(made=made, parameters=parameters)
+        rng = copy.deepcopy(self.drawing)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", KernpotWarning)  # what it would tell, the model's own fit has told
+            source, its_rows = work.fitted(min(N_INDUCING, fitted.n_inducing), "fps", rng)
+        draws = shared_draws(source, its_rows.kept, found, self.parameters["n_draws"], rng.randint(2**31 - 1))
+        return replace(fitted, shared=draws)

@@ -81,6 +81,7 @@ def leave_one_out(
     block: Tensor,
     amplitudes: Tensor,
     found: Found | None = None,
+    scatter: Tensor | None = None,
 ) -> LeaveOneOut:
     """Leave each kept structure out in turn (exact at fixed hyperparameters and inducing environments).
 
@@ -95,6 +96,9 @@ def leave_one_out(
     found : mapping, optional
         Residuals, where inducing environments are not fixed but follow from the labels: closed forms for the residuals
         then do not hold, those for the variances do, as labels do not enter them.
+    scatter : Tensor of shape (K, M), optional
+        Whitened weights of draws about their mean: variances are those of as many draws then, their sampling error
+        included, with all that is unrepresented among what they show.
     """
     residuals: dict[str, list[np.ndarray]] = {}
     own: dict[str, list[np.ndarray]] = {}
@@ -103,7 +107,7 @@ def leave_one_out(
     energies: list[tuple[float, float | None]] = []
     groups: dict[str, list[str]] = {}
     mixed: dict[str, list[np.ndarray]] = {}
-    for structure in kept:
+    for k, structure in enumerate(kept):
         y = torch.cat([part.targets for part in structure.parts])
         unit = torch.cat([part.rows for part in structure.parts])
         prior = torch.cat([part.prior for part in structure.parts])
@@ -116,6 +120,9 @@ def leave_one_out(
             residual = torch.cat([of_kinds[part.kind][part.components] for part in structure.parts])
         represented = torch.zeros_like(prior).index_add_(1, block, unit.square())
         missing = nonnegative(prior - represented, prior, "a label left out") @ amplitudes.square()
+        if scatter is not None:
+            variance = variance * _sampled(posterior.variance(rows), (rows @ scatter.T).square().mean(1))
+            variance, missing = variance + missing * _chance(missing, len(scatter), k), torch.zeros_like(missing)
         kinds = np.array([part.kind for part in structure.parts for _ in part.targets])
         for kind in dict.fromkeys(kinds.tolist()):
             here = torch.from_numpy(kinds == kind)
@@ -137,6 +144,17 @@ def leave_one_out(
     if energies:
         around["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
     return LeaveOneOut(residuals, own, around, unrepresented, reach, groups, mixed)
+
+
+def _sampled(variance: Tensor, scatter: Tensor) -> Tensor:
+    """Mean squares of draws over the variance that they were drawn with."""
+    return torch.where(variance > 0, scatter / variance.clamp(min=torch.finfo(variance.dtype).tiny), 1.0)
+
+
+def _chance(like: Tensor, n: int, seed: int) -> Tensor:
+    """Mean squares of ``n`` normal numbers each: rows do not tell how draws of what is unrepresented come out."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((n, len(like)), dtype=like.dtype, generator=generator).square().mean(0)
 
 
 def n_with_energy(kept: Sequence[KeptRows]) -> int:

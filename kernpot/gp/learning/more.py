@@ -14,7 +14,7 @@ from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.misfit import Misfit
 from kernpot.errors import KernpotError
 from kernpot.files.training import require_training
-from kernpot.gp.fitted import FittedGP
+from kernpot.gp.fitted import FittedGP, SharedDraws
 from kernpot.gp.inducing.blocks import enlarge
 from kernpot.gp.inducing.unrepresented import worth_describing
 from kernpot.gp.learning.ingredients import require_rows
@@ -66,7 +66,15 @@ def with_labels(
         training=None if fitted.training is None else (*fitted.training, *labelled),
         summary=updated(fitted, {"data": describe_data(labelled), "data_hash": data_hash(labelled)}),
         found_posterior=None,
+        shared=_learnt(fitted.shared, labelled, n_jobs),
     ).ready()
+
+
+def _learnt(
+    shared: SharedDraws | None, labelled: Sequence[LabelledStructure], n_jobs: int | None
+) -> SharedDraws | None:
+    """Draws that have learnt the same labels."""
+    return None if shared is None else replace(shared, source=with_labels(shared.source, labelled, n_jobs, None))
 
 
 def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | None, report: Report | None) -> FittedGP:

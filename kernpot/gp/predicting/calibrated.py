@@ -10,6 +10,7 @@ from kernpot.calibration.held_out import calibrate
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.learning.more import updated
 from kernpot.gp.predicting.predictor import predictor_of
+from kernpot.gp.predicting.shared_draws import spread_of
 from kernpot.structures.labels import LabelledStructure
 
 
@@ -21,6 +22,11 @@ def with_misfit_of(fitted: FittedGP, held_out: Sequence[LabelledStructure]) -> F
     StructureError
         One of them was in the fit, or there are too few.
     """
-    misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, fitted.training or ())
+    training, shared = fitted.training or (), fitted.shared
+    misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, training)
+    if shared is not None:
+        source = shared.source
+        of_draws, _ = calibrate(fitted.once(spread_of), held_out, source.misfit, training)
+        shared = replace(shared, source=replace(source, misfit=of_draws))
     summary = updated(fitted, {"calibration": found, "data_hash": data_hash(held_out)})
-    return replace(fitted, misfit=misfit, summary=summary).ready()
+    return replace(fitted, misfit=misfit, summary=summary, shared=shared).ready()

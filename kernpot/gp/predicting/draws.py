@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernpot.backend.randomness import generator_of
+from kernpot.backend.randomness import seeded
 from kernpot.errors import KernpotError
 from kernpot.files.training import require_training
 from kernpot.functionals.state import InducingBlock, Structure
@@ -63,37 +63,55 @@ def sample_draws(
 ) -> Draws:
     """Draws of a fitted potential; see :meth:`kernpot.SparseGPPotential.sample_potentials`."""
     _check(n, parts, posterior)
-    # A seed for every draw: the first ten of a hundred are those of ten, whichever their parts.
     require_memory(
         n * (_OF_GENERATOR + sum(_size(fitted.features[b.descriptor].n_features, b) for b in fitted.whitening.blocks)),
         f"{n} draws",
         "Take fewer at a time.",
     )
-    seeds = generator_of(random_state).randint(2**31 - 1, size=n)
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    generators = seeded(n, random_state)
     scale = fitted.draw_scale if posterior == "calibrated" else 1.0
     whitened = _whitened_weights(fitted, generators, posterior, scale if "parameter" in parts else 0.0)
+    terms = terms_of(fitted, whitened, generators if "unrepresented" in parts else ())
+    mean = PotentialDraw(fitted.mean.potentials, fitted.elements, fitted.cutoff)
+    return Draws(Potentials(fitted.features, summed(terms), fitted.isolated, n), mean, tuple(parts), posterior)
+
+
+def require_number(n: int) -> None:
+    """Raise KernpotError unless it is a number of draws."""
+    if not is_whole(n, 1):
+        raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
+
+
+def terms_of(fitted: FittedGP, whitened: Tensor, unrepresented: Sequence[torch.Generator]) -> list[Term]:
+    """Energies of environments under whitened weights (n, M), for every block.
+
+    Parameters
+    ----------
+    fitted : FittedGP
+    whitened : Tensor of shape (n, M)
+    unrepresented : sequence of n torch.Generator, or empty
+        Of draws of what the inducing environments cannot represent, to be added.
+    """
     weights = fitted.whitening.weights(whitened * fitted.posterior.scale)
     terms = []
     for b, block in enumerate(fitted.whitening.blocks):
         own = weights[:, block.columns]
         energies: LocalEnergies
-        if "unrepresented" in parts:
+        if unrepresented:
             factor, jitter, amplitude = (
                 fitted.whitening.factors[b],
                 fitted.whitening.jitter[b],
                 float(fitted.amplitudes[b]),
             )
             priors: list[LocalEnergies] = []
-            for k, generator in enumerate(generators):
+            for k, generator in enumerate(unrepresented):
                 priors.append(block.function.draw(fitted.features[block.descriptor].n_features, generator))
                 own[k] -= amplitude * represented_weights(block, factor, jitter, priors[-1], generator)
             energies = added(weighted(block, own), together(priors), amplitude)
         else:
             energies = weighted(block, own)
         terms.append(Term(block.descriptor, block.element, energies))
-    mean = PotentialDraw(fitted.mean.potentials, fitted.elements, fitted.cutoff)
-    return Draws(Potentials(fitted.features, summed(terms), fitted.isolated, n), mean, tuple(parts), posterior)
+    return terms
 
 
 def _size(n_features: int, block: InducingBlock) -> int:
@@ -114,8 +132,7 @@ def _whitened_weights(fitted: FittedGP, generators: Sequence[torch.Generator], p
 
 
 def _check(n: int, parts: Sequence[Part], posterior: str) -> None:
-    if not is_whole(n, 1):
-        raise KernpotError(f"n must be a positive number of draws, got {n!r}.")
+    require_number(n)
     listed = isinstance(parts, Collection) and not isinstance(parts, str | bytes)
     if not listed or not len(parts) or not all(isinstance(p, str) and p in PARTS for p in parts):
         raise KernpotError(

@@ -67,8 +67,7 @@ def energy_std(fitted: FittedGP, atoms: Atoms, pairs: Pairs | None = None) -> En
         v /= std
         v -= (v * described.unit).sum(1, keepdim=True) * described.unit
         v *= described.inverse_norm[:, None]
-        for along in described.block.pull(v[:, None]):
-            along.add_to(gradient, strain)
+        described.block.pull(v[:, None]).add_to(gradient[:, :, None], strain[:, :, None])
     stress = None
     if structure.volume is not None:
         symmetric = 0.5 * (strain + strain.mT) / structure.volume

@@ -20,13 +20,13 @@ from kernpot.backend.selection import Selection, choose, distinct_candidates, ex
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.held_out import calibrate as rescale
 from kernpot.calibration.misfit import Misfit, misfit_data, misfit_from
+from kernpot.calibration.spread import Spread
 from kernpot.descriptors import Features, default_descriptor, features_from_dict, features_of
 from kernpot.errors import KernpotError
 from kernpot.files.container import write_model
 from kernpot.files.parts import factor_of, factor_tensors
 from kernpot.files.training import pack, unpack
 from kernpot.nnp.calibration import held_out_forces, held_out_misfit
-from kernpot.nnp.predictor import Spread
 from kernpot.prediction import EnergyStd, LeftOut
 from kernpot.regression.factor import LabelFactor, triangle_of
 from kernpot.regression.search import search_hyperparameters

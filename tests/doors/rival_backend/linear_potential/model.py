@@ -14,9 +14,9 @@ from torch import Tensor
 
 from kernpot.calibration.misfit import Misfit, draw_scale
 from kernpot.calibration.predictions import Answers
+from kernpot.calibration.spread import Spread
 from kernpot.descriptors import Features
 from kernpot.kernels.forms import LinearForms
-from kernpot.nnp.predictor import Spread
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.regression.factor import LabelFactor
 from kernpot.regression.posterior import Posterior
@@ -70,12 +70,15 @@ class Fitted:
     def with_weights(self, whitened: Tensor) -> Potentials:
         return potentials_of(self.features, self.elements, self.isolated, whitened * self.posterior.scale)
 
-    # what kernpot.nnp.predictor.Spread asks for
+    # what kernpot.calibration.spread.Spread asks for
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         return self.average(atoms, pairs)[0]
 
     def deviations(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, DrawPredictions]:
+        return self.mean(atoms, pairs), self.scatter(atoms, pairs)
+
+    def scatter(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
         rows = self.unit(atoms, pairs)
 
         def along(a: np.ndarray) -> np.ndarray:
@@ -83,7 +86,7 @@ class Fitted:
             return self.posterior.half(b).numpy().reshape(a.shape)
 
         parts = (along(a) for a in (rows.energies, rows.atomic_energies, rows.forces))
-        return self.mean(atoms, pairs), DrawPredictions(*parts, None if rows.stress is None else along(rows.stress))
+        return DrawPredictions(*parts, None if rows.stress is None else along(rows.stress))
 
     def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         return self.posterior.half(self.unit.atomic_energies(numbers, pairs, n_centres).T * self.posterior.scale)

@@ -32,6 +32,9 @@ class Deviating(Protocol):
     def deviations(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, DrawPredictions]:
         """The mean, and K deviations of every label."""
 
+    def scatter(self, atoms: Atoms, pairs: Pairs | None = None) -> DrawPredictions:
+        """The deviations without the mean, which may cost less."""
+
     def atomic_deviations(self, numbers: Tensor, pairs: Pairs, n_centres: int) -> Tensor:
         """K deviations of the energies of centres, (K, n_centres)."""
 
@@ -97,7 +100,7 @@ class Spread:
     def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:  # noqa: ARG002
         """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
         pairs = find_pairs(atoms, self._cutoff)
-        found, _ = self._variances(self._source.deviations(atoms, pairs)[1], pairs)
+        found, _ = self._variances(self._source.scatter(atoms, pairs), pairs)
         return self._answers.std("forces", found["forces"]).reshape(-1, 3)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
@@ -119,7 +122,7 @@ class Spread:
             ``s``, that of the calibrated draws.
         pairs : Pairs, optional
         """
-        _, d = self._source.deviations(atoms, pairs)
+        d = self._source.scatter(atoms, pairs)
         std = float(np.sqrt(scale**2 * d.energies @ d.energies + _LEAST**2))
         weights = scale**2 * d.energies / std
         stress = None if d.stress is None else weights @ d.stress
