@@ -281,7 +281,11 @@ class Potential(Protocol):
         """Energies of centres and their slopes along pairs, see :meth:`Surface.along_pairs`."""
 
     def force_std(
-        self, atoms: Atoms, share: Share | None = None, error_bars: ErrorBars | None = None
+        self,
+        atoms: Atoms,
+        share: Share | None = None,
+        error_bars: ErrorBars | None = None,
+        pairs: Pairs | None = None,
     ) -> NDArray[np.float64]:
         """Standard deviations (n_atoms, 3) of the forces alone, eV/Angstrom; processes may share the work."""
 

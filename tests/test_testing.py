@@ -125,12 +125,12 @@ class SureAlongPairs(Faulty):
 
 
 class SureForces(Faulty):
-    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+    def force_std(self, atoms: Atoms, share: Share | None = None, *more: Any, **named: Any) -> np.ndarray:
         return 0.999 * super().force_std(atoms, share)
 
 
 class SharesNothingOut(Faulty):
-    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+    def force_std(self, atoms: Atoms, share: Share | None = None, *more: Any, **named: Any) -> np.ndarray:
         return super().force_std(atoms, None if share is None else share._replace(rank=0))
 
 
@@ -419,7 +419,7 @@ class SureDraws(FaultyDraws):
 class UnderWatch(Faulty):
     """Has other force stds for structures that are being simulated."""
 
-    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+    def force_std(self, atoms: Atoms, share: Share | None = None, *more: Any, **named: Any) -> np.ndarray:
         std = super().force_std(atoms, share)
         return std if atoms.calc is None else self.instead(std)
 

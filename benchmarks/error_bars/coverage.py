@@ -12,18 +12,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+from ase import Atoms
 
 from benchmarks.error_bars.shifts import FAMILIES, Split
 from benchmarks.shared.command_line import some_of
 from benchmarks.shared.datasets import species_of
 from benchmarks.shared.results import figure_path, write_result
 from benchmarks.shared.timing import Clock
+from kernpot import SparseGPPotential
 from kernpot.uncertainty import evaluate
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 LEVELS = (0.5, 0.68, 0.9, 0.95)
+
+
+def judged(gp: SparseGPPotential, frames: list[Atoms]) -> dict[str, Any]:
+    """Errors and coverage by kind of label."""
+    return {
+        metrics.kind: {
+            "n": metrics.n_components - metrics.n_vanishing,
+            "rmse": metrics.rmse,
+            "sharpness": metrics.sharpness,
+            "rms_z": metrics.rms_z,
+            "spearman": metrics.spearman,
+            "coverage": {str(level): metrics.coverage[level] for level in LEVELS},
+            "unit": metrics.unit,
+        }
+        for metrics in evaluate(gp, frames).metrics
+        if metrics.config_type == "all"
+    }
 
 
 def measure(split: Split) -> list[dict[str, Any]]:
@@ -33,22 +52,16 @@ def measure(split: Split) -> list[dict[str, Any]]:
     for group, frames in split.test.items():
         row: dict[str, Any] = {"split": split.name, "shift": split.shift, "group": group, "structures": len(frames)}
         row |= {"train_structures": len(split.train), "familiar": group in split.familiar}
-        for metrics in (m for m in evaluate(gp, frames).metrics if m.config_type == "all"):
-            row[metrics.kind] = {
-                "n": metrics.n_components - metrics.n_vanishing,
-                "rmse": metrics.rmse,
-                "sharpness": metrics.sharpness,
-                "rms_z": metrics.rms_z,
-                "coverage": {str(level): metrics.coverage[level] for level in LEVELS},
-                "unit": metrics.unit,
-            }
+        row |= judged(gp.set_params(error_bars="exact"), frames)
+        row["of_draws"] = judged(gp.set_params(error_bars="draws"), frames)
         rows.append(row)
         f, e = row["forces"], row["energy"]
         print(
             f"{split.name:28s} {group:12s} forces {100 * f['coverage']['0.9']:5.1f} %"
             f" / {100 * f['coverage']['0.5']:4.1f} % of {f['n']:5d}, rms error {f['rmse']:.4f},"
             f" rms std {f['sharpness']:.4f} {f['unit']};"
-            f" energies {100 * e['coverage']['0.9']:4.0f} % of {e['n']}",
+            f" energies {100 * e['coverage']['0.9']:4.0f} % of {e['n']};"
+            f" by draws forces {100 * row['of_draws']['forces']['coverage']['0.9']:5.1f} %",
             flush=True,
         )
     return rows

@@ -29,8 +29,11 @@ def cost() -> str:
     rows = []
     for r in result:
         cells = []
-        for key in ("screen", "default", "full"):
-            s = r["added"][key]
+        for key in ("screen", "default", "full", "draws"):
+            s = r["added"].get(key)
+            if s is None:
+                cells.append("-")
+                continue
             cells.append(f"{_percent(s['median'])} ({_percent(s['min'])} to {_percent(s['max'])})")
         name = f"{r['case']}, {r['atoms']} atoms"
         rows.append(
@@ -42,7 +45,7 @@ def cost() -> str:
             ]
         )
     header = ["system", "step without a gate, CPU ms", "screen alone adds", "default gate, quiet run, adds"]
-    header += ["full check at every step adds", "making the screen, CPU s"]
+    header += ["full check at every step adds", "full check by draws at every step adds", "making the screen, CPU s"]
     lead = (
         f"Models of {result[0]['n_inducing']} inducing environments; median of five turns (range). The default "
         "gate's share holds a full check in every hundred looks, not the four of its first hundred."

@@ -42,7 +42,7 @@ class Predicting(Protocol):
     def energy(self, atoms: Atoms) -> tuple[float, float]:
         """Mean and standard deviation of the total energy, eV."""
 
-    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+    def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:
         """Standard deviations (n_atoms, 3) of the forces."""
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
@@ -160,7 +160,11 @@ class AnsweringMixin(RegressorMixin):
         return self._predictor.along_pairs(torch.from_numpy(numbers), pairs, n_centres, std)
 
     def force_std(
-        self, atoms: Atoms, share: Share | None = None, error_bars: ErrorBars | None = None
+        self,
+        atoms: Atoms,
+        share: Share | None = None,
+        error_bars: ErrorBars | None = None,
+        pairs: Pairs | None = None,
     ) -> NDArray[np.float64]:
         """Standard deviations of the forces alone.
 
@@ -171,15 +175,21 @@ class AnsweringMixin(RegressorMixin):
             Of a process among several that compute them together, each a part.
         error_bars : {"exact", "draws"}, optional
             As of :meth:`predict_full`.
+        pairs : Pairs, optional
+            All pairs within :attr:`cutoff`, when the caller keeps a neighbour list; the structure is then not checked.
 
         Returns
         -------
         ndarray of shape (n_atoms, 3), eV/Angstrom
             ``predict_full([atoms])[0].forces.std``.
         """
-        (checked,) = self._frames(atoms)
+        if pairs is None:
+            self._frames(atoms)
+        else:
+            check_is_fitted(self)
+            require_fitted(atoms, self.elements_, "structure")
         require_forces(self._descriptors)
-        return self._predictor_for(error_bars).force_std(checked, share)
+        return self._predictor_for(error_bars).force_std(atoms, share, pairs)
 
     def score(
         self,

@@ -111,9 +111,9 @@ class PredictorOnTop:
         energy, std = self._learner.predict([atoms], return_std=True)
         return float(energy[0]) + self._surface.mean(atoms).energy, float(std[0])
 
-    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+    def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:
         """Standard deviations of the forces: the learner's."""
-        return self._learner.force_std(atoms, share, self._error_bars)
+        return self._learner.force_std(atoms, share, self._error_bars, pairs)
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs."""

@@ -97,9 +97,9 @@ class Spread:
             atomic = LabelVariances(variance, variance, torch.zeros_like(variance))
         return self._answers.along_pairs(energies[0], pairs, [block[0] for block in slopes], atomic)
 
-    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:  # noqa: ARG002
+    def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:  # noqa: ARG002
         """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
-        pairs = find_pairs(atoms, self._cutoff)
+        pairs = find_pairs(atoms, self._cutoff) if pairs is None else pairs
         found, _ = self._variances(self._source.scatter(atoms, pairs), pairs)
         return self._answers.std("forces", found["forces"]).reshape(-1, 3)
 

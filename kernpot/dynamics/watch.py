@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from kernpot.calculator import KernpotCalculator
 from kernpot.dynamics.checked import Checked, GateCheck
 from kernpot.dynamics.reasons import Reason
 from kernpot.dynamics.screening import Screening
@@ -149,11 +150,18 @@ class Watch:
         """Whether a look needs no full check."""
         return not self._n_above and self._n_skipped + 1 < self._wait and bound < self._thresholds["force_std"]
 
+    def _force_std(self, atoms: Atoms) -> NDArray[np.float64]:
+        """With the neighbours of a calculator of the potential where it has just computed the forces."""
+        calculator = atoms.calc
+        if isinstance(calculator, KernpotCalculator) and calculator.potential is self._potential:
+            return self._potential.force_std(atoms, pairs=calculator.neighbour_list.update(atoms))
+        return self._potential.force_std(atoms)
+
     def _check(self, atoms: Atoms, step: int) -> tuple[Checked, dict[Reason, tuple[float, int]]]:
         """Check in full; the value and the atom that each threshold is compared with."""
         whole = not self._thresholds.keys().isdisjoint(("energy_std", "stress_std"))
         prediction = self._potential.predict_full([atoms])[0] if whole else None
-        stds = self._potential.force_std(atoms) if prediction is None else prediction.forces.std
+        stds = self._force_std(atoms) if prediction is None else prediction.forces.std
         atom = int(np.unravel_index(np.argmax(stds), stds.shape)[0])
         found: dict[Reason, tuple[float, int]] = {"force_std": (float(stds.max()), atom)}
         if prediction is not None:

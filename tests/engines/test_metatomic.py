@@ -238,6 +238,13 @@ def test_what_cannot_be_exported_is_refused(plain, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_error_bars_of_draws_are_not_written_as_something_else():
+    model = gaussian(soap(ALLOY)).set_params(error_bars="draws")
+    with pytest.raises(KernpotError, match="set_params"):
+        exported(model)
+    assert exported(model.set_params(error_bars="exact")) is not None
+
+
 def test_unknown_elements_are_refused_by_metatomic(plain):
     atoms = Atoms("CuSi", [[0, 0, 0], [0, 0, 2]])
     atoms.calc = metatomic_ase.MetatomicCalculator(exported(plain), uncertainty_threshold=None)

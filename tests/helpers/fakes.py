@@ -55,7 +55,7 @@ class LennardJones:
     def screen(self) -> None:
         return None
 
-    def force_std(self, atoms: Atoms, share: Share | None = None) -> np.ndarray:
+    def force_std(self, atoms: Atoms, share: Share | None = None, *more: Any, **named: Any) -> np.ndarray:
         self.n_force_stds += 1
         return self._predict(atoms, False).forces.std
 

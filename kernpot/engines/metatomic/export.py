@@ -49,7 +49,7 @@ def exported(
     DescriptorError
         The descriptor is not SOAP.
     KernpotError
-        `n_draws` is negative, or the potential is of another kind.
+        `n_draws` is negative, or the potential is of another kind, or has error bars of draws.
     sklearn.exceptions.NotFittedError
     """
     if isinstance(n_draws, bool) or not isinstance(n_draws, int) or n_draws < 0:
@@ -58,6 +58,10 @@ def exported(
         raise KernpotError(
             f"expected a potential that tells the terms of its energy, such as SparseGPPotential or NNPEnsemble, got "
             f"{type(potential).__name__}: drive the engine through ASE, LAMMPS or i-PI with kernpot installed."
+        )
+    if getattr(potential, "error_bars", "exact") == "draws":
+        raise KernpotError(
+            "a file for metatomic holds error bars and draws of the whole posterior: set_params(error_bars='exact') first."
         )
     draws = potential.sample_potentials(max(n_draws, 1), random_state=random_state)
     mean = draws.mean_potential.potentials

@@ -100,9 +100,9 @@ class Predictor:
         total = found.parameter + found.unrepresented + n**2 * misfit
         return float(self.mean.potentials.energies_of_described(structure)[0]), float(total[0].sqrt())
 
-    def force_std(self, atoms: Atoms, share: Share | None) -> FloatArray:
+    def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:
         """Standard deviations (n_atoms, 3) of forces; see :meth:`kernpot.potential.Potential.force_std`."""
-        structure = Structure(self._descriptors, atoms)
+        structure = Structure(self._descriptors, atoms, pairs)
         found = np.zeros((2, 3 * structure.n_atoms))
         mine = (0, 1) if share is None else (share.rank, share.size)
         for here, rows, prior in force_rows(structure, self._whitening.blocks, True, *mine):
