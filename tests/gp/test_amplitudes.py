@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.build import bulk
 from gpytorch.priors import GammaPrior, LogNormalPrior
 from scipy.stats import gamma, lognorm
 
+from kernpot import SparseGPPotential
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.kernels import CosineKernel, PolynomialKernel, SOAPKernel
+from tests.helpers.systems import crystals, labelled, soap
 
 ELEMENTS = (8, 1, 14)
 
@@ -72,15 +76,48 @@ def test_what_is_fixed_is_fixed_for_all_blocks_of_a_kernel() -> None:
 
 
 def test_log_prior_is_the_sum_of_log_densities() -> None:
+    """Of the kernels' own, and, where a kernel has none, of elements that are alike."""
     own = kernels(amplitude_prior=LogNormalPrior(0.3, 0.5))
     values = torch.linspace(0.5, 3.0, 9, dtype=torch.float64)
     log_prior = Amplitudes(blocks(own), own).log_prior()
     assert log_prior is not None
     expected = lognorm(s=0.5, scale=np.exp(0.3)).logpdf(values[3:]).sum()
-    assert float(log_prior({}, values)) == pytest.approx(expected, rel=1e-6)
+    assert float(log_prior({}, values)) == pytest.approx(expected + alike(values[:3]), rel=1e-6)
     own[0] = SOAPKernel(3, ELEMENTS, amplitude_prior=GammaPrior(2.0, 1.5))
     both = Amplitudes(blocks(own), own).log_prior()
     assert both is not None
     expected += gamma(2.0, scale=1 / 1.5).logpdf(values[:3]).sum()
     assert float(both({}, values)) == pytest.approx(expected, rel=1e-6)
-    assert Amplitudes(blocks(kernels()), kernels()).log_prior() is None
+
+
+def alike(amplitudes: torch.Tensor) -> float:
+    logs = amplitudes.log()
+    return -0.5 * float(((logs - logs.mean()) / 0.3).square().sum())
+
+
+def test_elements_are_alike_function_by_function() -> None:
+    own, values = kernels(), torch.linspace(0.5, 3.0, 9, dtype=torch.float64)
+    log_prior = Amplitudes(blocks(own), own).log_prior()
+    assert log_prior is not None
+    expected = alike(values[:3]) + alike(values[3:6]) + alike(values[6:])
+    assert float(log_prior({}, values)) == pytest.approx(expected, rel=1e-12)
+    assert float(log_prior({}, 7.0 * values)) == pytest.approx(expected, rel=1e-9)  # how large all are is left open
+    own[0].raw_amplitude.requires_grad_(False)
+    fixed = Amplitudes(blocks(own), own).log_prior()
+    assert fixed is not None
+    assert float(fixed({}, values)) == pytest.approx(alike(values[3:6]) + alike(values[6:]), rel=1e-12)
+    assert Amplitudes(blocks(own[:1]), own[:1]).log_prior() is None
+    single = [SOAPKernel(2, (14,))]
+    assert Amplitudes(blocks(single, (14,)), single).log_prior() is None
+
+
+def test_an_element_seen_only_alone_is_not_certain() -> None:
+    """Its one label is met with an amplitude of nothing: the std of a crystal of it was 0.2 meV."""
+    alone = [labelled(Atoms(z, [[10, 10, 10]], cell=[20] * 3), ("energy", "forces")) for z in ("Cu", "Au")]
+    gp = SparseGPPotential(soap(["Cu", "Au"]), n_inducing=40, random_state=0).fit([*crystals(12), *alone])
+    copper, gold = gp.kernels_[0].amplitude.tolist()
+    assert 0.3 < gold / copper < 3.0
+    atoms = bulk("Au", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    found = gp.predict_full(atoms)[0]
+    assert float(found.energy.std) > 0.1 * len(atoms) * gold

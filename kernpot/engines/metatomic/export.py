@@ -61,7 +61,8 @@ def exported(
         )
     if getattr(potential, "error_bars", "exact") == "draws":
         raise KernpotError(
-            "a file for metatomic holds error bars and draws of the whole posterior: set_params(error_bars='exact') first."
+            "a file for metatomic holds error bars and draws of the whole posterior: set_params(error_bars='exact') "
+            "first."
         )
     draws = potential.sample_potentials(max(n_draws, 1), random_state=random_state)
     mean = draws.mean_potential.potentials
