@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,27 @@ class Deviating(Protocol):
         """The mean potential, a single one."""
 
 
+class Growth(NamedTuple):
+    """What variances grow by, beyond what deviations show, where those of forces are larger than where data are.
+
+    Few potentials that agree where data are agree more than they should further away.
+
+    Attributes
+    ----------
+    exponent : float
+        Of the variance of the force components around an atom over the reference, where it is above one.
+    reference : float
+        (eV/A)^2.
+    """
+
+    exponent: float
+    reference: float
+
+    def __call__(self, around: Tensor) -> Tensor:
+        """Factors (n_atoms,) from the mean variance of the force components around each atom, (n_atoms,)."""
+        return (around / self.reference).clamp(min=1.0) ** self.exponent
+
+
 class Spread:
     """Predictions whose epistemic covariance of labels ``y`` is ``sum_k d_k d_k^T``, ``d_k`` the deviations of ``y``.
 
@@ -57,10 +78,12 @@ class Spread:
     answers : Answers
     cutoff : float
         Angstrom.
+    growth : Growth, optional
+        Of the variances of energies, forces and stress; those of atomic energies are of the deviations alone.
     """
 
-    def __init__(self, source: Deviating, answers: Answers, cutoff: float) -> None:
-        self._source, self._answers, self._cutoff = source, answers, cutoff
+    def __init__(self, source: Deviating, answers: Answers, cutoff: float, growth: Growth | None = None) -> None:
+        self._source, self._answers, self._cutoff, self._growth = source, answers, cutoff, growth
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, forces and stress of the mean."""
@@ -134,12 +157,17 @@ class Spread:
         centres, neighbours, vectors = map(torch.from_numpy, (pairs.centres, pairs.neighbours, pairs.vectors))
         around = Surroundings(n, centres, neighbours, vectors, self._cutoff)
         energy, none = _variance(d.energies), torch.zeros(1, dtype=torch.float64)
+        stress = None if d.stress is None else _variance(d.stress)
+        if self._growth is not None:
+            factors = self._growth(around.pool(forces).view(n, -1)[:, 0])
+            forces *= factors.repeat_interleave(3)
+            energy *= factors.mean()
+            stress = None if stress is None else stress * factors.mean()
         found = {
             "energy": self._answers.per_atom((energy, none), n, float(forces.mean())),
             "forces": LabelVariances(forces, around.pool(forces), torch.zeros_like(forces)),
         }
-        if d.stress is not None:
-            stress = _variance(d.stress)
+        if stress is not None:
             found["stress"] = LabelVariances(stress, pooled("stress", stress, around), torch.zeros_like(stress))
         return found, LabelVariances(atomic, atomic, torch.zeros_like(atomic))
 

@@ -38,7 +38,7 @@ from kernpot.gp.predicting.predictor import Predictor, predictor_of
 from kernpot.gp.predicting.screen import ForceScreen, force_screen
 from kernpot.gp.predicting.selection import select
 from kernpot.gp.predicting.sensitivities import sensitivities
-from kernpot.gp.predicting.shared_draws import require_all, sampled, spread_of
+from kernpot.gp.predicting.shared_draws import require_all, sampled, spread_of, with_growth
 from kernpot.gp.settings import AUTO
 from kernpot.kernels import CosineKernel
 from kernpot.potential import ErrorBars, require_error_bars
@@ -213,6 +213,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         drawing = Drawing(self.random_state)
         with reporting(self.progress) as report:
             fitted = fit_gp(labelled, self.get_params(deep=False), drawing.rng, report)
+        fitted = with_growth(fitted, np.random.RandomState(0))
         drawing.keep()
         self._fitted = fitted
         return self

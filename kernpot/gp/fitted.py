@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kernpot.calibration.misfit import Misfit, draw_scale
+from kernpot.calibration.spread import Growth
 from kernpot.descriptors.features import Features
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.rows.maker import RowMaker
@@ -40,12 +41,15 @@ class SharedDraws:
     seed : int
     scale : float
         Factor on the parameter part of the draws, as that of calibrated draws.
+    growth : Growth, optional
+        What their variances grow by away from data, as those of the model itself do.
     """
 
     source: FittedGP
     n: int
     seed: int
     scale: float
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kernpot.backend.randomness import Drawing
 from kernpot.calibration.misfit import misfit_data, misfit_from
+from kernpot.calibration.spread import Growth
 from kernpot.descriptors import SOAPFeatures
 from kernpot.descriptors.features import Features
 from kernpot.files.functions import described, features_again
@@ -126,7 +127,9 @@ def _shared_contents(
     header, tensors = contents({**parameters, **own, "n_components": None, "inducing": "fps"}, shared.source)
     # A descriptor that there is no coarse version of is the model's, which may have to be given again.
     same = next((d for d, f in enumerate(fitted.features) if f is features), None)
-    told = {"n": shared.n, "seed": shared.seed, "scale": shared.scale, "descriptor": same, "source": header}
+    growth = None if shared.growth is None else list(shared.growth)
+    told: dict[str, Any] = {"n": shared.n, "seed": shared.seed, "scale": shared.scale, "growth": growth}
+    told |= {"descriptor": same, "source": header}
     return told, {_OF_SHARED + name: array for name, array in tensors.items()}
 
 
@@ -137,7 +140,9 @@ def _shared(data: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], featur
     require(same is None or same in range(len(features)), f"they are of the descriptor {same!r}")
     own = {name[len(_OF_SHARED) :]: array for name, array in tensors.items() if name.startswith(_OF_SHARED)}
     _, source = restored(data["source"], own, ready=None if same is None else (features[same],))
-    return SharedDraws(source, n, seed, scale)
+    growth = None if data["growth"] is None else Growth(*map(number, data["growth"]))
+    require(growth is None or (growth.exponent >= 0 and growth.reference > 0), f"their growth is {growth}")
+    return SharedDraws(source, n, seed, scale, growth)
 
 
 def restored(

@@ -11,24 +11,38 @@ trajectory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 from ase import Atoms
 from torch import Tensor
 
 from kernpot.backend.on_top import DrawsOnTop
 from kernpot.backend.randomness import seeded
+from kernpot.calibration.misfit import Misfit
 from kernpot.calibration.predictions import Answers
-from kernpot.calibration.spread import Spread
+from kernpot.calibration.spread import Growth, Spread
 from kernpot.errors import KernpotError
 from kernpot.gp.fitted import FittedGP, SharedDraws
 from kernpot.gp.learning.shared_draws import deviations
 from kernpot.gp.predicting.draws import require_number, terms_of
+from kernpot.gp.predicting.predictor import predictor_of
 from kernpot.kernels.forms import QuadraticForms
 from kernpot.prediction import DrawPredictions, MeanPrediction
+from kernpot.structures.kinds import LABEL_KINDS
 from kernpot.structures.neighbours import Pairs
 from kernpot.surfaces.draws import PARTS, Draws, Part, PotentialDraw
 from kernpot.surfaces.potentials import Potentials, Term, summed
+
+# Structures that tell how variances grow away from data, and their atoms, at most; std of displacements,
+# Angstrom, and a strain.
+_STRUCTURES, _ATOMS = 8, 250
+_DISPLACED, _STRAIN = (0.05, 0.1, 0.15, 0.2), 0.04
+# Largest exponent; and least std, eV/A.
+_STEEPEST, _LEAST = 1.0, 1e-6
+# Where variances are asked for, and no error bars.
+_PLAIN = Answers({kind: Misfit(0.0) for kind in LABEL_KINDS})
 
 
 def sampled(fitted: FittedGP, n: int, random_state: int | np.random.RandomState | None) -> DrawsOnTop:
@@ -123,7 +137,68 @@ def spread_of(fitted: FittedGP) -> Spread:
         The model has none.
     """
     shared = shared_of(fitted)
-    return Spread(SharedScatter(fitted, shared), Answers(shared.source.misfit), fitted.cutoff)
+    return Spread(SharedScatter(fitted, shared), Answers(shared.source.misfit), fitted.cutoff, shared.growth)
+
+
+def with_growth(fitted: FittedGP, rng: np.random.RandomState) -> FittedGP:
+    """With draws whose variances grow away from data as those of the model do.
+
+    A Gaussian process on few features is too sure of what is far from its data: too much looks familiar. How fast the
+    model's own variances grow needs no labels: they are compared on training structures that are displaced and
+    strained.
+
+    Parameters
+    ----------
+    fitted : FittedGP
+    rng : RandomState
+        Draws structures and displacements.
+    """
+    shared, training = fitted.shared, [s.atoms for s in fitted.training or () if len(s.atoms) > 1]
+    if shared is None or not training or not all(f.describes_anything for f in fitted.features):
+        return fitted
+    exact, scatter = fitted.once(predictor_of), Spread(SharedScatter(fitted, shared), _PLAIN, fitted.cutoff)
+    answers = Answers(shared.source.misfit)
+
+    def both(atoms: Atoms) -> tuple[Tensor, Tensor]:
+        """Variances of force components around each atom, of draws, and the ratio of exact and calibrated ones."""
+        v = scatter.labels(atoms, ("forces",))["forces"][1]
+        ratio = exact.force_std(atoms, None).ravel() / np.maximum(answers.std("forces", v), _LEAST)
+        return v.pooled.view(-1, 3)[:, 0], torch.from_numpy(ratio).view(-1, 3).square().mean(1)
+
+    frames = _some(training, rng)
+    reference = float(torch.cat([both(atoms)[0] for atoms in frames]).mean())
+    if reference <= 0:
+        return fitted
+    around, ratio = (torch.cat(x) for x in zip(*(both(a) for f in frames for a in _away(f, rng)), strict=True))
+    above = (around / reference).log()
+    here = (above > 0) & (ratio > 0)
+    if not bool(here.any()):
+        return fitted
+    exponent = float((above[here] * ratio[here].log()).sum() / above[here].square().sum())
+    growth = Growth(min(max(exponent, 0.0), _STEEPEST), reference)
+    return replace(fitted, shared=replace(shared, growth=growth))
+
+
+def _some(frames: Sequence[Atoms], rng: np.random.RandomState) -> list[Atoms]:
+    """A few structures, of a few hundred atoms together; one at least."""
+    found: list[Atoms] = []
+    for k in rng.permutation(len(frames)):
+        if found and (len(found) == _STRUCTURES or sum(map(len, found)) + len(frames[k]) > _ATOMS):
+            break
+        found.append(frames[k])
+    return found
+
+
+def _away(atoms: Atoms, rng: np.random.RandomState) -> list[Atoms]:
+    """Copies displaced more and more, and, where there is a cell, stretched and compressed."""
+    strains = (0.0,) * len(_DISPLACED) + ((_STRAIN, -_STRAIN) if atoms.pbc.any() else ())
+    found = []
+    for displaced, strain in zip((*_DISPLACED, _DISPLACED[0], _DISPLACED[0]), strains, strict=False):
+        copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        copy.set_cell(copy.cell.array * (1 + strain), scale_atoms=True)
+        copy.positions += rng.normal(0.0, displaced, copy.positions.shape)
+        found.append(copy)
+    return found
 
 
 def shared_of(fitted: FittedGP) -> SharedDraws:

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kernpot import SparseGPPotential, load
 from kernpot.backend.randomness import seeded
+from kernpot.calibration.spread import Growth
+from kernpot.calibration.surroundings import Surroundings
 from kernpot.dynamics import UncertaintyGate
 from kernpot.errors import KernpotError
 from kernpot.gp.learning.leave_one_out import leave_one_out
@@ -47,6 +49,11 @@ def by(gp: SparseGPPotential, error_bars: str) -> SparseGPPotential:
     return copy.copy(gp).set_params(error_bars=error_bars)
 
 
+def as_drawn(gp: SparseGPPotential) -> SparseGPPotential:
+    """Without what variances grow by away from data."""
+    return changed(gp, shared=replace(gp.fitted_.shared, growth=None))
+
+
 def scatter(gp: SparseGPPotential) -> Potentials:
     """The draws' deviations in double precision, one after the other."""
     shared = gp.fitted_.shared
@@ -58,6 +65,7 @@ def scatter(gp: SparseGPPotential) -> Potentials:
 
 @each
 def test_epistemic_stds_are_the_scatter_of_the_draws_about_the_mean(gp, atoms):
+    gp = as_drawn(gp)
     found, exact, d = gp.predict_full(atoms, error_bars="draws")[0], gp.predict_full(atoms)[0], scatter(gp)(atoms)
     assert len(d) == gp.n_draws == 16
     for name, of_draws in (
@@ -75,6 +83,43 @@ def test_epistemic_stds_are_the_scatter_of_the_draws_about_the_mean(gp, atoms):
         np.testing.assert_allclose(quantity.epistemic_std, expected, rtol=5e-4, atol=1e-5 * np.max(expected))
         assert (quantity.std >= quantity.epistemic_std).all()
     np.testing.assert_array_equal(gp.force_std(atoms, error_bars="draws"), found.forces.std)
+
+
+@each
+def test_variances_grow_where_those_around_an_atom_are_larger_than_where_data_are(gp, atoms):
+    plain, shared = as_drawn(gp), gp.fitted_.shared
+    growing = changed(gp, shared=replace(shared, growth=Growth(0.5, 1e-5)))
+    before, after = (x.predict_full(atoms, error_bars="draws")[0] for x in (plain, growing))
+    pairs = find_pairs(atoms, gp.cutoff)
+    vectors = (torch.from_numpy(x) for x in (pairs.centres, pairs.neighbours, pairs.vectors))
+    around = Surroundings(len(atoms), *vectors, gp.cutoff).pool(
+        torch.from_numpy(before.forces.epistemic_std.ravel() ** 2)
+    )
+    factors = np.maximum(around.view(-1, 3)[:, 0].numpy() / 1e-5, 1.0) ** 0.5
+    assert factors.max() > 2
+    ratio = after.forces.epistemic_std**2 / before.forces.epistemic_std**2
+    np.testing.assert_allclose(ratio, np.repeat(factors[:, None], 3, 1), rtol=1e-6)
+    assert float(after.energy.epistemic_std / before.energy.epistemic_std) ** 2 == pytest.approx(factors.mean())
+    if after.stress is not None:
+        ratio = after.stress.epistemic_std**2 / before.stress.epistemic_std**2
+        np.testing.assert_allclose(ratio, factors.mean(), rtol=1e-6)
+    np.testing.assert_array_equal(after.energies.std, before.energies.std)
+    nothing = changed(gp, shared=replace(shared, growth=Growth(0.5, 1e9)))
+    unchanged = nothing.predict_full(atoms, error_bars="draws")[0]
+    np.testing.assert_allclose(unchanged.forces.std, before.forces.std, rtol=1e-9)
+
+
+def test_away_from_data_both_kinds_of_stds_grow_alike():
+    """Fitted to the model's own stds of displaced and strained structures: no labels are needed."""
+    model = estimator(n_inducing=60).fit(crystals(30, seed=1, strain=0.01))
+    growth = model.fitted_.shared.growth
+    assert 0 <= growth.exponent <= 1
+    assert growth.reference > 0
+    far = [atoms for seed in range(3) for atoms in crystals(1, seed=seed + 50, strain=0.06)]
+    for atoms in far:
+        atoms.rattle(0.15, seed=3)
+    stds = [np.concatenate([model.force_std(a, error_bars=way).ravel() for a in far]) for way in ("exact", "draws")]
+    assert 0.4 < np.sqrt((stds[1] ** 2).mean() / (stds[0] ** 2).mean()) < 2.5
 
 
 def test_many_draws_have_the_variances_of_what_they_are_drawn_from(gp):
@@ -264,7 +309,7 @@ def test_sampled_potentials_scatter_alike_and_are_potentials(gp):
     draws = model.sample_potentials(400, random_state=1)
     found, mean = draws.evaluate(atoms), gp.mean(atoms)
     scatter_of_many = np.sqrt(((found.forces - mean.forces) ** 2).mean(0))
-    expected = model.predict_full(atoms)[0].forces.epistemic_std
+    expected = as_drawn(model).predict_full(atoms)[0].forces.epistemic_std
     np.testing.assert_allclose(scatter_of_many.mean(), expected.mean(), rtol=0.25)
     np.testing.assert_allclose(found.forces.mean(0), mean.forces, atol=4 * scatter_of_many.max() / 20)
     atoms.calc = draws[7].calculator()
