@@ -79,7 +79,8 @@ class Spread:
     cutoff : float
         Angstrom.
     growth : Growth, optional
-        Of the variances of energies, forces and stress; those of atomic energies are of the deviations alone.
+        Of the variances of energies, forces and stress; those of atomic energies, and of :meth:`energy_std`, are of the
+        deviations alone.
     """
 
     def __init__(self, source: Deviating, answers: Answers, cutoff: float, growth: Growth | None = None) -> None:
@@ -93,6 +94,7 @@ class Spread:
         """Distributions of all labels of a structure; ``covariance`` adds the joint one."""
         pairs = find_pairs(atoms, self._cutoff)
         mean, d = self._source.deviations(atoms, pairs)
+        d = self._grown(d, pairs)
         found, atomic = self._variances(d, pairs)
         joint = None
         if covariance:
@@ -123,14 +125,14 @@ class Spread:
     def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:  # noqa: ARG002
         """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
         pairs = find_pairs(atoms, self._cutoff) if pairs is None else pairs
-        found, _ = self._variances(self._source.scatter(atoms, pairs), pairs)
+        found, _ = self._variances(self._grown(self._source.scatter(atoms, pairs), pairs), pairs)
         return self._answers.std("forces", found["forces"]).reshape(-1, 3)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
         """Means of a structure's labels and what their variances are made of, those of energies per atom."""
         pairs = find_pairs(atoms, self._cutoff)
         mean, d = self._source.deviations(atoms, pairs)
-        found = self._variances(d, pairs)[0]
+        found = self._variances(self._grown(d, pairs), pairs)[0]
         return {kind: (getattr(mean, kind), found[kind]) for kind in kinds if kind in found}
 
     def energy_std(self, atoms: Atoms, scale: float, pairs: Pairs | None = None) -> EnergyStd:
@@ -151,23 +153,32 @@ class Spread:
         stress = None if d.stress is None else weights @ d.stress
         return EnergyStd(std, -np.tensordot(weights, d.forces, 1), stress)
 
+    def _grown(self, d: DrawPredictions, pairs: Pairs) -> DrawPredictions:
+        """Deviations with variances that have grown."""
+        if self._growth is None:
+            return d
+        n = d.forces.shape[1]
+        around = self._around(n, pairs).pool(_variance(d.forces)).view(n, -1)[:, 0]
+        factors = self._growth(around).sqrt().numpy()
+        mean = float(np.sqrt(np.mean(factors**2)))
+        stress = None if d.stress is None else d.stress * mean
+        return DrawPredictions(d.energies * mean, d.atomic_energies, d.forces * factors[:, None], stress)
+
+    def _around(self, n: int, pairs: Pairs) -> Surroundings:
+        centres, neighbours, vectors = map(torch.from_numpy, (pairs.centres, pairs.neighbours, pairs.vectors))
+        return Surroundings(n, centres, neighbours, vectors, self._cutoff)
+
     def _variances(self, d: DrawPredictions, pairs: Pairs) -> tuple[dict[str, LabelVariances], LabelVariances]:
         n = d.forces.shape[1]
         forces, atomic = _variance(d.forces), _variance(d.atomic_energies)
-        centres, neighbours, vectors = map(torch.from_numpy, (pairs.centres, pairs.neighbours, pairs.vectors))
-        around = Surroundings(n, centres, neighbours, vectors, self._cutoff)
+        around = self._around(n, pairs)
         energy, none = _variance(d.energies), torch.zeros(1, dtype=torch.float64)
-        stress = None if d.stress is None else _variance(d.stress)
-        if self._growth is not None:
-            factors = self._growth(around.pool(forces).view(n, -1)[:, 0])
-            forces *= factors.repeat_interleave(3)
-            energy *= factors.mean()
-            stress = None if stress is None else stress * factors.mean()
         found = {
             "energy": self._answers.per_atom((energy, none), n, float(forces.mean())),
             "forces": LabelVariances(forces, around.pool(forces), torch.zeros_like(forces)),
         }
-        if stress is not None:
+        if d.stress is not None:
+            stress = _variance(d.stress)
             found["stress"] = LabelVariances(stress, pooled("stress", stress, around), torch.zeros_like(stress))
         return found, LabelVariances(atomic, atomic, torch.zeros_like(atomic))
 
