@@ -15,6 +15,8 @@ from kernpot.structures.kinds import KINDS
 MIN_STRUCTURES = 5
 # Errors above so many medians are of odd frames, a dimer among crystals: how large they are says nothing of others.
 _ODD = 10.0
+# A reach beyond it (A) is none.
+_FARTHEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ def reach_of(energies: Sequence[tuple[float, float | None]]) -> float:
     """Length that makes the mean variances of forces and of energies per atom equal; 0 where there are no forces."""
     both = np.array([(v, f) for v, f in energies if f is not None]).reshape(-1, 2)
     of_energies, of_forces = (mean_but_odd(np.sqrt(x), square=True) for x in both.T)
-    return float(np.sqrt(of_energies / of_forces)) if of_forces > 0 else 0.0
+    reach = float(np.sqrt(of_energies / of_forces)) if of_forces > 0 else 0.0
+    # Of forces that vanish by symmetry in all structures rounding is what is left.
+    return reach if reach < _FARTHEST else 0.0
 
 
 def mean_but_odd(errors: np.ndarray, square: bool = False) -> float:

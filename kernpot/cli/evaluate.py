@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kernpot.cli.console import console, print_evaluation, progress_bars, shown
-from kernpot.cli.error_bars import ErrorBarsOf, ErrorBarsOption, with_error_bars
+from kernpot.cli.error_bars import ErrorBarsOf, ErrorBarsOption, kind_of, with_error_bars
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey, new_folder
 from kernpot.files.container import load, read_model
 from kernpot.files.writing import replace_file
@@ -29,7 +29,7 @@ def evaluate(
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
-    error_bars: ErrorBarsOption = ErrorBarsOf.exact,
+    error_bars: ErrorBarsOption = None,
 ) -> None:
     """Measure errors, and whether the error bars tell the truth, on new structures.
 
@@ -49,14 +49,16 @@ def evaluate(
       kernpot evaluate si.kernpot test.xyz --report report/
     """
     header, _ = read_model(model)
-    potential = with_error_bars(load(model), error_bars.value)
+    potential = with_error_bars(load(model), error_bars)
     folder = None if report is None else new_folder(report)
     structures = read_structures(test, energy_key, forces_key, stress_key)
     with progress_bars() as bar:
         result = compare(potential, structures, progress=bar)
     print_evaluation(result)
     if folder is not None:
-        page = write_report(folder, f"{model.name} on {', '.join(path.name for path in test)}", result, header)
+        told = "" if kind_of(potential) == ErrorBarsOf.exact else f" (error bars of {kind_of(potential)})"
+        title = f"{model.name} on {', '.join(path.name for path in test)}{told}"
+        page = write_report(folder, title, result, header)
         console.print(f"wrote [bold]{shown(page)}[/]")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kernpot.cli.console import console, shown
+from kernpot.cli.error_bars import ErrorBarsOf, with_error_bars
 from kernpot.cli.options import Seed
 from kernpot.files.container import load
 
@@ -28,6 +29,8 @@ def export(
     from kernpot.engines.metatomic import write
 
     path = output or model.with_suffix(".pt")
-    write(load(model), path, draws, seed, name=model.stem)
+    potential = load(model)
+    with_error_bars(potential, ErrorBarsOf.exact)  # a file for metatomic holds those of the whole posterior
+    write(potential, path, draws, seed, name=model.stem)
     names = ["energy", "energy_uncertainty", *(["energy_ensemble"] if draws else [])]
     console.print(f"wrote {shown(path)} ({path.stat().st_size / 1e6:.1f} MB): {', '.join(names)}")

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from kernpot.cli.console import console, errors, shown, view_console
-from kernpot.cli.error_bars import ErrorBarsOf, ErrorBarsOption, with_error_bars
+from kernpot.cli.error_bars import ErrorBarsOption, kind_of, with_error_bars
 from kernpot.cli.live import LiveView
 from kernpot.cli.md_beginning import read_start, taken_up, thermalise
 from kernpot.cli.md_run import MdRun, MdSettings, run_file
@@ -104,7 +104,7 @@ def md(
     on_event: Annotated[
         OnEvent, typer.Option(help="Stop where it fires, or take note and go on.", rich_help_panel=_GATE)
     ] = OnEvent.stop,
-    error_bars: ErrorBarsOption = ErrorBarsOf.exact,
+    error_bars: ErrorBarsOption = None,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing trajectory.")] = False,
     resume: Annotated[
@@ -149,7 +149,7 @@ def md(
     else:
         for path in (output, around, run_file(output)):
             new_file(path, force, [model, start])
-        potential, atoms, place = with_error_bars(load(model), error_bars.value), read_start(start, index), None
+        potential, atoms, place = with_error_bars(load(model), error_bars), read_start(start, index), None
         settings = MdSettings(
             ensemble.value,
             temperature,
@@ -168,7 +168,7 @@ def md(
             gate_every or every,
             on_event.value,
             seed,
-            error_bars.value,
+            kind_of(potential),
         )
         run = MdRun.begun(settings, model, atoms)
         rng = np.random.default_rng(seed)

@@ -52,7 +52,7 @@ class MdSettings:
     gate_every: int
     on_event: Literal["stop", "record"]
     seed: int
-    error_bars: Literal["exact", "draws"] = "exact"
+    error_bars: str = "exact"
 
     def schedule(self) -> Schedule:
         """What is done when."""

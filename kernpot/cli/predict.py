@@ -13,7 +13,7 @@ import typer
 from ase import Atoms
 
 from kernpot.cli.console import console, progress_bars, shown
-from kernpot.cli.error_bars import ErrorBarsOf, ErrorBarsOption, with_error_bars
+from kernpot.cli.error_bars import ErrorBarsOption, with_error_bars
 from kernpot.cli.frames import write_frames
 from kernpot.cli.options import Model, new_file
 from kernpot.dynamics.frames import annotated, without_prediction
@@ -40,7 +40,7 @@ def predict(
         Path | None,
         typer.Option(help="Also a table with a row for each structure, .csv or .json.", show_default=False),
     ] = None,
-    error_bars: ErrorBarsOption = ErrorBarsOf.exact,
+    error_bars: ErrorBarsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Predict energies, forces and stress of structures, with error bars.
@@ -65,7 +65,7 @@ def predict(
         if table.suffix not in _TABLES:
             raise typer.BadParameter(f"expected a name that ends in .csv or .json, got {table}", param_hint="--table")
         new_file(table, force, [model, *frames, target])
-    potential = with_error_bars(load(model), error_bars.value)
+    potential = with_error_bars(load(model), error_bars)
     structures = [without_prediction(atoms) for atoms in read_structures(frames)]
     with progress_bars() as report:
         predictions = list(_predictions(potential, structures, report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from kernpot.backend.selection import Selection
 from kernpot.calibration.spread import Spread
 from kernpot.descriptors import Features
 from kernpot.descriptors.demands import require_forces
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, KernpotWarning
 from kernpot.files.container import write_model
 from kernpot.gp import model_file
 from kernpot.gp.fitted import FittedGP
@@ -38,7 +39,7 @@ from kernpot.gp.predicting.predictor import Predictor, predictor_of
 from kernpot.gp.predicting.screen import ForceScreen, force_screen
 from kernpot.gp.predicting.selection import select
 from kernpot.gp.predicting.sensitivities import sensitivities
-from kernpot.gp.predicting.shared_draws import require_all, sampled, spread_of, with_growth
+from kernpot.gp.predicting.shared_draws import NO_DRAWS, require_all, sampled, spread_of, with_growth
 from kernpot.gp.settings import AUTO
 from kernpot.kernels import CosineKernel
 from kernpot.potential import ErrorBars, require_error_bars
@@ -214,6 +215,8 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         with reporting(self.progress) as report:
             fitted = fit_gp(labelled, self.get_params(deep=False), drawing.rng, report)
         fitted = with_growth(fitted, np.random.RandomState(0))
+        if self._of_draws and fitted.shared is None:
+            warnings.warn(NO_DRAWS, KernpotWarning, stacklevel=2)
         drawing.keep()
         self._fitted = fitted
         return self
@@ -349,7 +352,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         """
         require_fitted(atoms, self.fitted_.elements, "structure")
         require_forces(self._descriptors)
-        if self.error_bars == "draws":
+        if self._of_draws:
             return self._fitted.once(spread_of).energy_std(atoms, 1.0, pairs)
         return energy_std(self._fitted, atoms, pairs)
 
@@ -394,7 +397,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
 
         Made at the first call after every change of the model, from exact standard deviations of up to 20 structures.
         """
-        return None if self.error_bars == "draws" else self.fitted_.once(force_screen)
+        return None if self._of_draws else self.fitted_.once(force_screen)
 
     def select(self, structures: Sequence[Atoms], k: int, random_part: float = 0.5) -> Selection:
         """``k`` structures to label: those that would teach most together, and some at random.
@@ -466,7 +469,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
             When an argument is out of range, or ``"pops"`` finds no training structures in the model's file.
         """
         require_forces(self.fitted_.features)
-        if self.error_bars == "draws":
+        if self._of_draws:
             require_all(parts, posterior)
             return sampled(self.fitted_, n, random_state)
         return sample_draws(self.fitted_, n, random_state, parts, posterior)
@@ -546,6 +549,12 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         asked = self.error_bars if error_bars is None else error_bars
         require_error_bars(asked)
         return self._fitted.once(spread_of) if asked == "draws" else self._fitted.once(predictor_of)
+
+    @property
+    def _of_draws(self) -> bool:
+        """Whether error bars are of draws."""
+        require_error_bars(self.error_bars)
+        return self.error_bars == "draws"
 
     @property
     def _descriptors(self) -> tuple[Features, ...]:

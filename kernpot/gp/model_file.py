@@ -32,7 +32,7 @@ from kernpot.files.training import pack, unpack
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.fitted import FittedGP, SharedDraws
 from kernpot.gp.rows.whitening import Whitening
-from kernpot.gp.settings import AUTO, check_settings
+from kernpot.gp.settings import AUTO, MOST_DRAWS, check_settings
 from kernpot.gp.upgrades import upgraded
 from kernpot.kernels import CosineKernel, SOAPKernel
 from kernpot.kernels.cosine_kernel import kernel_from_dict, kernel_to_dict
@@ -47,6 +47,7 @@ _NOT_STORED = {"n_jobs": None, "progress": None, "trust_labels": False}
 _PARAMETERS = {"n_inducing", "n_components", "n_draws", "error_bars", "optimize", "inducing", "random_state"}
 # Before the names of tensors of what shared draws are drawn from.
 _OF_SHARED = "shared."
+_STEEPEST_SCALE = 1e5
 
 
 def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -135,13 +136,13 @@ def _shared_contents(
 
 def _shared(data: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], features: Sequence[Features]) -> SharedDraws:
     n, seed, same, scale = data["n"], data["seed"], data["descriptor"], number(data["scale"])
-    require(is_whole(n, 1) and is_whole(seed, 0), "the number of draws or their seed is none")
-    require(scale >= 1, f"the scale of the draws is {scale}")
+    require(is_whole(n, 1, MOST_DRAWS) and is_whole(seed, 0), "the number of draws or their seed is none")
+    require(1 <= scale <= _STEEPEST_SCALE, f"the scale of the draws is {scale}")
     require(same is None or same in range(len(features)), f"they are of the descriptor {same!r}")
     own = {name[len(_OF_SHARED) :]: array for name, array in tensors.items() if name.startswith(_OF_SHARED)}
     _, source = restored(data["source"], own, ready=None if same is None else (features[same],))
     growth = None if data["growth"] is None else Growth(*map(number, data["growth"]))
-    require(growth is None or (growth.exponent >= 0 and growth.reference > 0), f"their growth is {growth}")
+    require(growth is None or (0 <= growth.exponent <= 1 and growth.reference > 0), f"their growth is {growth}")
     return SharedDraws(source, n, seed, scale, growth)
 
 

@@ -21,7 +21,8 @@ AUTO = "auto"
 
 # Processes, more than any machine has cores; a cluster's workers are not counted by it.
 _MOST_JOBS = 4096
-_MOST_DRAWS = 1024
+MOST_DRAWS = 1024
+"""Shared draws at most."""
 
 
 def descriptors_for(descriptor: Any, elements: Sequence[int]) -> tuple[Features, ...]:
@@ -89,9 +90,9 @@ def check_settings(parameters: Mapping[str, Any]) -> None:
     if n_components is not None and not is_whole(n_components, 1):
         raise KernpotError(f"n_components must be None (no projection) or a positive integer, got {n_components!r}.")
     require_error_bars(parameters["error_bars"])
-    if not is_whole(parameters["n_draws"], 0, _MOST_DRAWS):
+    if not is_whole(parameters["n_draws"], 0, MOST_DRAWS):
         raise KernpotError(
-            f"n_draws must be a whole number from 0 (no fast error bars) to {_MOST_DRAWS}, got "
+            f"n_draws must be a whole number from 0 (no fast error bars) to {MOST_DRAWS}, got "
             f"{parameters['n_draws']!r}."
         )
     for name in ("optimize", "trust_labels"):

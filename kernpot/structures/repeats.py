@@ -1,7 +1,8 @@
 """Structures that occur more than once, with the same labels.
 
 They teach nothing a second time. Worse, an error on a structure left out is no such error while its twin is learnt:
-error bars that rest on such errors would be too small by as much as the fit follows its labels.
+error bars that rest on such errors would be too small by as much as the fit follows its labels. Those with other noise
+or with other arrays on their atoms are others; those turned, or with their atoms in another order, are not found.
 """
 
 from __future__ import annotations
@@ -87,7 +88,15 @@ def _same(a: LabelledStructure, b: LabelledStructure) -> bool:
         least = _LABELS.get(kind, _LABELS["forces"]) * (len(a.atoms) if kind == "energy" else 1)
         if not np.allclose(x, y, rtol=0, atol=least, equal_nan=True):
             return False
-    return _same_geometry(a.atoms, b.atoms)
+        if not np.array_equal(a.scales(kind), b.scales(kind)):
+            return False  # one is trusted more
+    return _same_arrays(a.atoms, b.atoms) and _same_geometry(a.atoms, b.atoms)
+
+
+def _same_arrays(a: Atoms, b: Atoms) -> bool:
+    """Whether rows of numbers for each atom, which features may be, are the same."""
+    names = {n for x in (a, b) for n, values in x.arrays.items() if values.ndim > 1} - {"positions", "momenta"}
+    return all(n in a.arrays and n in b.arrays and np.array_equal(a.arrays[n], b.arrays[n]) for n in names)
 
 
 def _same_geometry(a: Atoms, b: Atoms) -> bool:

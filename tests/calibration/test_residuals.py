@@ -43,6 +43,7 @@ def test_reach_makes_variances_of_forces_and_energies_equal(rng: np.random.Gener
     reach = reach_of([*zip(energies, forces, strict=True), (100.0, None)])
     assert reach**2 * forces.mean() == pytest.approx(energies.mean())
     assert reach_of([(1.0, None)]) == 0.0
+    assert reach_of([(1.0, 1e-30)]) == 0.0  # forces that vanish by symmetry
 
 
 def test_energies_are_drawn_half_way_to_forces_that_are_missed_more() -> None:

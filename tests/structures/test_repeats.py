@@ -67,3 +67,22 @@ def test_order_is_kept():
     with pytest.warns(KernpotWarning, match="2 of 5"):
         kept = without_repeats(label_structures([a, b, again(a), c, again(b)]))
     assert [s.source for s in kept] == ["structures[0]", "structures[1]", "structures[3]"]
+
+
+def test_other_noise_or_other_arrays_are_others():
+    one = crystals(1)[0]
+    trusted, marked = again(one), again(one)
+    trusted.info["noise_scale"] = 0.1
+    marked.arrays["fingerprint"] = np.ones((len(one), 2))
+    assert repeats(label_structures([one, trusted, marked])) == []
+
+
+def test_noise_of_a_group_that_was_a_copy_is_no_mistake():
+    frames = crystals(6)
+    copies = [again(a) for a in frames[:2]]
+    for atoms in copies:
+        atoms.info["config_type"] = "copied"
+    noise = {"energy": 0.01, "config_type": {"copied": {"energy": 0.01}}}
+    settings = {"descriptor": soap(["Cu"]), "n_inducing": 12, "noise": noise, "random_state": 0}
+    with pytest.warns(KernpotWarning, match="2 of 8"):
+        SparseGPPotential(**settings).fit([*frames, *copies])

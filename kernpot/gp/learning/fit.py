@@ -58,9 +58,9 @@ def fit_gp(
     """
     # Everything that can be is checked before any work.
     made = ingredients(labelled, parameters)
+    made.noise.require_known(labelled)
     labelled = without_repeats(labelled)
     labelled = with_atoms_isolated(labelled, max(features.cutoff for features in made.features))
-    made.noise.require_known(labelled)
     warn_unseen(labelled, learnable(made.features))
     act_on(findings(labelled), parameters["trust_labels"])
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from ase import Atoms
 from kernpot.backend.requirements import require_described
 from kernpot.backend.summary import data_hash, describe_data
 from kernpot.calibration.misfit import Misfit
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, KernpotWarning
 from kernpot.files.training import require_training
 from kernpot.gp.fitted import FittedGP, SharedDraws
 from kernpot.gp.inducing.blocks import enlarge
@@ -103,7 +104,20 @@ def with_inducing(fitted: FittedGP, inducing: Sequence[Atoms], n_jobs: int | Non
         pull=None if fitted.pull is None else maker.whitening.enlarged(fitted.pull, fitted.whitening),
         summary=updated(fitted, {"inducing": added}),
         found_posterior=None,
+        shared=_described(fitted.shared, inducing, training, n_jobs),
     ).ready()
+
+
+def _described(
+    shared: SharedDraws | None, inducing: Sequence[Atoms], training: Sequence[LabelledStructure], n_jobs: int | None
+) -> SharedDraws | None:
+    """Draws that know the same environments: others would stay as uncertain of them as they were."""
+    if shared is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernpotWarning)  # of environments that are inducing already: the model's own
+        source = with_inducing(replace(shared.source, training=tuple(training)), inducing, n_jobs, None)
+    return replace(shared, source=replace(source, training=None))
 
 
 def with_new_environments(

@@ -82,7 +82,11 @@ def shared_draws(source: FittedGP, kept: Sequence[KeptRows], found: Found, n: in
     if len(own) < MIN_STRUCTURES:
         return None
     exact = (own, source.posterior, source.noise, source.whitening.block, source.amplitudes, found)
-    shared = SharedDraws(source, n, seed, draw_scale(leave_one_out(*exact).misfit(), source.kinds))
+    # By kinds of labels that enough structures have.
+    told = leave_one_out(*exact).misfit()
+    if not {"energy", "forces"} & told.keys():
+        return None
+    shared = SharedDraws(source, n, seed, draw_scale(told, told.keys()))
     misfit = source.misfit | leave_one_out(*exact, deviations(shared, seeded(n, seed))).misfit()
     # The structures are those of the model.
     return replace(shared, source=replace(source, misfit=misfit, training=None, found_posterior=source.posterior))

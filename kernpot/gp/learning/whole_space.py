@@ -57,7 +57,7 @@ _SCALES = (0.125, 0.5, 1.0)
 # Steps at one scale; how far errors must fall, per kind of label, in so many of them, or in the last third, to go on.
 _STEPS, _PATIENCE, _WORTH = 400, 20, 0.005
 # What errors may rise by, per kind of label, where the noise is changed and no step made.
-_WORSE = 0.02
+_WORSE = 0.1
 # Random products for the diagonal of the precision.
 _SIGNS = 64
 # Features of environments times directions, systems and steps: for each label, so that few of them are soon learnt, and

@@ -41,6 +41,12 @@ _STRUCTURES, _ATOMS = 8, 250
 _DISPLACED, _STRAIN = (0.05, 0.1, 0.15, 0.2), 0.04
 # Largest exponent; and least std, eV/A.
 _STEEPEST, _LEAST = 1.0, 1e-6
+NO_DRAWS = (
+    "the model has no shared draws for error_bars='draws': they are made by a fit with optimize=True, n_draws "
+    "above 0, features that know forces, and at least five different structures with several atoms (and are "
+    "not in files of earlier versions). Fit again, or take error_bars='exact'."
+)
+"""What is said of models without."""
 # Where variances are asked for, and no error bars.
 _PLAIN = Answers({kind: Misfit(0.0) for kind in LABEL_KINDS})
 
@@ -210,9 +216,5 @@ def shared_of(fitted: FittedGP) -> SharedDraws:
         It has none.
     """
     if fitted.shared is None:
-        raise KernpotError(
-            "the model has no shared draws for error_bars='draws': they are made by a fit with optimize=True, n_draws "
-            "above 0 and at least five structures with several atoms (and are not in files of earlier versions). Fit "
-            "again, or take error_bars='exact'."
-        )
+        raise KernpotError(NO_DRAWS)
     return fitted.shared

@@ -17,7 +17,7 @@ from kernpot.backend.randomness import seeded
 from kernpot.calibration.spread import Growth
 from kernpot.calibration.surroundings import Surroundings
 from kernpot.dynamics import UncertaintyGate
-from kernpot.errors import KernpotError
+from kernpot.errors import KernpotError, KernpotWarning, ModelFileError
 from kernpot.gp.learning.leave_one_out import leave_one_out
 from kernpot.gp.learning.shared_draws import deviations, residuals_of
 from kernpot.gp.predicting.draws import terms_of
@@ -334,3 +334,42 @@ def test_sampled_potentials_are_whole_and_calibrated(gp):
         by(gp, "draws").sample_potentials(3, parts=("parameter",))
     with pytest.raises(KernpotError, match="n must be a positive number"):
         by(gp, "draws").sample_potentials(0)
+
+
+@pytest.mark.filterwarnings("ignore:.*have no forces", "ignore:.*no structure has stress labels")
+def test_forces_of_few_structures_do_not_keep_energies_from_draws():
+    frames = [labelled(a, ("energy", "forces") if k % 4 == 0 else ("energy",)) for k, a in enumerate(crystals(12))]
+    model = estimator().fit(frames)
+    found = model.predict_full(NEW[0], error_bars="draws")[0]
+    assert 0 < float(found.energy.std) < np.inf
+    assert (found.forces.std > 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*inducing environments are used")
+def test_they_come_to_know_the_environments_that_the_model_comes_to_know():
+    """Else a gate would go on to stop where it has been taught."""
+    slabs = [slab(seed) for seed in range(20)]
+    model = estimator(n_inducing=200).fit(crystals(20))
+    before = model.fitted_.shared.source.n_inducing
+    model.update(slabs[:14])
+    assert model.fitted_.shared.source.n_inducing > before
+    stds = [
+        np.sqrt(np.mean([model.force_std(a, error_bars=way) ** 2 for a in slabs[14:]])) for way in ("exact", "draws")
+    ]
+    assert 0.4 < stds[1] / stds[0] < 2.5
+
+
+@pytest.mark.filterwarnings("ignore:.*inducing environments are used")
+def test_who_asks_for_draws_hears_at_the_fit_that_there_are_none():
+    with pytest.warns(KernpotWarning, match="no shared draws"):
+        estimator(error_bars="draws").fit(TRAIN[:3])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n": 10**6}, {"n": 0}, {"seed": -1}, {"scale": 0.5}, {"scale": 1e300}, {"growth": [2.0, 1.0]}]
+)
+def test_files_with_other_draws_are_refused(gp, wrong):
+    header, tensors = gp.file_contents()
+    header["shared"] = header["shared"] | wrong
+    with pytest.raises(ModelFileError, match="shared"):
+        SparseGPPotential.from_file_contents(header, tensors)
