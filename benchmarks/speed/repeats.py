@@ -85,7 +85,7 @@ def crystals(n: int) -> list[Atoms]:
 
 def gp() -> SparseGPPotential:
     """Few inducing environments, so that none of displaced copies are among them."""
-    return SparseGPPotential(soap(), n_inducing=15, isolated_atoms={"Cu": 0.0}, random_state=0)
+    return SparseGPPotential(soap(), n_inducing=15, isolated_atoms={"Cu": 0.0}, n_draws=0, random_state=0)
 
 
 def fits() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kernpot.regression.evidence import LogPrior
 # Standard deviation of the logarithms of the amplitudes of elements about their mean, before any label. An element that
 # is seen rarely, or only alone, asks for next to no amplitude, for its few labels are met without; the others say what
 # is usual. Where an element has many labels it does not matter: they weigh hundreds of times as much.
-_SPREAD = 0.3
+_SPREAD = 1.0
 
 
 class Amplitudes:
