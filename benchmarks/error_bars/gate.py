@@ -283,6 +283,8 @@ def cost(name: str, potential: SparseGPPotential, start: Atoms, timestep: float)
         "screen": (n - 1, lambda: UncertaintyGate(potential, quiet, recheck=10**9)),
         "default": (n - 1, lambda: UncertaintyGate(potential, quiet)),
     }
+    if potential.fitted_.shared is None:  # of few structures
+        del runs["draws"]
     start_clock = time.process_time()
     potential.screen()
     making = time.process_time() - start_clock
