@@ -191,7 +191,8 @@ class Block:
     def pull(self, cotangents: Tensor) -> PairGradients:
         """Gradients of k sums ``sum(cotangents[:, k] * features)``, for cotangents (n_centres, k, n_features)."""
         if cotangents.shape[1] < _MANY:
-            values = torch.stack([self.environments.pull(v.double()) for v in cotangents.unbind(1)], 2)
+            pulled = [self.environments.pull(v.double()) for v in cotangents.unbind(1)]
+            values = pulled[0][:, :, None] if len(pulled) == 1 else torch.stack(pulled, 2)
         elif isinstance(self.environments, PulledTogether):
             values = self.environments.pull_together(cotangents)
         else:

@@ -7,8 +7,8 @@ import copy
 from kernpot.descriptors.features import Features
 from kernpot.descriptors.soap import SOAPFeatures
 
-# (n_max, l_max) at most, by number of elements. Draws of a Gaussian process on such features rank errors of one on all
-# features as its own draws do (Si, 3BPA; python -m benchmarks error_bars coarse).
+# (n_max, l_max) at most, by number of elements. How draws on such features rank errors of a model on all features,
+# beside its whole posterior: python -m benchmarks accuracy defaults, error_bars coverage.
 _BASIS = {1: (5, 3), 2: (4, 3)}
 _OTHERS = (3, 3)
 # Elements from which on features are compressed.

@@ -186,13 +186,14 @@ def with_growth(fitted: FittedGP, rng: np.random.RandomState) -> FittedGP:
 
 
 def _some(frames: Sequence[Atoms], rng: np.random.RandomState) -> list[Atoms]:
-    """A few structures, of a few hundred atoms together; one at least."""
+    """A few structures, of a few hundred atoms together; the smallest where all are larger."""
     found: list[Atoms] = []
+    left = _ATOMS
     for k in rng.permutation(len(frames)):
-        if found and (len(found) == _STRUCTURES or sum(map(len, found)) + len(frames[k]) > _ATOMS):
-            break
-        found.append(frames[k])
-    return found
+        if len(frames[k]) <= left and len(found) < _STRUCTURES:
+            found.append(frames[k])
+            left -= len(frames[k])
+    return found or [min(frames, key=len)]
 
 
 def _away(atoms: Atoms, rng: np.random.RandomState) -> list[Atoms]:
