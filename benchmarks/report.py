@@ -85,8 +85,8 @@ def page() -> str:
         "those above. The chosen fit of 3BPA, those of acetylacetone, and the default one of NbMoTaW, are from before "
         "the scale of the noise was held against structures spread over the file: it was held against the first 4000 "
         "labels. Those of ethanol and NbMoTaW are from before the search among all quadratic forms began with less "
-        "noise where errors are up to 10 % larger. The default one of 3BPA had a prior on the amplitudes of elements of "
-        "0.3 in their logarithms (it is 1 now).",
+        "noise where errors are up to 10 % larger. The default one of 3BPA had a prior on the amplitudes of elements "
+        "of 0.3 in their logarithms (it is 1 now).",
         of_accuracy.defaults(),
         "How many inducing environments were taken, and why no more. Sets that are not here were fitted with a number "
         "from the settings: their power is not two. Acetylacetone was measured before fits sought their mean among all "
