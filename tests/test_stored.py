@@ -11,7 +11,9 @@ from kernpot import load, read_structures
 STORED = Path(__file__).resolve().parent / "stored"
 # Of the largest number of a kind: what rounding on another processor may do to answers, and to a whole fit. A file
 # holds no Cholesky factor of the inducing covariance; made anew it differs by rounding over the jitter, 1e-16 / 1e-10.
-ROUNDING, OF_A_FIT = 1e-5, 1e-5
+# A fit's search for the noise passes that on tenfold: answers of gp_crystal with one thread and with two differ by
+# 1.2e-5. What changed numbers on purpose so far changed them by 1e-3 at least.
+ROUNDING, OF_A_FIT = 1e-5, 1e-4
 SCHEMAS = sorted(path.stem for path in (STORED / "schemas").glob("*.npz"))
 
 
