@@ -19,7 +19,7 @@ from benchmarks.shared.command_line import some_of
 from benchmarks.shared.datasets import species_of
 from benchmarks.shared.results import figure_path, write_result
 from benchmarks.shared.timing import Clock
-from kernpot import SparseGPPotential
+from kernpot.potential import Potential
 from kernpot.uncertainty import evaluate
 
 mpl.use("Agg")
@@ -28,7 +28,7 @@ from matplotlib import pyplot as plt
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 
 
-def judged(gp: SparseGPPotential, frames: list[Atoms]) -> dict[str, Any]:
+def judged(potential: Potential, frames: list[Atoms]) -> dict[str, Any]:
     """Errors and coverage by kind of label."""
     return {
         metrics.kind: {
@@ -40,7 +40,7 @@ def judged(gp: SparseGPPotential, frames: list[Atoms]) -> dict[str, Any]:
             "coverage": {str(level): metrics.coverage[level] for level in LEVELS},
             "unit": metrics.unit,
         }
-        for metrics in evaluate(gp, frames).metrics
+        for metrics in evaluate(potential, frames).metrics
         if metrics.config_type == "all"
     }
 

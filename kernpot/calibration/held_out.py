@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from ase import Atoms
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -118,7 +117,7 @@ def _rescale(
     kind: str, misfit: Misfit, errors: Sequence[NDArray[np.float64]], parts: Sequence[LabelVariances]
 ) -> tuple[Misfit, Rescaled]:
     error = np.concatenate(errors)
-    found = LabelVariances(*(torch.cat(p) for p in zip(*parts, strict=True)))
+    found = LabelVariances.joined(parts)
     known = np.isfinite(error)
     telling = tells(found.parameter.numpy(), found.pooled.numpy()) & known
     if not telling.any():

@@ -22,13 +22,25 @@ Outside the data misfit may grow faster than the posterior's variance, as terms 
 Training residuals seldom tell, so the exponent ``gamma`` is the largest of a few that they do not speak against.
 
 Errors are a mixture of well and badly described environments: their tails are those of Student's t.
+
+Atoms of one element are missed by more than those of another that seems as well known: standard deviations of forces
+have a factor for each, from the same errors, drawn towards a wide one where few structures tell
+(:meth:`kernpot.calibration.residuals.LeaveOneOut.misfit`).
+
+Where hardly anything of a label is represented, not even the prior is wide enough: amplitudes were learnt where there
+are data, and labels there are often several times the prior. What is known of nothing is as large as labels are. With
+``P`` the prior variance of a label and ``T`` the mean square of labels in the fit, ``k`` counts
+
+    k (1 + max(T / P - 1, 0) (k / P)^(1/2)),
+
+which is ``T`` where nothing is represented, and ``k`` where all is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +65,10 @@ _FEWEST_FOR_TAILS = 200
 # Exponents to choose from, and how much log likelihood (structures counted as independent) a larger one may cost.
 _EXPONENTS = (1.0, 1.15, 1.3)
 _EXPONENT_COST = 1.0
+# Priors below this part of the mean one are those of labels that symmetry makes small.
+_LEAST_PRIOR = 0.1
+UNTOLD = 2.0
+"""Factor on the standard deviations of atoms of an element that no structure left out holds."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,10 @@ class Misfit:
         For energies the length, in A, that turns the variance of force components into one of energies per atom.
     exponent, reference : float
         ``gamma``, and ``s_0`` in the unit of the label squared.
+    signal, prior : float
+        ``T``, and the mean prior variance in the fit; zero where they are not known.
+    by_element : dict of int to float
+        Factors on standard deviations by atomic number; empty where there are none.
     """
 
     constant: float
@@ -79,6 +99,27 @@ class Misfit:
     reach: float = 0.0
     exponent: float = 1.0
     reference: float = 0.0
+    signal: float = 0.0
+    prior: float = 0.0
+    by_element: Mapping[int, float] = field(default_factory=dict)
+
+    def of_elements(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Factors (n,) on the standard deviations of atoms."""
+        if not self.by_element:
+            return torch.ones(len(numbers), dtype=torch.float64)
+        found, place = np.unique(numbers, return_inverse=True)
+        factors = [self.by_element.get(z, UNTOLD) for z in found.tolist()]
+        return torch.tensor(factors, dtype=torch.float64)[torch.from_numpy(place)]
+
+    def ignorance(self, unrepresented: Tensor, prior: Tensor, together: int = 1) -> Tensor:
+        """How often ``k`` (n,) counts beside once, from the prior variances ``P`` (n,); see the module's text."""
+        if self.signal <= 0 or self.prior <= 0:
+            return torch.zeros_like(unrepresented)
+        k, p = (x.view(-1, together).mean(1) for x in (unrepresented, prior))
+        # Where labels vanish by symmetry so does their prior: what is left of it is rounding.
+        more = (self.signal / p.clamp(min=_LEAST_PRIOR * self.prior) - 1).clamp(min=0.0)
+        part = torch.where(p > 0, k / p, 0.0).clamp(0.0, 1.0)
+        return (more * part.sqrt()).repeat_interleave(together)
 
     def inflation(self, spread: Tensor, together: int = 1) -> Tensor:
         """What makes ``q`` of ``s``, from ``s`` (n,); one number for components that a rotation mixes."""
@@ -95,11 +136,30 @@ class LabelVariances(NamedTuple):
     ----------
     parameter, pooled, unrepresented : Tensor of shape (n,)
         ``v``, ``v_pool`` and ``k``.
+    unseen : Tensor of shape (n,), optional
+        What ``k`` counts beside itself, and what no label tells anything of
+        (:mod:`kernpot.calibration.unseen_pairs`); none where it is not given.
     """
 
     parameter: Tensor
     pooled: Tensor
     unrepresented: Tensor
+    unseen: Tensor | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[LabelVariances]) -> LabelVariances:
+        """Those of several structures, one after the other."""
+        return cls(
+            torch.cat([p.parameter for p in parts]),
+            torch.cat([p.pooled for p in parts]),
+            torch.cat([p.unrepresented for p in parts]),
+            torch.cat([torch.zeros_like(p.parameter) if p.unseen is None else p.unseen for p in parts]),
+        )
+
+    def times(self, factor: Tensor | float) -> LabelVariances:
+        """All of them times a factor."""
+        parameter, around, unrepresented = (factor * v for v in self[:3])
+        return LabelVariances(parameter, around, unrepresented, None if self.unseen is None else factor * self.unseen)
 
 
 def misfit_variance(misfit: Misfit, found: LabelVariances, together: int = 1) -> tuple[Tensor, Tensor]:
@@ -115,7 +175,7 @@ def misfit_variance(misfit: Misfit, found: LabelVariances, together: int = 1) ->
     Returns
     -------
     variance : Tensor of shape (n,)
-        ``c^2 + g q``.
+        ``c^2 + g q``, and what is unseen.
     weight : Tensor of shape (n,)
         ``g q / s``.
     """
@@ -123,7 +183,8 @@ def misfit_variance(misfit: Misfit, found: LabelVariances, together: int = 1) ->
     inflation = misfit.inflation(spread, together)
     q, k = ((x.view(-1, together).mean(1)) for x in (inflation * spread, found.unrepresented))
     weight = inflation * torch.where(q > 0, q / (q + k), 0.0).repeat_interleave(together)
-    return misfit.constant**2 + weight * spread, weight
+    added = misfit.constant**2 + weight * spread
+    return added if found.unseen is None else added + found.unseen, weight
 
 
 def draw_scale(misfit: Mapping[str, Misfit], learnt: Collection[str]) -> float:
@@ -248,16 +309,20 @@ class _Sample:
 def misfit_data(misfit: Misfit) -> dict[str, Any]:
     """JSON has no infinity: Gaussian tails are null."""
     nu = misfit.degrees_of_freedom
-    return asdict(misfit) | {"degrees_of_freedom": nu if np.isfinite(nu) else None}
+    told = {"degrees_of_freedom": nu if np.isfinite(nu) else None}
+    return asdict(misfit) | told | {"by_element": {str(z): f for z, f in misfit.by_element.items()}}
 
 
 def misfit_from(data: dict[str, Any]) -> Misfit:
     """What :func:`misfit_data` told."""
     # Absent until labels had tails of their own.
     nu = data.get("degrees_of_freedom")
-    numbers = {name: number(value) for name, value in data.items() if name != "degrees_of_freedom"}
-    misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else number(nu))
-    require(min(misfit.constant, misfit.factor, misfit.reach) >= 0, "a number is negative")
+    by_element = {int(z): number(factor) for z, factor in data.get("by_element", {}).items()}
+    numbers = {n: number(value) for n, value in data.items() if n not in ("degrees_of_freedom", "by_element")}
+    misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else number(nu), by_element=by_element)
+    least = min(misfit.constant, misfit.factor, misfit.reach, misfit.signal, misfit.prior)
+    require(least >= 0, "a number is negative")
+    require(all(0 < f <= _LARGEST for f in by_element.values()), "a factor of an element is not positive, or too large")
     require(max(numbers.values()) <= _LARGEST, f"a number is above {_LARGEST:g}")
     require(misfit.exponent == 1 or (misfit.exponent > 1 and misfit.reference > 0), "an exponent has no reference")
     require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")

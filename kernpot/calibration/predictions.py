@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.calibration.misfit import LabelVariances, Misfit, misfit_variance
@@ -14,6 +16,20 @@ from kernpot.prediction import FloatArray, JointCovariance, MeanPrediction, Pair
 from kernpot.structures.kinds import KINDS
 from kernpot.structures.neighbours import Pairs
 from kernpot.surfaces.potentials import folded_slopes
+
+
+class Covariances(NamedTuple):
+    """Joint covariances of the energy, force components and, of a periodic structure, stress of one structure.
+
+    Attributes
+    ----------
+    epistemic, parameter, unseen : Tensor of shape (K, K)
+        The posterior's, its parameter part, and that of what no label tells anything of.
+    """
+
+    epistemic: Tensor
+    parameter: Tensor
+    unseen: Tensor
 
 
 class Answers:
@@ -33,7 +49,7 @@ class Answers:
         mean: MeanPrediction,
         found: Mapping[str, LabelVariances],
         atomic: LabelVariances,
-        covariance: tuple[Tensor, Tensor] | None = None,
+        covariance: Covariances | None = None,
     ) -> Prediction:
         """Prediction for one structure.
 
@@ -44,13 +60,12 @@ class Answers:
             Of every kind of label; those of energies per atom.
         atomic : LabelVariances
             Of atomic energies.
-        covariance : (Tensor, Tensor), optional
-            Joint epistemic covariance of energy, forces and stress, and its parameter part, both (K, K).
+        covariance : Covariances, optional
         """
         n = len(mean.energies)
         misfit = {kind: self.misfit(kind, variances) for kind, variances in found.items()}
         # Variances of energies are those per atom, as their misfit is.
-        energy = LabelVariances(*(n**2 * v for v in found["energy"]))
+        energy = found["energy"].times(n**2)
         misfit["energy"] = n**2 * misfit["energy"][0], misfit["energy"][1]
         return Prediction(
             energy=self._quantity("energy", mean.energy, energy, misfit["energy"]),
@@ -59,7 +74,7 @@ class Answers:
             stress=self._quantity("stress", mean.stress, found["stress"], misfit["stress"])
             if mean.stress is not None
             else None,
-            covariance=None if covariance is None else _joint(*covariance, misfit, n),
+            covariance=None if covariance is None else _joint(covariance, misfit, n),
         )
 
     def along_pairs(
@@ -89,20 +104,39 @@ class Answers:
         """Whether the misfit of energies depends on the variance of forces."""
         return self._misfit["energy"].reach > 0
 
-    def per_atom(self, energy: tuple[Tensor, Tensor], n_atoms: int, of_forces: float) -> LabelVariances:
+    def per_atom(self, energy: LabelVariances, n_atoms: int, of_forces: float) -> LabelVariances:
         """Variances of an energy per atom; that of the forces stands for its surroundings.
 
         Parameters
         ----------
-        energy : (Tensor, Tensor)
-            Parameter and unrepresented variance of the total energy, (1,) each.
+        energy : LabelVariances
+            Of the total energy, (1,) each.
         n_atoms : int
         of_forces : float
             Mean parameter variance of the force components.
         """
-        own, unrepresented = (v / n_atoms**2 for v in energy)
+        found = energy.times(1 / n_atoms**2)
         reach = self._misfit["energy"].reach
-        return LabelVariances(own, torch.full_like(own, reach**2 * of_forces) if reach > 0 else own, unrepresented)
+        return found._replace(pooled=torch.full_like(found.parameter, reach**2 * of_forces)) if reach > 0 else found
+
+    def of_elements(self, found: LabelVariances, numbers: NDArray[np.int64]) -> LabelVariances:
+        """Variances of force components with the factors of the elements of their atoms."""
+        if not self._misfit["forces"].by_element:
+            return found
+        return found.times(self._misfit["forces"].of_elements(numbers).square().repeat_interleave(3))
+
+    def joint(self, found: Covariances, numbers: NDArray[np.int64]) -> Covariances:
+        """With the factors of elements."""
+        if not self._misfit["forces"].by_element:
+            return found
+        factors = torch.ones(len(found.epistemic), dtype=torch.float64)
+        factors[1 : 1 + 3 * len(numbers)] = self._misfit["forces"].of_elements(numbers).repeat_interleave(3)
+        both = torch.outer(factors, factors)
+        return Covariances(*(both * matrix for matrix in found))
+
+    def ignorance(self, kind: str, unrepresented: Tensor, prior: Tensor) -> Tensor:
+        """:meth:`kernpot.calibration.misfit.Misfit.ignorance` of labels of a kind, how often they count beside once."""
+        return self._misfit[kind].ignorance(unrepresented, prior, KINDS[kind].together)
 
     def misfit(self, kind: str, found: LabelVariances) -> tuple[Tensor, Tensor]:
         """What misfit adds to variances of labels of a kind, :func:`kernpot.calibration.misfit.misfit_variance`."""
@@ -111,8 +145,7 @@ class Answers:
     def label(self, kind: str, mean: FloatArray, found: LabelVariances, size: int) -> Quantity:
         """A label of any kind from its mean and variances; those of extensive labels are per atom, of `size` atoms."""
         added, weight = self.misfit(kind, found)
-        total = LabelVariances(*(size**2 * v for v in found))
-        return self._quantity(kind, mean, total, (size**2 * added, weight))
+        return self._quantity(kind, mean, found.times(size**2), (size**2 * added, weight))
 
     def _quantity(
         self, kind: str, mean: np.ndarray | float, found: LabelVariances, misfit: tuple[Tensor, Tensor]
@@ -124,11 +157,12 @@ class Answers:
         return Quantity(np.asarray(mean), epistemic.sqrt().numpy().reshape(shape), std, KINDS[kind].unit, nu)
 
 
-def _joint(
-    epistemic: Tensor, parameter: Tensor, misfit: Mapping[str, tuple[Tensor, Tensor]], n_atoms: int
-) -> JointCovariance:
+def _joint(joint: Covariances, misfit: Mapping[str, tuple[Tensor, Tensor]], n_atoms: int) -> JointCovariance:
     """The joint covariance with the misfit of labels."""
-    total = epistemic + torch.diag(torch.cat([variance for variance, _ in misfit.values()]))
+    epistemic, parameter, unseen = joint
+    added = torch.cat([variance for variance, _ in misfit.values()])
+    # Of what is unseen there is the whole matrix.
+    total = epistemic + unseen + torch.diag((added - unseen.diagonal()).clamp(min=0.0))
     # The forces on an atom turn with it: their own part of the misfit is its 3 x 3 block, not a diagonal.
     half = 0.5 * misfit["forces"][1]
     for first in range(1, 1 + 3 * n_atoms, 3):

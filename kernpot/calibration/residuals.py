@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from kernpot.calibration.misfit import Misfit, fit_misfit
+from kernpot.calibration.misfit import UNTOLD, LabelVariances, Misfit, fit_misfit, misfit_variance
 from kernpot.structures.kinds import KINDS
 
 # Fewer structures than this say nothing about errors on others.
@@ -35,6 +36,8 @@ class LeaveOneOut:
         Group of each structure, by kind as the residuals.
     whole : dict of str to list of ndarray of bool
         Which components stand with all that a rotation mixes them with; all where none are told.
+    numbers : list of ndarray of int
+        Atomic numbers of the atoms of force components; of none where they are not known.
     """
 
     residuals: dict[str, list[np.ndarray]]
@@ -44,6 +47,7 @@ class LeaveOneOut:
     reach: float
     config_types: dict[str, list[str]] = field(default_factory=dict)
     whole: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    numbers: list[np.ndarray] = field(default_factory=list)
 
     def mae(self) -> dict[str, float]:
         """Mean absolute error per label kind."""
@@ -78,11 +82,52 @@ class LeaveOneOut:
         found = {
             kind: self.misfit_of(kind) for kind, residuals in self.residuals.items() if len(residuals) >= MIN_STRUCTURES
         }
+        if "forces" in found and self.numbers:
+            factors = self._by_element(found["forces"])
+            found["forces"] = replace(self._with(factors).misfit_of("forces"), by_element=factors)
         if "energy" in found:
             forces = found.get("forces", Misfit(0.0))
             error = float(np.sqrt(np.mean(np.concatenate(self.residuals["energy"]) ** 2)))
             found["energy"] = replace(_with_forces(found["energy"], forces, error), reach=self.reach)
         return found
+
+    def _by_element(self, misfit: Misfit) -> dict[int, float]:
+        """Factors on the stds of forces on atoms of each element, beside those of all.
+
+        The mean absolute error in units of the std, averaged over the structures that hold the element and, as if that
+        were one more of them, a wide one: few structures tell little, and what they do not tell is left wide.
+        """
+        elements = np.unique(np.concatenate(self.numbers)).tolist()
+        if len(elements) == 1:
+            return dict.fromkeys(elements, 1.0)
+        found: dict[int, list[float]] = {z: [] for z in elements}
+        everything: list[float] = []
+        parts = (self.residuals, self.own, self.pooled, self.unrepresented)
+        whole = self.whole.get("forces") or [np.ones(len(z), dtype=bool) for z in self.numbers]
+        for e, v, p, k, z, known in zip(*(part["forces"] for part in parts), self.numbers, whole, strict=True):
+            if not known.any():
+                continue
+            variances = LabelVariances(*(torch.from_numpy(x[known]) for x in (v, p, k)))
+            added, _ = misfit_variance(misfit, variances, KINDS["forces"].together)
+            ratio = np.abs(e[known]) / (variances.parameter + variances.unrepresented + added).sqrt().numpy()
+            everything.append(float(ratio.mean()))
+            for element in np.unique(z[known]).tolist():
+                found[element].append(float(ratio[z[known] == element].mean()))
+        usual = float(np.mean(everything)) if everything else 0.0
+        if usual <= 0:
+            return {}
+        return {z: float(np.mean([UNTOLD, *(m / usual for m in of)])) for z, of in found.items()}
+
+    def _with(self, factors: Mapping[int, float]) -> LeaveOneOut:
+        """With variances of force components as factors on the stds of elements make them."""
+        squares = [np.array([factors.get(int(n), 1.0) ** 2 for n in z]) for z in self.numbers]
+
+        def scaled(values: Mapping[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
+            return {**values, "forces": [f * v for f, v in zip(squares, values["forces"], strict=True)]}
+
+        parts = (scaled(x) for x in (self.own, self.pooled, self.unrepresented))
+        own, around, unrepresented = parts
+        return replace(self, own=own, pooled=around, unrepresented=unrepresented)
 
     def misfit_of(self, kind: str) -> Misfit:
         """Misfit of one kind, by components that are known with all a rotation mixes them with where there are such."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.calibration.misfit import LabelVariances
-from kernpot.calibration.predictions import Answers
+from kernpot.calibration.predictions import Answers, Covariances
 from kernpot.calibration.surroundings import Surroundings, pooled
+from kernpot.calibration.unseen_pairs import Unknown, UnseenPairs
 from kernpot.potential import Share
 from kernpot.prediction import DrawPredictions, EnergyStd, FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
@@ -81,10 +82,20 @@ class Spread:
     growth : Growth, optional
         Of the variances of energies, forces and stress; those of atomic energies, and of :meth:`energy_std`, are of the
         deviations alone.
+    unseen_pairs : UnseenPairs, optional
+        What no label tells of atoms that are closer than any in the fit.
     """
 
-    def __init__(self, source: Deviating, answers: Answers, cutoff: float, growth: Growth | None = None) -> None:
-        self._source, self._answers, self._cutoff, self._growth = source, answers, cutoff, growth
+    def __init__(
+        self,
+        source: Deviating,
+        answers: Answers,
+        cutoff: float,
+        growth: Growth | None = None,
+        unseen_pairs: UnseenPairs | None = None,
+    ) -> None:
+        self._source, self._answers, self._cutoff = source, answers, cutoff
+        self._growth, self._unseen = growth, unseen_pairs
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, forces and stress of the mean."""
@@ -95,13 +106,16 @@ class Spread:
         pairs = find_pairs(atoms, self._cutoff)
         mean, d = self._source.deviations(atoms, pairs)
         d = self._grown(d, pairs)
-        found, atomic = self._variances(d, pairs)
+        found, atomic = self._variances(atoms, d, pairs)
         joint = None
         if covariance:
             parts = [d.energies[:, None], d.forces.reshape(len(d), -1), *([] if d.stress is None else [d.stress])]
             scatter = torch.from_numpy(np.concatenate(parts, axis=1))
             parameter = scatter.T @ scatter
-            joint = parameter.clone(), parameter
+            unknown = None if self._unseen is None else self._unseen(atoms.numbers, pairs)
+            volume = None if d.stress is None else float(atoms.get_volume())
+            unseen = torch.zeros_like(parameter) if unknown is None else unknown.joint(volume)
+            joint = self._answers.joint(Covariances(parameter.clone(), parameter, unseen), atoms.numbers)
         return self._answers(mean, found, atomic, joint)
 
     def energy_mean(self, atoms: Atoms) -> float:
@@ -119,20 +133,21 @@ class Spread:
         atomic = None
         if std:
             variance = self._source.atomic_deviations(numbers, pairs, n_centres).square().sum(0)
-            atomic = LabelVariances(variance, variance, torch.zeros_like(variance))
+            unknown = None if self._unseen is None else self._unseen(numbers.numpy(), pairs, n_centres)
+            atomic = _atomic(variance, unknown)
         return self._answers.along_pairs(energies[0], pairs, [block[0] for block in slopes], atomic)
 
     def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:  # noqa: ARG002
         """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
         pairs = find_pairs(atoms, self._cutoff) if pairs is None else pairs
-        found, _ = self._variances(self._grown(self._source.scatter(atoms, pairs), pairs), pairs)
+        found, _ = self._variances(atoms, self._grown(self._source.scatter(atoms, pairs), pairs), pairs)
         return self._answers.std("forces", found["forces"]).reshape(-1, 3)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
         """Means of a structure's labels and what their variances are made of, those of energies per atom."""
         pairs = find_pairs(atoms, self._cutoff)
         mean, d = self._source.deviations(atoms, pairs)
-        found = self._variances(self._grown(d, pairs), pairs)[0]
+        found = self._variances(atoms, self._grown(d, pairs), pairs)[0]
         return {kind: (getattr(mean, kind), found[kind]) for kind in kinds if kind in found}
 
     def energy_std(self, atoms: Atoms, scale: float, pairs: Pairs | None = None) -> EnergyStd:
@@ -168,19 +183,31 @@ class Spread:
         centres, neighbours, vectors = map(torch.from_numpy, (pairs.centres, pairs.neighbours, pairs.vectors))
         return Surroundings(n, centres, neighbours, vectors, self._cutoff)
 
-    def _variances(self, d: DrawPredictions, pairs: Pairs) -> tuple[dict[str, LabelVariances], LabelVariances]:
-        n = d.forces.shape[1]
-        forces, atomic = _variance(d.forces), _variance(d.atomic_energies)
+    def _variances(
+        self, atoms: Atoms, d: DrawPredictions, pairs: Pairs
+    ) -> tuple[dict[str, LabelVariances], LabelVariances]:
+        n, volume = d.forces.shape[1], None if d.stress is None else float(atoms.get_volume())
+        forces, energy = _variance(d.forces), _variance(d.energies)
         around = self._around(n, pairs)
-        energy, none = _variance(d.energies), torch.zeros(1, dtype=torch.float64)
-        found = {
-            "energy": self._answers.per_atom((energy, none), n, float(forces.mean())),
-            "forces": LabelVariances(forces, around.pool(forces), torch.zeros_like(forces)),
-        }
+        pools = {"energy": energy, "forces": around.pool(forces)}
+        variances = {"energy": energy, "forces": forces}
         if d.stress is not None:
-            stress = _variance(d.stress)
-            found["stress"] = LabelVariances(stress, pooled("stress", stress, around), torch.zeros_like(stress))
-        return found, LabelVariances(atomic, atomic, torch.zeros_like(atomic))
+            variances["stress"] = _variance(d.stress)
+            pools["stress"] = pooled("stress", variances["stress"], around)
+        unknown = None if self._unseen is None else self._unseen(atoms.numbers, pairs)
+        unseen = {} if unknown is None else unknown.variances(volume)
+        found = {
+            kind: LabelVariances(v, pools[kind], torch.zeros_like(v), unseen.get(kind)) for kind, v in variances.items()
+        }
+        found["energy"] = self._answers.per_atom(found["energy"], n, float(forces.mean()))
+        found["forces"] = self._answers.of_elements(found["forces"], atoms.numbers)
+        return found, _atomic(_variance(d.atomic_energies), unknown)
+
+
+def _atomic(variance: Tensor, unknown: Unknown | None) -> LabelVariances:
+    """Variances of the energies of atoms."""
+    unseen = None if unknown is None else unknown.atomic_variances
+    return LabelVariances(variance, variance, torch.zeros_like(variance), unseen)
 
 
 def _variance(deviations: NDArray[np.float64]) -> Tensor:

@@ -185,6 +185,8 @@ class Structure:
         know strain.
     described : list of DescribedStructure
         One per descriptor.
+    pairs : Pairs
+        All within the largest cutoff.
 
     Raises
     ------
@@ -198,8 +200,8 @@ class Structure:
         for f in descriptors:
             f.check(atoms)
         self.volume = float(atoms.get_volume()) if has_stress(atoms, descriptors) else None
-        found = find_pairs(atoms, max(f.cutoff for f in descriptors)) if pairs is None else pairs
-        self.described = [DescribedStructure(f, self.numbers, f.located(atoms, found)) for f in descriptors]
+        self.pairs = find_pairs(atoms, max(f.cutoff for f in descriptors)) if pairs is None else pairs
+        self.described = [DescribedStructure(f, self.numbers, f.located(atoms, self.pairs)) for f in descriptors]
         self._cosines: dict[InducingBlock, Tensor] = {}
 
     def members(self, block: InducingBlock) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kernpot.calibration.misfit import Misfit, draw_scale
 from kernpot.calibration.spread import Growth
+from kernpot.calibration.unseen_pairs import UnseenPairs
 from kernpot.descriptors.features import Features
 from kernpot.gp.amplitudes import Amplitudes
 from kernpot.gp.rows.maker import RowMaker
@@ -89,6 +90,8 @@ class FittedGP:
         structure and kind of label, label less prediction of a model that has not seen it, over its relative noise.
     shared : SharedDraws, optional
         What fast error bars come from; None where nothing calibrates them.
+    unseen_pairs : UnseenPairs, optional
+        How close atoms came in the structures learnt; None where they tell nothing of positions, and in older files.
     """
 
     features: tuple[Features, ...]
@@ -106,6 +109,7 @@ class FittedGP:
     found_posterior: Posterior | None = None
     left_out: Mapping[int, Mapping[str, Tensor]] | None = None
     shared: SharedDraws | None = None
+    unseen_pairs: UnseenPairs | None = None
     _once: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property

@@ -13,6 +13,7 @@ from torch import Tensor
 from kernpot.backend.randomness import Drawing
 from kernpot.calibration.misfit import misfit_data, misfit_from
 from kernpot.calibration.spread import Growth
+from kernpot.calibration.unseen_pairs import unseen_pairs_data, unseen_pairs_from
 from kernpot.descriptors import SOAPFeatures
 from kernpot.descriptors.features import Features
 from kernpot.files.functions import described, features_again
@@ -112,6 +113,7 @@ def contents(parameters: Mapping[str, Any], fitted: FittedGP) -> tuple[dict[str,
         "left_out": left_out,
         "training": training,
         "shared": None,
+        "unseen_pairs": unseen_pairs_data(fitted.unseen_pairs),
     }
     if fitted.shared is not None:
         header["shared"], more = _shared_contents(parameters, fitted, fitted.shared)
@@ -233,6 +235,8 @@ def restored(
     with reading("shared"):
         told = header.get("shared")  # absent before there were fast error bars
         shared = None if told is None else _shared(told, tensors, features)
+    with reading("unseen_pairs"):
+        unseen = unseen_pairs_from(header.get("unseen_pairs"))  # absent before error bars knew of them
     fitted = FittedGP(
         features,
         kernels,
@@ -248,6 +252,7 @@ def restored(
         pull,
         left_out=left_out,
         shared=shared,
+        unseen_pairs=unseen,
     )
     return parameters, fitted.ready()
 

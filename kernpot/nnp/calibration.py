@@ -80,6 +80,7 @@ def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> Le
     own: dict[str, list[NDArray[np.float64]]] = {}
     pooled: dict[str, list[NDArray[np.float64]]] = {}
     energies: list[tuple[float, float | None]] = []
+    numbers: list[NDArray[np.int64]] = []
     for s in held_out:
         found = spread.labels(s.atoms, {*s.kinds, "forces"})
         of_forces = float(found["forces"][1].parameter.mean())
@@ -94,6 +95,8 @@ def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> Le
             whole.setdefault(kind, []).append(with_all_mixed(kind, np.flatnonzero(known)))
             own.setdefault(kind, []).append((variances.parameter.numpy() / scale**2)[known])
             pooled.setdefault(kind, []).append((variances.pooled.numpy() / scale**2)[known])
+            if kind == "forces":
+                numbers.append(np.repeat(s.atoms.numbers, 3)[known])
             if kind == "energy":
                 forces = of_forces / scale[0] ** 2 if s.forces is not None else None
                 energies.append((float(variances.parameter[0]) / scale[0] ** 2, forces))
@@ -101,7 +104,7 @@ def held_out_errors(spread: Spread, held_out: Sequence[LabelledStructure]) -> Le
     if reach > 0:
         pooled["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
     none = {kind: [np.zeros_like(v) for v in values] for kind, values in own.items()}
-    return LeaveOneOut(residuals, own, pooled, none, reach, whole=whole)
+    return LeaveOneOut(residuals, own, pooled, none, reach, whole=whole, numbers=numbers)
 
 
 def held_out_forces(spread: Spread, held_out: Sequence[LabelledStructure], misfit: Misfit) -> list[LeftOut]:

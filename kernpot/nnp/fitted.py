@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kernpot.calibration.misfit import Misfit, draw_scale
 from kernpot.calibration.predictions import Answers
 from kernpot.calibration.spread import Spread
+from kernpot.calibration.unseen_pairs import UnseenPairs
 from kernpot.descriptors import Features
 from kernpot.nnp.calibration import held_out_errors, levels_of_kinds, misfit_from, shares_missed
 from kernpot.nnp.committee import Committee
@@ -123,7 +124,9 @@ class FittedNNP:
     @cached_property
     def predictor(self) -> Spread:
         """What predicts."""
-        return Spread(self.source, Answers(self.misfit), self.trained.features.cutoff)
+        cutoff = self.trained.features.cutoff
+        unseen = UnseenPairs.of((s.atoms for s in self.trained.labelled), cutoff)
+        return Spread(self.source, Answers(self.misfit), cutoff, unseen_pairs=unseen)
 
     @property
     def elements(self) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ NEEDS = {
     "learning oracles": ("tblite", "pip install 'kernpot[oracles]'"),
     "learning on_the_fly_ethanol": ("tblite", "pip install 'kernpot[oracles]'"),
     "learning on_the_fly_silicon": ("pw.x", "apt-get install quantum-espresso quantum-espresso-data"),
+    "error_bars scans": ("tblite", "pip install 'kernpot[oracles]'"),
     "learning long_run": ("tblite", "pip install 'kernpot[oracles]'"),
 }
 ALL = [(subject, name) for subject in SUBJECTS for name in measurements(subject)]

@@ -33,7 +33,7 @@ def per_structure(values: np.ndarray, n: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("exponent", [1.0, 1.3])
 def test_variance_is_the_formula_written_by_hand(rng: np.random.Generator, exponent: float) -> None:
     found, misfit = variances(rng), Misfit(0.3, 1.7, exponent=exponent, reference=0.4)
-    v, p, k = (x.numpy() for x in found)
+    v, p, k = (x.numpy() for x in found[:3])
     variance, weight = misfit_variance(misfit, found, together=3)
     for atom in range(3):
         own = slice(3 * atom, 3 * atom + 3)
@@ -124,3 +124,35 @@ def test_files_bring_it_back_and_damage_is_refused(misfit: Misfit) -> None:
     for change in ({"constant": -0.1}, {"exponent": 1.3, "reference": 0.0}, {"degrees_of_freedom": 2.0}):
         with pytest.raises(ValueError):
             misfit_from(data | change)
+
+
+def test_what_is_known_of_nothing_is_as_large_as_labels_are() -> None:
+    """``k`` counts ``T`` where nothing is represented, once where all is, and never less."""
+    misfit = Misfit(0.0, signal=4.0, prior=0.5)
+    prior = torch.full((6,), 0.25, dtype=torch.float64)
+    np.testing.assert_allclose(prior * (1 + misfit.ignorance(prior, prior, 3)), 4.0)
+    np.testing.assert_allclose(misfit.ignorance(1e-6 * prior, prior, 3), 15 * 1e-3, rtol=1e-9)
+    assert (Misfit(0.0, signal=0.1, prior=0.5).ignorance(prior, prior) == 0).all()
+    assert (Misfit(0.0).ignorance(prior, prior) == 0).all()
+
+
+def test_labels_that_vanish_by_symmetry_stay_known() -> None:
+    """Of prior and unrepresented variance rounding is left, whose ratio says nothing."""
+    rounding = torch.full((3,), 1e-20, dtype=torch.float64)
+    assert float(Misfit(0.0, signal=4.0, prior=0.5).ignorance(rounding, rounding, 3).max()) < 100
+
+
+def test_ignorance_is_one_number_for_what_a_rotation_mixes() -> None:
+    misfit = Misfit(0.0, signal=4.0, prior=0.5)
+    k, p = torch.tensor([0.1, 0.0, 0.05], dtype=torch.float64), torch.tensor([0.2, 0.3, 0.1], dtype=torch.float64)
+    found = misfit.ignorance(k, p, 3)
+    np.testing.assert_allclose(found, (4.0 / 0.2 - 1) * 0.25**0.5, rtol=1e-12)
+
+
+def test_elements_that_no_structure_left_out_holds_have_twice_the_std() -> None:
+    misfit = Misfit(0.0, by_element={1: 0.8, 6: 1.2})
+    assert misfit.of_elements(np.array([6, 1, 8])).tolist() == [1.2, 0.8, 2.0]
+    assert Misfit(0.0).of_elements(np.array([6, 1, 8])).tolist() == [1.0, 1.0, 1.0]
+    assert misfit_from(json.loads(json.dumps(misfit_data(misfit)))) == misfit
+    with pytest.raises(ValueError, match="factor of an element"):
+        misfit_from(misfit_data(misfit) | {"by_element": {"6": 0.0}})

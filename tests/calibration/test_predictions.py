@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from kernpot.calibration.misfit import LabelVariances, Misfit
-from kernpot.calibration.predictions import Answers
+from kernpot.calibration.predictions import Answers, Covariances
 from kernpot.descriptors.blocks import PairGradient
 from kernpot.prediction import MeanPrediction
 from kernpot.structures.neighbours import Pairs
@@ -37,13 +37,14 @@ def answer(parameter: Tensor, epistemic: Tensor, mean: MeanPrediction, with_stre
     p, e = parameter.diagonal(), epistemic.diagonal()
     forces = p[1 : 1 + 3 * N]
     found = {
-        "energy": answers.per_atom((p[:1], e[:1] - p[:1]), N, float(forces.mean())),
+        "energy": answers.per_atom(variances(p[:1], p[:1], e[:1]), N, float(forces.mean())),
         "forces": variances(forces, forces.view(N, 3).mean(1).repeat_interleave(3), e[1 : 1 + 3 * N]),
     }
     if with_stress:
         stress = p[1 + 3 * N :]
         found["stress"] = variances(stress, stress.mean().expand(6), e[1 + 3 * N :])
-    return answers(mean, found, LabelVariances(atomic, atomic, 0 * atomic), (epistemic, parameter))
+    joint = Covariances(epistemic, parameter, 0 * epistemic)
+    return answers(mean, found, LabelVariances(atomic, atomic, 0 * atomic), joint)
 
 
 def means(rng: np.random.Generator, with_stress: bool = True) -> MeanPrediction:
@@ -89,7 +90,7 @@ def test_a_label_by_its_kind_is_that_of_the_whole_prediction(rng: np.random.Gene
     parameter, mean = covariance(rng, 16), means(rng)
     p, answers = answer(parameter, 1.5 * parameter, mean), Answers(MISFIT)
     v, forces = parameter[:1, 0], float(parameter.diagonal()[1:10].mean())
-    energy = answers.label("energy", np.array(mean.energy), answers.per_atom((v, 0.5 * v), N, forces), N)
+    energy = answers.label("energy", np.array(mean.energy), answers.per_atom(variances(v, v, 1.5 * v), N, forces), N)
     assert float(energy.std) == pytest.approx(float(p.energy.std))
     assert float(energy.epistemic_std) == pytest.approx(float(p.energy.epistemic_std))
     f = parameter.diagonal()[1:10]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,38 @@ def test_energies_without_errors_take_the_factor_of_forces() -> None:
 def test_few_structures_tell_no_misfit() -> None:
     found = left_out(MIN_STRUCTURES - 1, energy=1.0).misfit() | left_out(MIN_STRUCTURES, forces=1.0).misfit()
     assert set(found) == {"forces"}
+
+
+def by_element(n: int, widths: dict[int, float], seed: int = 0, rare: int = 0) -> LeaveOneOut:
+    """Forces on four atoms, errors of an element so many times what its variances say; a rare one in few structures."""
+    rng = np.random.default_rng(seed)
+    numbers = [np.repeat([1, 1, 6, rare if rare and k < 2 else 6], 3) for k in range(n)]
+    own = [1e-4 * np.exp(rng.uniform(-1.0, 1.0, 12)) for _ in range(n)]
+    wide = [np.array([widths[int(z)] for z in zs]) for zs in numbers]
+    residuals = [w * rng.normal(size=12) * np.sqrt(2 * v) for w, v in zip(wide, own, strict=True)]
+    none = {"forces": [0 * v for v in own]}
+    return LeaveOneOut({"forces": residuals}, {"forces": own}, {"forces": own}, none, 0.0, numbers=numbers)
+
+
+def test_elements_that_are_missed_by_more_have_wider_error_bars() -> None:
+    found = by_element(200, {1: 0.5, 6: 2.0}).misfit()["forces"]
+    assert found.by_element[6] / found.by_element[1] == pytest.approx(4.0, rel=0.1)
+    # What is left is one Gaussian, where all together had heavy tails.
+    assert found.degrees_of_freedom == np.inf
+    total = found.by_element[6] ** 2 * (1 + found.factor**2)
+    assert total == pytest.approx(2 * 2.0**2, rel=0.1)
+
+
+def test_few_structures_leave_an_element_wide() -> None:
+    """Two that hold it, with errors as all, and a wide one in the mean: (2 + 1 + 1) / 3."""
+    found = by_element(200, {1: 1.0, 6: 1.0, 8: 1.0}, rare=8).misfit()["forces"].by_element
+    assert found[6] == pytest.approx(1.0, rel=0.05)
+    assert 1.1 < found[8] < 1.7
+
+
+def test_one_element_has_no_factor() -> None:
+    found = by_element(50, {1: 1.0, 6: 1.0})
+    alone = [np.full(12, 6) for _ in found.numbers]
+    plain = LeaveOneOut(found.residuals, found.own, found.pooled, found.unrepresented, 0.0)
+    assert LeaveOneOut(*vars(plain).values()).misfit()["forces"].by_element == {}
+    assert replace(found, numbers=alone).misfit()["forces"] == replace(plain.misfit()["forces"], by_element={6: 1.0})

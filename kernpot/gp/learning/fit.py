@@ -26,6 +26,7 @@ from kernpot.gp.learning.nested import Compressed
 from kernpot.gp.learning.shared_draws import N_INDUCING, features_for, residuals_of, shared_draws
 from kernpot.gp.learning.size import Growth, first_number, step_of
 from kernpot.gp.learning.start import starting_noise
+from kernpot.gp.learning.unlearnt import with_unseen_stress
 from kernpot.gp.learning.way import score_of, ways_for
 from kernpot.gp.learning.whole_space import can_be_widened, groups_left_out, whole_space
 from kernpot.gp.rows.compress import Compressor, compress
@@ -61,7 +62,7 @@ def fit_gp(
     made.noise.require_known(labelled)
     labelled = without_repeats(labelled)
     labelled = with_atoms_isolated(labelled, max(features.cutoff for features in made.features))
-    warn_unseen(labelled, learnable(made.features))
+    warn_unseen(labelled, {"forces"}.intersection(learnable(made.features)))
     act_on(findings(labelled), parameters["trust_labels"])
     isolated = isolated_atom_energies(labelled, parameters["isolated_atoms"])
     noise = starting_noise(labelled, made.noise, isolated)
@@ -96,6 +97,7 @@ def fit_gp(
         fitted.summary["growth"] = growth.told | {"inducing": way}
     if parameters["optimize"] and parameters["n_draws"]:
         fitted = work.with_shared_draws(fitted, rows)
+    fitted = with_unseen_stress(fitted)
     # What only the fit can know of its labels.
     act_on(contradictions(_as_the_evidence_has_it(fitted), rows.sketches), parameters["trust_labels"])
     return fitted
@@ -164,6 +166,7 @@ class _Work(NamedTuple):
             summary,
             learnt.pull,
             learnt.posterior,
+            unseen_pairs=rows.pairs if all(f.describes_anything for f in made.features) else None,
         ).ready()
         return fitted, rows
 

@@ -14,6 +14,7 @@ from kernpot.gp.learning.leave_one_out import Found, balance_energies, leave_one
 from kernpot.gp.learning.nested import Compressed, leading
 from kernpot.gp.learning.noise_scale import noise_scale
 from kernpot.gp.learning.start import misfit_of
+from kernpot.gp.learning.unlearnt import with_signal
 from kernpot.gp.rows.maker import KeptRows
 from kernpot.kernels import CosineKernel
 from kernpot.regression.evidence import maximize_evidence
@@ -151,4 +152,5 @@ def calibrate(
             "unrepresented": left_out.unrepresented_share(),
         }
     }
-    return Calibrated(misfit | left_out.misfit(), told, posterior, own_noise(kept, posterior, noise))
+    misfit = with_signal(misfit | left_out.misfit(), factors, amplitudes)
+    return Calibrated(misfit, told, posterior, own_noise(kept, posterior, noise))

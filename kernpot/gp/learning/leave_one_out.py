@@ -107,6 +107,7 @@ def leave_one_out(
     energies: list[tuple[float, float | None]] = []
     groups: dict[str, list[str]] = {}
     mixed: dict[str, list[np.ndarray]] = {}
+    numbers: list[np.ndarray] = []
     for k, structure in enumerate(kept):
         y = torch.cat([part.targets for part in structure.parts])
         unit = torch.cat([part.rows for part in structure.parts])
@@ -133,6 +134,8 @@ def leave_one_out(
             groups.setdefault(kind, []).append(structure.config_type)
             own.setdefault(kind, []).append(v.numpy())
             unrepresented.setdefault(kind, []).append(missing[here].numpy())
+            if kind == "forces" and structure.numbers is not None:
+                numbers.append(structure.numbers[components.numpy() // 3])
             if kind == "energy":
                 of_forces = variance[torch.from_numpy(kinds == "forces")]
                 energies.append((float(v.mean()), float(of_forces.mean()) if len(of_forces) else None))
@@ -143,7 +146,7 @@ def leave_one_out(
     reach = reach_of(energies)
     if energies:
         around["energy"] = [np.array([v if f is None else reach**2 * f]) for v, f in energies]
-    return LeaveOneOut(residuals, own, around, unrepresented, reach, groups, mixed)
+    return LeaveOneOut(residuals, own, around, unrepresented, reach, groups, mixed, numbers)
 
 
 def _sampled(variance: Tensor, scatter: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from kernpot.gp.inducing.blocks import enlarge
 from kernpot.gp.inducing.unrepresented import worth_describing
 from kernpot.gp.learning.ingredients import require_rows
 from kernpot.gp.learning.start import starting_noise
+from kernpot.gp.learning.unlearnt import with_signal
 from kernpot.gp.memory import require_memory_for_forces
 from kernpot.gp.rows.columns import extend
 from kernpot.gp.rows.compress import compress
@@ -49,16 +50,19 @@ def with_labels(
     for s in labelled:
         require_memory_for_forces(s, fitted.features)
     labelled = with_atoms_isolated(labelled, max(features.cutoff for features in fitted.features))
-    new = compress(labelled, fitted.maker, n_jobs=n_jobs, progress=report).factors
+    rows = compress(labelled, fitted.maker, n_jobs=n_jobs, progress=report)
     start = starting_noise(labelled, fitted.noise_model, fitted.isolated)
     factors, noise, misfit = dict(fitted.factors), dict(fitted.noise), dict(fitted.misfit)
-    for group, factor in new.items():
+    for group, factor in rows.factors.items():
         if group in factors:
             factors[group] = factors[group].merged(factor)
             continue
         factors[group], noise[group] = factor, start[group]
         if kind_of(group) not in fitted.kinds:
             misfit[kind_of(group)] = Misfit(start[group])
+    # Of labels larger than any before as much is unknown where nothing is represented.
+    if any(m.signal > 0 for m in misfit.values()):
+        misfit = with_signal(misfit, factors, fitted.amplitudes)
     return replace(
         fitted,
         factors=factors,
@@ -68,6 +72,7 @@ def with_labels(
         summary=updated(fitted, {"data": describe_data(labelled), "data_hash": data_hash(labelled)}),
         found_posterior=None,
         shared=_learnt(fitted.shared, labelled, n_jobs),
+        unseen_pairs=None if fitted.unseen_pairs is None else fitted.unseen_pairs.merged(rows.pairs),
     ).ready()
 
 

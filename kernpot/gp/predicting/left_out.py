@@ -54,6 +54,7 @@ def left_out_forces(fitted: FittedGP) -> list[LeftOut]:
         scale = labelled.scales("forces")[known][whole]
         parts = (out.own, out.pooled, out.unrepresented)
         variances = LabelVariances(*(torch.from_numpy(scale**2 * part["forces"][0][whole]) for part in parts))
+        variances = variances.times(misfit.of_elements(np.repeat(labelled.atoms.numbers, 3)[known][whole]).square())
         added, _ = misfit_variance(misfit, variances, together)
         std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
         errors = -scale * out.residuals["forces"][0][whole]

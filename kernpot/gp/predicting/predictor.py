@@ -11,8 +11,9 @@ from ase import Atoms
 from torch import Tensor
 
 from kernpot.calibration.misfit import LabelVariances
-from kernpot.calibration.predictions import Answers
+from kernpot.calibration.predictions import Answers, Covariances
 from kernpot.calibration.surroundings import Surroundings, pooled
+from kernpot.calibration.unseen_pairs import Unknown
 from kernpot.functionals.labels import functional_of
 from kernpot.functionals.prior import joint_prior, nonnegative
 from kernpot.functionals.rows import (
@@ -33,10 +34,14 @@ from kernpot.structures.neighbours import Pairs
 
 
 class Variances(NamedTuple):
-    """Parts of an epistemic variance: of the parameters, and of what the inducing environments cannot represent."""
+    """Parts of an epistemic variance: of the parameters, and of what the inducing environments cannot represent.
+
+    With them the prior variance.
+    """
 
     parameter: Tensor
     unrepresented: Tensor
+    prior: Tensor
 
 
 class Predictor:
@@ -58,13 +63,16 @@ class Predictor:
         self._fitted, self.mean = fitted, fitted.mean
         self._descriptors, self._whitening, self._posterior = fitted.features, fitted.whitening, fitted.posterior
         self._amplitudes, self._answers = fitted.amplitudes, Answers(fitted.misfit)
+        self._unseen = fitted.unseen_pairs
 
     def __call__(self, atoms: Atoms, covariance: bool = False) -> Prediction:
         """Prediction for one structure; ``covariance`` adds the joint covariance of energy, forces and stress."""
         structure = Structure(self._descriptors, atoms)
         mean = self.mean.potentials.of_described(structure)[0]
         found, atomic, whitened = self._found(structure, covariance)
-        joint = self._covariance(structure, torch.cat(whitened)) if covariance else None
+        joint = None
+        if covariance:
+            joint = self._answers.joint(self._covariance(structure, torch.cat(whitened)), structure.numbers.numpy())
         return self._answers(mean, found, atomic, joint)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
@@ -94,23 +102,24 @@ class Predictor:
         """Mean and standard deviation (misfit included) of the total energy alone, eV."""
         structure = Structure(self._descriptors, atoms)
         row, prior = energy_rows(structure, self._whitening.blocks)
-        found = self._variances(self._whitening(row), prior, "the energy", structure.n_atoms)
         n = structure.n_atoms
-        misfit, _ = self._answers.misfit("energy", self._answers.per_atom(found, n, self._force_variance(structure)))
+        found = self._variances(self._whitening(row), prior, "the energy", n)
+        energy = self._energy(found, n, self._force_variance(structure), self._unknown(structure))
+        misfit, _ = self._answers.misfit("energy", energy)
         total = found.parameter + found.unrepresented + n**2 * misfit
         return float(self.mean.potentials.energies_of_described(structure)[0]), float(total[0].sqrt())
 
     def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:
         """Standard deviations (n_atoms, 3) of forces; see :meth:`kernpot.potential.Potential.force_std`."""
         structure = Structure(self._descriptors, atoms, pairs)
-        found = np.zeros((2, 3 * structure.n_atoms))
+        found = np.zeros((3, 3 * structure.n_atoms))
         mine = (0, 1) if share is None else (share.rank, share.size)
         for here, rows, prior in force_rows(structure, self._whitening.blocks, True, *mine):
             own = slice(3 * here.start, 3 * here.stop)
             found[:, own] = np.stack(self._variances(self._whitening(rows), prior, "a force component"))
-        parameter, unrepresented = torch.from_numpy(found if share is None else share.total(found))
-        variances = LabelVariances(parameter, Surroundings.of(structure).pool(parameter), unrepresented)
-        return self._answers.std("forces", variances).reshape(-1, 3)
+        variances = Variances(*torch.from_numpy(found if share is None else share.total(found)))
+        forces = self._forces(structure, variances, Surroundings.of(structure), self._unknown(structure))
+        return self._answers.std("forces", forces).reshape(-1, 3)
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
@@ -130,8 +139,37 @@ class Predictor:
         if not n_centres:
             return LabelVariances(*torch.zeros((3, 0), dtype=torch.float64))
         parts = in_threads(part, self._descriptors[0].bounds(n_centres, pairs))
-        parameter, unrepresented = (torch.cat(v) for v in zip(*parts, strict=True))
-        return LabelVariances(parameter, parameter, unrepresented)
+        found = Variances(*(torch.cat(v) for v in zip(*parts, strict=True)))
+        return self._energies(found, None if self._unseen is None else self._unseen(numbers.numpy(), pairs, n_centres))
+
+    def _unknown(self, structure: Structure) -> Unknown | None:
+        return None if self._unseen is None else self._unseen(structure.numbers.numpy(), structure.pairs)
+
+    def _unseen_variance(self, kind: str, found: Variances, unknown: Unknown | None, volume: float | None) -> Tensor:
+        more = found.unrepresented * self._answers.ignorance(kind, found.unrepresented, found.prior)
+        return more if unknown is None else more + unknown.variances(volume)[kind]
+
+    def _energies(self, found: Variances, unknown: Unknown | None) -> LabelVariances:
+        """Of the energies of atoms."""
+        unseen = found.unrepresented * self._answers.ignorance("energy", found.unrepresented, found.prior)
+        unseen = unseen if unknown is None else unseen + unknown.atomic_variances
+        return LabelVariances(found.parameter, found.parameter, found.unrepresented, unseen)
+
+    def _energy(self, found: Variances, n_atoms: int, of_forces: float, unknown: Unknown | None) -> LabelVariances:
+        """Of the energy per atom, from those of the energy."""
+        per_atom = Variances(*(v / n_atoms**2 for v in found))
+        unseen = found.unrepresented * self._answers.ignorance("energy", per_atom.unrepresented, per_atom.prior)
+        if unknown is not None:
+            unseen = unseen + unknown.variances(None)["energy"]
+        total = LabelVariances(found.parameter, found.parameter, found.unrepresented, unseen)
+        return self._answers.per_atom(total, n_atoms, of_forces)
+
+    def _forces(
+        self, structure: Structure, found: Variances, around: Surroundings, unknown: Unknown | None
+    ) -> LabelVariances:
+        unseen = self._unseen_variance("forces", found, unknown, None)
+        variances = LabelVariances(found.parameter, around.pool(found.parameter), found.unrepresented, unseen)
+        return self._answers.of_elements(variances, structure.numbers.numpy())
 
     def _other(self, structure: Structure, kind: str) -> tuple[FloatArray, LabelVariances]:
         """Mean of a label of another kind, and its variances, both by its rows."""
@@ -141,7 +179,7 @@ class Predictor:
             b = self._whitening(rows)
             means.append(self._posterior.mean(b * self._posterior.scale))
             variances.append(self._variances(b / size, prior / size**2, f"a label ({kind})"))
-        parameter, unrepresented = (torch.cat(v) for v in zip(*variances, strict=True))
+        parameter, unrepresented, _ = (torch.cat(v) for v in zip(*variances, strict=True))
         mean = torch.cat(means).numpy() + functional.fixed(structure.numbers.numpy(), self._fitted.isolated)
         around = pooled(kind, parameter, Surroundings.of(structure))
         found = mean.reshape(KINDS[kind].shape(structure.n_atoms))
@@ -164,19 +202,19 @@ class Predictor:
                 whitened.append(b[: len(rows)])
         energies, forces = (Variances(*(torch.cat(v) for v in zip(*p, strict=True))) for p in (local, parts))
         energy = self._variances(total, energy_prior(structure, blocks), "the energy", n)
-        around = Surroundings.of(structure)
+        around, unknown = Surroundings.of(structure), self._unknown(structure)
         found = {
-            "energy": self._answers.per_atom(energy, n, float(forces.parameter.mean())),
-            "forces": LabelVariances(forces.parameter, around.pool(forces.parameter), forces.unrepresented),
+            "energy": self._energy(energy, n, float(forces.parameter.mean()), unknown),
+            "forces": self._forces(structure, forces, around, unknown),
         }
         if structure.volume is not None:
             rows, prior = stress_rows(structure, blocks)
             whitened.append(self._whitening(rows))
             stress = self._variances(whitened[-1], prior, "a stress component", (n / structure.volume) ** 2)
-            found["stress"] = LabelVariances(
-                stress.parameter, pooled("stress", stress.parameter, around), stress.unrepresented
-            )
-        return found, LabelVariances(energies.parameter, energies.parameter, energies.unrepresented), whitened
+            unseen = self._unseen_variance("stress", stress, unknown, structure.volume)
+            pool = pooled("stress", stress.parameter, around)
+            found["stress"] = LabelVariances(stress.parameter, pool, stress.unrepresented, unseen)
+        return found, self._energies(energies, unknown), whitened
 
     def _force_variance(self, structure: Structure) -> float:
         """Mean parameter variance of the force components, where the misfit of energies asks for it."""
@@ -193,18 +231,32 @@ class Predictor:
         represented = torch.zeros_like(prior).index_add_(1, self._whitening.block, whitened.square())
         unrepresented = nonnegative(prior - represented, prior, what, unit)
         parameter = self._posterior.variance(whitened * self._posterior.scale)
-        return Variances(parameter, unrepresented @ self._amplitudes.square())
+        squares = self._amplitudes.square()
+        return Variances(parameter, unrepresented @ squares, prior @ squares)
 
-    def _covariance(self, structure: Structure, whitened: Tensor) -> tuple[Tensor, Tensor]:
-        """Joint epistemic covariance, and its parameter part."""
+    def _covariance(self, structure: Structure, whitened: Tensor) -> Covariances:
+        """Joint covariances of energy, forces and stress."""
         parameter = self._posterior.covariance(whitened * self._posterior.scale)
-        epistemic = parameter.clone()
+        unrepresented, whole = torch.zeros_like(parameter), torch.zeros(len(parameter), dtype=torch.float64)
         for b, block in enumerate(self._whitening.blocks):
             described = structure.described[block.descriptor]
             prior = joint_prior(described, block.element, block.function, structure.volume)
             part = whitened[:, block.columns]
-            epistemic += self._amplitudes[b] ** 2 * (prior - part @ part.T)
-        return epistemic, parameter
+            unrepresented += self._amplitudes[b] ** 2 * (prior - part @ part.T)
+            whole += self._amplitudes[b] ** 2 * prior.diagonal()
+        n, own = structure.n_atoms, unrepresented.diagonal()
+        slices = {"energy": slice(0, 1), "forces": slice(1, 1 + 3 * n), "stress": slice(1 + 3 * n, len(whole))}
+        units = {"energy": n**2}
+        times = [
+            self._answers.ignorance(kind, own[here] / units.get(kind, 1), whole[here] / units.get(kind, 1))
+            for kind, here in slices.items()
+        ]
+        root = (1 + torch.cat(times)).sqrt()
+        unseen = (torch.outer(root, root) - 1) * unrepresented
+        unknown = self._unknown(structure)
+        if unknown is not None:
+            unseen += unknown.joint(structure.volume)
+        return Covariances(parameter + unrepresented, parameter, unseen)
 
 
 def predictor_of(fitted: FittedGP) -> Predictor:

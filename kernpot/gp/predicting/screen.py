@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
+from kernpot.calibration.unseen_pairs import UnseenPairs
 from kernpot.functionals.state import InducingBlock
 from kernpot.gp.fitted import FittedGP
 from kernpot.gp.predicting.predictor import predictor_of
@@ -118,12 +119,15 @@ class ForceScreen:
         Largest cutoff, Angstrom.
     coefficients : dict of int to ndarray of shape (5,)
         ``c`` by atomic number, (eV/A)^2.
+    unseen_pairs : UnseenPairs, optional
+        What atoms closer than any in the fit add to ``p^2``.
     """
 
     mean: MeanPotential
     spreads: list[_Spread]
     cutoff: float
     coefficients: Mapping[int, Numbers]
+    unseen_pairs: UnseenPairs | None = None
 
     def __call__(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[MeanPrediction, Numbers]:
         """Mean, and ``p`` (n_atoms,) in eV/A.
@@ -139,6 +143,9 @@ class ForceScreen:
         for z, c in self.coefficients.items():
             own = atoms.numbers == z
             variance[own] = numbers[own] @ c
+        unknown = None if self.unseen_pairs is None else self.unseen_pairs(atoms.numbers, pairs)
+        if unknown is not None:
+            variance += np.square(unknown.forces).sum((0, 2))
         return prediction, np.sqrt(variance)
 
     def features(self, atoms: Atoms, pairs: Pairs) -> tuple[MeanPrediction, Numbers]:
@@ -185,6 +192,7 @@ def force_screen(fitted: FittedGP) -> ForceScreen | None:
         screen.coefficients = {**screen.coefficients, z: _fit(*(x[own] for x in everything))}
     ratio = max(e.max() / max(screen(a)[1].max(), 1e-300) for a, e in zip(examples, exact, strict=True))
     screen.coefficients = {z: (_MARGIN * ratio) ** 2 * c for z, c in screen.coefficients.items()}
+    screen.unseen_pairs = fitted.unseen_pairs
     return screen
 
 

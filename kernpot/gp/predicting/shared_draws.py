@@ -27,7 +27,7 @@ from kernpot.errors import KernpotError
 from kernpot.gp.fitted import FittedGP, SharedDraws
 from kernpot.gp.learning.shared_draws import deviations
 from kernpot.gp.predicting.draws import require_number, terms_of
-from kernpot.gp.predicting.predictor import predictor_of
+from kernpot.gp.predicting.predictor import Predictor
 from kernpot.kernels.forms import QuadraticForms
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures.kinds import LABEL_KINDS
@@ -143,7 +143,9 @@ def spread_of(fitted: FittedGP) -> Spread:
         The model has none.
     """
     shared = shared_of(fitted)
-    return Spread(SharedScatter(fitted, shared), Answers(shared.source.misfit), fitted.cutoff, shared.growth)
+    return Spread(
+        SharedScatter(fitted, shared), Answers(shared.source.misfit), fitted.cutoff, shared.growth, fitted.unseen_pairs
+    )
 
 
 def with_growth(fitted: FittedGP, rng: np.random.RandomState) -> FittedGP:
@@ -162,13 +164,17 @@ def with_growth(fitted: FittedGP, rng: np.random.RandomState) -> FittedGP:
     shared, training = fitted.shared, [s.atoms for s in fitted.training or () if len(s.atoms) > 1]
     if shared is None or not training or not all(f.describes_anything for f in fitted.features):
         return fitted
-    exact, scatter = fitted.once(predictor_of), Spread(SharedScatter(fitted, shared), _PLAIN, fitted.cutoff)
+    # Atoms closer than any in the fit count with draws as they do here, beside what draws make of them.
+    exact = Predictor(replace(fitted, unseen_pairs=None))
+    scatter = Spread(SharedScatter(fitted, shared), _PLAIN, fitted.cutoff)
     answers = Answers(shared.source.misfit)
 
     def both(atoms: Atoms) -> tuple[Tensor, Tensor]:
         """Variances of force components around each atom, of draws, and the ratio of exact and calibrated ones."""
         v = scatter.labels(atoms, ("forces",))["forces"][1]
-        ratio = exact.force_std(atoms, None).ravel() / np.maximum(answers.std("forces", v), _LEAST)
+        ratio = exact.force_std(atoms, None).ravel() / np.maximum(
+            answers.std("forces", answers.of_elements(v, atoms.numbers)), _LEAST
+        )
         return v.pooled.view(-1, 3)[:, 0], torch.from_numpy(ratio).view(-1, 3).square().mean(1)
 
     frames = _some(training, rng)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from kernpot.calibration.surroundings import Surroundings
+from kernpot.calibration.unseen_pairs import UnseenPairs
 from kernpot.functionals.descriptions import Descriptions
 from kernpot.functionals.state import Structure
 from kernpot.gp.rows.maker import KeptRows, RowMaker
@@ -31,6 +32,7 @@ class Compressed(NamedTuple):
     factors: dict[str, LabelFactor]
     kept: list[KeptRows]
     sketches: dict[int, Sketches]
+    pairs: UnseenPairs
 
 
 class Compressor:
@@ -49,6 +51,8 @@ class Compressor:
         Rows of the structures asked for, for leave-one-out.
     sketches : dict of int to Sketches
         By the index of a structure.
+    pairs : UnseenPairs
+        How close atoms came.
     """
 
     def __init__(self, maker: RowMaker, n_kept: int = 0) -> None:
@@ -58,6 +62,7 @@ class Compressor:
         self.factors: dict[str, LabelFactor] = {}
         self.kept: list[KeptRows] = []
         self.sketches: dict[int, Sketches] = {}
+        self.pairs = UnseenPairs({}, max(features.cutoff for features in maker.descriptors))
 
     def add(self, labelled: LabelledStructure, place: int | None = None, index: int | None = None) -> None:
         """Add the labels of one structure; keep its rows where it has a place, sketch them where it has an index."""
@@ -67,6 +72,8 @@ class Compressor:
         self, labelled: LabelledStructure, structure: Structure, place: int | None = None, index: int | None = None
     ) -> None:
         """Add the labels of a structure that is described already."""
+        numbers, cutoff = labelled.atoms.numbers, self.pairs.cutoff
+        self.pairs = self.pairs.merged(UnseenPairs.in_structure(numbers, structure.pairs, cutoff))
         parts, drawing = [], Sketching()
         for part in self._maker(labelled, structure):
             if index is not None:
@@ -79,7 +86,8 @@ class Compressor:
                 parts.append(replace(part, rows=kept.copy_(part.rows)))
         if place is not None:
             sizes = {kind: int(np.size(labelled.label(kind))) for kind in labelled.kinds}
-            self.kept.append(KeptRows(parts, Surroundings.of(structure), sizes, labelled.config_type, place))
+            around = Surroundings.of(structure)
+            self.kept.append(KeptRows(parts, around, sizes, labelled.config_type, place, numbers.copy()))
         if index is not None:
             self.sketches[index] = drawing.done()
 
@@ -91,12 +99,13 @@ class Compressor:
 
     def result(self) -> Compressed:
         """What there is, to be merged into another."""
-        return Compressed(self.factors, self.kept, self.sketches)
+        return Compressed(self.factors, self.kept, self.sketches, self.pairs)
 
     def merge(self, other: Compressed) -> None:
         """Add what another process made of other structures."""
         self.kept += other.kept
         self.sketches |= other.sketches
+        self.pairs = self.pairs.merged(other.pairs)
         for group, factor in other.factors.items():
             if group in self.factors:
                 self.factors[group].merge(factor)

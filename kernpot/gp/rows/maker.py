@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.calibration.surroundings import Surroundings
@@ -65,6 +66,8 @@ class KeptRows:
         Its group.
     place : int, optional
         Its place among the structures of a fit.
+    numbers : ndarray of shape (n_atoms,), optional
+        Atomic numbers, where they are to be told apart.
     """
 
     parts: list[LabelRows]
@@ -72,6 +75,7 @@ class KeptRows:
     sizes: dict[str, int]
     config_type: str = ""
     place: int | None = None
+    numbers: NDArray[np.int64] | None = None
 
 
 class RowMaker:
