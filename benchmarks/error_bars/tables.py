@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.error_bars.scans import PANELS
 from benchmarks.shared.datasets import DATASETS
 from benchmarks.shared.results import read_result, written
 from benchmarks.shared.tables import not_yet, table
@@ -108,14 +109,17 @@ def shifts() -> str:
     if (stored := written("error_bars/coverage")) is None:
         return not_yet("error_bars coverage")
     rows = []
-    unfamiliar: dict[str, list[float]] = {"exact": [], "of draws": []}
+    unfamiliar: dict[str, list[float]] = {"exact": [], "of draws": [], "of networks": []}
+    networks = {(r["split"], r["group"]): r for r in (written("error_bars/networks") or {"rows": []})["rows"]}
     for r in stored["rows"]:
         f, e = r["forces"], r["energy"]
-        by_draws = r.get("of_draws")
+        by_draws, net = r.get("of_draws"), networks.get((r["split"], r["group"]))
         if not r["familiar"] and f["n"] >= _MANY:
             unfamiliar["exact"].append(f["coverage"]["0.9"])
             if by_draws:
                 unfamiliar["of draws"].append(by_draws["forces"]["coverage"]["0.9"])
+            if net:
+                unfamiliar["of networks"].append(net["forces"]["coverage"]["0.9"])
         rows.append(
             [
                 r["split"],
@@ -127,6 +131,8 @@ def shifts() -> str:
                 percent(f["coverage"]["0.9"]),
                 percent(by_draws["forces"]["coverage"]["0.9"]) if by_draws else "-",
                 f"{percent(e['coverage']['0.9'])} of {e['n']}",
+                percent(net["forces"]["coverage"]["0.9"]) if net else "-",
+                percent(net["energy"]["coverage"]["0.9"]) if net else "-",
             ]
         )
     told = []
@@ -139,7 +145,23 @@ def shifts() -> str:
                 f"{np.sum(c > 0.95)}; at least 80 % in {np.sum(c >= 0.8)}."
             )
     header = ["trained on", "tested on", "force components", "rms error, eV/A", "rms std, eV/A", "in 50 %", "in 90 %"]
-    return "\n\n".join([" ".join(told), table([*header, "in 90 %, by draws", "energies in 90 %"], rows)])
+    header += ["in 90 %, by draws", "energies in 90 %", "networks: in 90 %", "networks: energies in 90 %"]
+    return "\n\n".join([" ".join(told), table(header, rows)])
+
+
+def scans() -> str:
+    """Errors and stds along the scans, and how many components are inside."""
+    if (stored := written("error_bars/scans")) is None:
+        return not_yet("error_bars scans")
+    rows = []
+    for name, (label, _) in PANELS.items():
+        r = stored[name]
+        largest = max(range(len(r["at"])), key=lambda k: r["error"][k])
+        inside = [percent(float(np.mean(r[f"inside_{way}"]))) for way in ("exact", "draws")]
+        std = [f"{r[f'std_{way}'][largest]:.3g}" for way in ("exact", "draws")]
+        rows.append([label, *inside, f"{r['at'][largest]:.3g}", f"{r['error'][largest]:.3g}", *std])
+    header = ["along", "in 90 %, exact", "in 90 %, by draws", "largest rms error at", "it is, eV/A", "std, exact"]
+    return table([*header, "std, by draws"], rows)
 
 
 def draws() -> str:
@@ -222,6 +244,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "coverage": coverage,
     "two_ways_held": two_ways,
     "shifts": shifts,
+    "scans": scans,
     "draws": draws,
     "metals": metals,
     "selection": selection,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -21,26 +21,36 @@ from kernpot.structures.labels import LabelledStructure
 
 # Logarithms of factors that may come out.
 _BOUNDS = (-np.log(100.0), np.log(100.0))
+# Of a jackknife.
+_BLOCKS = 10
 
 
 @dataclass(frozen=True)
 class Rescaled:
-    """What held-out structures changed for one kind of label.
+    """What held-out structures changed for one kind of label, of all of them or of a group.
 
     Attributes
     ----------
     structures : int
         Held-out structures with such labels.
     factor : float
-        Factor on the misfit.
+        Factor on the misfit; of a group on the standard deviations, on top of that.
+    low, high : float
+        Ends of the factor's 90 % interval (jackknife over structures).
     crps_before, crps_after : float
         Mean continuous ranked probability score, in eV/atom, eV/A or eV/A^3; smaller is better.
+    inside_before, inside_after : float
+        Share of labels inside their 90 % intervals.
     """
 
     structures: int
     factor: float
+    low: float
+    high: float
     crps_before: float
     crps_after: float
+    inside_before: float
+    inside_after: float
 
 
 class Explained(Protocol):
@@ -63,7 +73,9 @@ def calibrate(
 
     One number per kind is what few structures can tell; how the misfit depends on the environment, and tails, stay as
     the fit found them on many more residuals. The score is flat where the epistemic part alone is wider than the
-    errors, so the logarithm of the factor has a normal prior of unit variance, worth one structure.
+    errors, so the logarithm of the factor has a normal prior of unit variance, worth one structure. Groups
+    (``config_type``) of five structures or more have a factor of their own on top, on whole standard deviations, with
+    the same prior: predictions of structures of that group take it.
 
     Parameters
     ----------
@@ -78,7 +90,7 @@ def calibrate(
     -------
     misfit : dict of str to Misfit
     found : dict of str to dict
-        `Rescaled` of every kind that enough structures have.
+        `Rescaled` of every kind that enough structures have; those of groups by name under ``groups``.
 
     Raises
     ------
@@ -94,12 +106,14 @@ def calibrate(
             )
     errors: dict[str, list[NDArray[np.float64]]] = {}
     parts: dict[str, list[LabelVariances]] = {}
+    groups: dict[str, list[str]] = {}
     for s in held_out:
         for kind, (predicted, variances) in predictor.labels(s.atoms, s.kinds).items():
             size, known = len(s.atoms) if KINDS[kind].extensive else 1, s.known(kind)
             # NaN where a component is not known: what a rotation mixes stays together.
             errors.setdefault(kind, []).append(np.where(known, np.ravel(predicted - s.label(kind)), np.nan) / size)
             parts.setdefault(kind, []).append(variances)
+            groups.setdefault(kind, []).append(s.config_type)
     enough = [kind for kind in KINDS if len(errors.get(kind, [])) >= MIN_STRUCTURES]
     if not enough:
         raise StructureError(
@@ -108,33 +122,85 @@ def calibrate(
         )
     changed, told = dict(misfit), {}
     for kind in enough:
-        changed[kind], rescaled = _rescale(kind, misfit[kind], errors[kind], parts[kind])
-        told[kind] = asdict(rescaled)
+        sample = _HeldOut(kind, replace(misfit[kind], by_group={}), errors[kind], parts[kind])
+        changed[kind], rescaled = sample.all_together()
+        told[kind] = asdict(rescaled) | {"groups": {}}
+        for name in sorted({name for name in groups[kind] if name}):
+            own = [k for k, group in enumerate(groups[kind]) if group == name]
+            if len(own) >= MIN_STRUCTURES:
+                found = sample.of(own, changed[kind])
+                changed[kind] = replace(changed[kind], by_group={**changed[kind].by_group, name: found.factor})
+                told[kind]["groups"][name] = asdict(found)
     return changed, told
 
 
-def _rescale(
-    kind: str, misfit: Misfit, errors: Sequence[NDArray[np.float64]], parts: Sequence[LabelVariances]
-) -> tuple[Misfit, Rescaled]:
-    error = np.concatenate(errors)
-    found = LabelVariances.joined(parts)
-    known = np.isfinite(error)
-    telling = tells(found.parameter.numpy(), found.pooled.numpy()) & known
-    if not telling.any():
-        telling = known
-    epistemic = found.parameter + found.unrepresented
+class _HeldOut:
+    """Errors on held-out structures of one kind of label, and what variances are made of."""
 
-    def scaled(log_factor: float) -> Misfit:
-        g = float(np.exp(log_factor))
-        return replace(misfit, constant=max(g * misfit.constant, KINDS[kind].floor), factor=g * misfit.factor)
+    def __init__(
+        self, kind: str, misfit: Misfit, errors: Sequence[NDArray[np.float64]], parts: Sequence[LabelVariances]
+    ) -> None:
+        self._kind, self._misfit, self._errors, self._parts = kind, misfit, errors, parts
 
-    def crps(log_factor: float) -> float:
-        added, _ = misfit_variance(scaled(log_factor), found, KINDS[kind].together)
-        std = (epistemic + added).sqrt().numpy()[telling]
-        return float(np.mean(std * tails.crps(error[telling] / std, misfit.degrees_of_freedom)))
+    def all_together(self) -> tuple[Misfit, Rescaled]:
+        """The misfit with one factor for all."""
+
+        def scaled(factor: float) -> tuple[Misfit, float]:
+            constant = max(factor * self._misfit.constant, KINDS[self._kind].floor)
+            return replace(self._misfit, constant=constant, factor=factor * self._misfit.factor), 1.0
+
+        found = self._rescaled(range(len(self._errors)), scaled)
+        return scaled(found.factor)[0], found
+
+    def of(self, some: Sequence[int], misfit: Misfit) -> Rescaled:
+        """The factor on standard deviations of some structures."""
+        return self._rescaled(some, lambda factor: (misfit.times(factor), factor))
+
+    def _rescaled(self, some: Sequence[int], scaled: Callable[[float], tuple[Misfit, float]]) -> Rescaled:
+        blocks = np.array_split(np.array(some), min(_BLOCKS, len(some)))
+        samples = [self._sample(np.setdiff1d(some, block)) for block in blocks]
+        whole = self._sample(np.array(some))
+        best = _best(whole, scaled)
+        # Of a jackknife's estimates, each without a block of structures.
+        without = np.array([_best(sample, scaled) for sample in samples])
+        n = len(blocks)
+        error = float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))
+        reach = tails.half_width(0.9, n - 1) / tails.unit_scale(n - 1) * error
+        before, after = whole.judged(*scaled(1.0)), whole.judged(*scaled(float(np.exp(best))))
+        low, factor, high = (float(np.exp(best + x)) for x in (-reach, 0.0, reach))
+        return Rescaled(len(some), factor, low, high, before[0], after[0], before[1], after[1])
+
+    def _sample(self, some: NDArray[np.int64]) -> _Sample:
+        error = np.concatenate([self._errors[k] for k in some])
+        found = LabelVariances.joined([self._parts[k] for k in some])
+        known = np.isfinite(error)
+        telling = tells(found.parameter.numpy(), found.pooled.numpy()) & known
+        return _Sample(self._kind, len(some), error, found, telling if telling.any() else known)
+
+
+class _Sample(NamedTuple):
+    """Errors (n,) of some structures, and which of them tell."""
+
+    kind: str
+    structures: int
+    error: NDArray[np.float64]
+    found: LabelVariances
+    telling: NDArray[np.bool_]
+
+    def judged(self, misfit: Misfit, factor: float) -> tuple[float, float]:
+        """Mean CRPS and the share inside 90 % intervals with variances times the square of a factor."""
+        found = self.found.times(factor**2)
+        added, _ = misfit_variance(misfit, found, KINDS[self.kind].together)
+        std = (found.parameter + found.unrepresented + added).sqrt().numpy()[self.telling]
+        z, nu = self.error[self.telling] / std, misfit.degrees_of_freedom
+        return float(np.mean(std * tails.crps(z, nu))), float(np.mean(np.abs(z) <= tails.half_width(0.9, nu)))
+
+
+def _best(sample: _Sample, scaled: Callable[[float], tuple[Misfit, float]]) -> float:
+    """Logarithm of the factor of the least score."""
 
     def objective(log_factor: float) -> float:
-        return float(np.log(crps(log_factor))) + 0.5 * log_factor**2 / len(errors)
+        crps, _ = sample.judged(*scaled(float(np.exp(log_factor))))
+        return float(np.log(crps)) + 0.5 * log_factor**2 / sample.structures
 
-    best = float(minimize_scalar(objective, bounds=_BOUNDS, method="bounded", options={"xatol": 1e-3}).x)
-    return scaled(best), Rescaled(len(errors), float(np.exp(best)), crps(0.0), crps(best))
+    return float(minimize_scalar(objective, bounds=_BOUNDS, method="bounded", options={"xatol": 1e-3}).x)

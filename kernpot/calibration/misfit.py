@@ -91,6 +91,8 @@ class Misfit:
         ``T``, and the mean prior variance in the fit; zero where they are not known.
     by_element : dict of int to float
         Factors on standard deviations by atomic number; empty where there are none.
+    by_group : dict of str to float
+        Factors on standard deviations of structures of a ``config_type``, from structures that the fit has not seen.
     """
 
     constant: float
@@ -102,6 +104,11 @@ class Misfit:
     signal: float = 0.0
     prior: float = 0.0
     by_element: Mapping[int, float] = field(default_factory=dict)
+    by_group: Mapping[str, float] = field(default_factory=dict)
+
+    def times(self, factor: float) -> Misfit:
+        """That of standard deviations times a factor, for variances times its square."""
+        return replace(self, constant=factor * self.constant, reference=factor**2 * self.reference, by_group={})
 
     def of_elements(self, numbers: NDArray[np.int64]) -> Tensor:
         """Factors (n,) on the standard deviations of atoms."""
@@ -318,11 +325,15 @@ def misfit_from(data: dict[str, Any]) -> Misfit:
     # Absent until labels had tails of their own.
     nu = data.get("degrees_of_freedom")
     by_element = {int(z): number(factor) for z, factor in data.get("by_element", {}).items()}
-    numbers = {n: number(value) for n, value in data.items() if n not in ("degrees_of_freedom", "by_element")}
-    misfit = Misfit(**numbers, degrees_of_freedom=np.inf if nu is None else number(nu), by_element=by_element)
+    by_group = {str(name): number(factor) for name, factor in data.get("by_group", {}).items()}
+    others = ("degrees_of_freedom", "by_element", "by_group")
+    numbers = {name: number(value) for name, value in data.items() if name not in others}
+    nu = np.inf if nu is None else number(nu)
+    misfit = Misfit(**numbers, degrees_of_freedom=nu, by_element=by_element, by_group=by_group)
     least = min(misfit.constant, misfit.factor, misfit.reach, misfit.signal, misfit.prior)
     require(least >= 0, "a number is negative")
-    require(all(0 < f <= _LARGEST for f in by_element.values()), "a factor of an element is not positive, or too large")
+    factors = [*by_element.values(), *by_group.values()]
+    require(all(0 < f <= _LARGEST for f in factors), "a factor of an element or a group is not positive, or too large")
     require(max(numbers.values()) <= _LARGEST, f"a number is above {_LARGEST:g}")
     require(misfit.exponent == 1 or (misfit.exponent > 1 and misfit.reference > 0), "an exponent has no reference")
     require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,10 +40,21 @@ class Answers:
     ----------
     misfit : mapping of str to Misfit
         Misfit per label kind: ``energy`` (eV/atom), ``forces`` (eV/A), ``stress`` (eV/A^3).
+    factors : mapping of str to float, optional
+        On standard deviations, per label kind.
     """
 
-    def __init__(self, misfit: Mapping[str, Misfit]) -> None:
-        self._misfit = dict(misfit)
+    def __init__(self, misfit: Mapping[str, Misfit], factors: Mapping[str, float] | None = None) -> None:
+        self._misfit, self._factors = dict(misfit), dict(factors or {})
+
+    def of(self, atoms: Atoms) -> Answers:
+        """For structures of the group (``config_type``) of one."""
+        group = str(atoms.info.get("config_type", ""))
+        factors = {kind: m.by_group[group] for kind, m in self._misfit.items() if group in m.by_group}
+        if not factors:
+            return self
+        misfit = {kind: m.times(factors.get(kind, 1.0)) for kind, m in self._misfit.items()}
+        return Answers(misfit, factors)
 
     def __call__(
         self,
@@ -62,7 +74,7 @@ class Answers:
             Of atomic energies.
         covariance : Covariances, optional
         """
-        n = len(mean.energies)
+        n, found, atomic = len(mean.energies), *self._all_scaled(found, atomic)
         misfit = {kind: self.misfit(kind, variances) for kind, variances in found.items()}
         # Variances of energies are those per atom, as their misfit is.
         energy = found["energy"].times(n**2)
@@ -74,7 +86,7 @@ class Answers:
             stress=self._quantity("stress", mean.stress, found["stress"], misfit["stress"])
             if mean.stress is not None
             else None,
-            covariance=None if covariance is None else _joint(covariance, misfit, n),
+            covariance=None if covariance is None else _joint(self._scaled_joint(covariance, n), misfit, n),
         )
 
     def along_pairs(
@@ -96,8 +108,25 @@ class Answers:
 
     def std(self, kind: str, found: LabelVariances) -> FloatArray:
         """Standard deviations (n,) of labels of a kind, misfit included."""
+        found = self._scaled(kind, found)
         std: FloatArray = (found.parameter + found.unrepresented + self.misfit(kind, found)[0]).sqrt().numpy()
         return std
+
+    def _scaled(self, kind: str, found: LabelVariances) -> LabelVariances:
+        return found.times(self._factors[kind] ** 2) if kind in self._factors else found
+
+    def _all_scaled(
+        self, found: Mapping[str, LabelVariances], atomic: LabelVariances
+    ) -> tuple[dict[str, LabelVariances], LabelVariances]:
+        return {kind: self._scaled(kind, v) for kind, v in found.items()}, self._scaled("energy", atomic)
+
+    def _scaled_joint(self, covariance: Covariances, n_atoms: int) -> Covariances:
+        if not self._factors:
+            return covariance
+        sizes = {"energy": 1, "forces": 3 * n_atoms, "stress": len(covariance.epistemic) - 1 - 3 * n_atoms}
+        widths = [torch.full((n,), self._factors.get(kind, 1.0), dtype=torch.float64) for kind, n in sizes.items()]
+        both = torch.outer(torch.cat(widths), torch.cat(widths))
+        return Covariances(*(both * matrix for matrix in covariance))
 
     @property
     def energies_ask_forces(self) -> bool:
@@ -144,6 +173,7 @@ class Answers:
 
     def label(self, kind: str, mean: FloatArray, found: LabelVariances, size: int) -> Quantity:
         """A label of any kind from its mean and variances; those of extensive labels are per atom, of `size` atoms."""
+        found = self._scaled(kind, found)
         added, weight = self.misfit(kind, found)
         return self._quantity(kind, mean, found.times(size**2), (size**2 * added, weight))
 

@@ -116,7 +116,7 @@ class Spread:
             volume = None if d.stress is None else float(atoms.get_volume())
             unseen = torch.zeros_like(parameter) if unknown is None else unknown.joint(volume)
             joint = self._answers.joint(Covariances(parameter.clone(), parameter, unseen), atoms.numbers)
-        return self._answers(mean, found, atomic, joint)
+        return self._answers.of(atoms)(mean, found, atomic, joint)
 
     def energy_mean(self, atoms: Atoms) -> float:
         """Mean of the total energy alone, eV."""
@@ -141,7 +141,7 @@ class Spread:
         """Standard deviations (n_atoms, 3) of forces; they cost few means, so every process computes them all."""
         pairs = find_pairs(atoms, self._cutoff) if pairs is None else pairs
         found, _ = self._variances(atoms, self._grown(self._source.scatter(atoms, pairs), pairs), pairs)
-        return self._answers.std("forces", found["forces"]).reshape(-1, 3)
+        return self._answers.of(atoms).std("forces", found["forces"]).reshape(-1, 3)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
         """Means of a structure's labels and what their variances are made of, those of energies per atom."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,9 @@ def calibrate(
 
     Means stay as they are. A fit is calibrated already, by structures left
     out of it; more of the kind that will be asked about make it sharper.
+    Every config_type of five structures or more has a factor of its own,
+    which structures of that config_type take from then on. Brackets hold the
+    90 % interval of a factor: where it holds 1, nothing is sure to change.
     Judge the outcome by structures that neither fit nor calibration saw.
 
     [bold]Example[/]
@@ -43,9 +46,17 @@ def calibrate(
         potential.calibrate(structures)
     potential.save(target)
     for kind, found in potential.summary_["updates"][-1]["calibration"].items():
-        console.print(
-            f"{kind}: misfit times {found['factor']:.3g} by {found['structures']} structures "
-            f"(CRPS from {found['crps_before']:.3g} to {found['crps_after']:.3g})"
-        )
+        console.print(f"{kind}: misfit times {_told(found)}", soft_wrap=True)
+        for name, of_group in found["groups"].items():
+            console.print(f"  {shown(name)}: std times {_told(of_group)}", soft_wrap=True)
     console.print(f"wrote [bold]{shown(target)}[/]", soft_wrap=True)
     console.print(f"[dim]next: kernpot evaluate {shown(target)} TEST.xyz --report report/[/]", soft_wrap=True)
+
+
+def _told(found: dict[str, Any]) -> str:
+    """A factor, how sure it is, and what it changes."""
+    return (
+        f"{found['factor']:.3g} ({found['low']:.3g} to {found['high']:.3g}) by {found['structures']} structures: 90 % "
+        f"intervals held {100 * found['inside_before']:.0f} %, hold {100 * found['inside_after']:.0f} % "
+        f"(CRPS from {found['crps_before']:.3g} to {found['crps_after']:.3g})"
+    )

@@ -108,3 +108,55 @@ def test_too_few_structures_and_unknown_elements_are_refused(gp: SparseGPPotenti
     with pytest.raises(StructureError, match="Au"):
         gp.calibrate([*crystals(5, 2), labelled(crystals(1, 3, symbols="Cu3Au")[0])])
     assert gp.misfit_ == misfit
+
+
+def grouped(frames: list[Atoms], name: str) -> list[Atoms]:
+    for atoms in frames:
+        atoms.info["config_type"] = name
+    return frames
+
+
+def test_groups_of_five_have_a_factor_of_their_own(gp: SparseGPPotential, tmp_path) -> None:
+    """Errors of one group are four times those of the other: one factor serves neither, theirs serve both."""
+    quiet = lambda n, seed: grouped(noisy(crystals(n, seed), 0.05, seed), "quiet")  # noqa: E731
+    loud = lambda n, seed: grouped(noisy(crystals(n, seed), 0.2, seed), "loud")  # noqa: E731
+    gp.calibrate([*quiet(12, 2), *loud(12, 3), *grouped(noisy(crystals(4, 6), 0.2, 6), "few")])
+    told = gp.summary_["updates"][-1]["calibration"]["forces"]
+    assert set(told["groups"]) == {"quiet", "loud"}
+    for of_group in told["groups"].values():
+        assert of_group["low"] < of_group["factor"] < of_group["high"]
+        assert of_group["crps_after"] < of_group["crps_before"]
+    gp.save(tmp_path / "a.kernpot")
+    for potential in (gp, kernpot.load(tmp_path / "a.kernpot")):
+        for frames in (quiet(15, 4), loud(15, 5)):
+            assert scores(potential, frames)[1] == pytest.approx(0.9, abs=0.05)
+            nameless = [grouped([a.copy()], "")[0] for a in frames]
+            for a, b in zip(nameless, frames, strict=True):
+                a.calc = b.calc
+            assert abs(scores(potential, nameless)[1] - 0.9) > 0.05
+    factor = told["groups"]["loud"]["factor"]
+    atoms = loud(1, 7)[0]
+    p = gp.predict_full([atoms], covariance=True)[0]
+    plain = gp.predict_full([grouped([atoms.copy()], "")[0]], covariance=True)[0]
+    np.testing.assert_allclose(p.forces.std, factor * plain.forces.std, rtol=1e-9)
+    np.testing.assert_allclose(gp.force_std(atoms), p.forces.std, rtol=1e-9)
+    assert gp.predict([atoms], return_std=True)[1][0] == pytest.approx(float(p.energy.std), rel=1e-6)
+    expected = np.concatenate([np.ravel(q.std) ** 2 for q in (p.energy, p.forces, p.stress)])
+    np.testing.assert_allclose(p.covariance.total.diagonal(), expected, rtol=1e-6)
+
+
+def test_a_factor_of_few_structures_is_less_sure(gp: SparseGPPotential) -> None:
+    frames = noisy(crystals(60, 2), 0.2, 2)
+    widths = []
+    for n in (6, 60):
+        told = changed(gp).calibrate(frames[:n]).summary_["updates"][-1]["calibration"]["forces"]
+        assert told["inside_before"] < told["inside_after"]
+        widths.append(np.log(told["high"] / told["low"]))
+    assert widths[1] < 0.7 * widths[0]
+
+
+def test_a_second_calibration_begins_without_the_groups_of_the_first(gp: SparseGPPotential) -> None:
+    gp.calibrate(grouped(noisy(crystals(8, 2), 0.2, 2), "loud"))
+    assert set(gp.misfit_["forces"].by_group) == {"loud"}
+    gp.calibrate(noisy(crystals(8, 3), 0.05, 3))
+    assert gp.misfit_["forces"].by_group == {}

@@ -83,7 +83,7 @@ def test_a_model_is_replaced_only_when_asked(place: Path) -> None:
 
 def test_calibrate_scales_error_bars_and_leaves_means(place: Path, tmp_path: Path) -> None:
     told = run("calibrate", place / "m.kernpot", place / "test.xyz", "-o", tmp_path / "c.kernpot")
-    assert re.search(r"forces: misfit times [\d.]+ by 6 structures", told)
+    assert re.search(r"forces: misfit times [\d.]+ \([\d.]+ to [\d.]+\) by 6 structures: 90 % intervals held", told)
     atoms = read_structures(place / "test.xyz")[0]
     before, after = (load(file).predict_full([atoms])[0] for file in (place / "m.kernpot", tmp_path / "c.kernpot"))
     np.testing.assert_array_equal(before.forces.mean, after.forces.mean)

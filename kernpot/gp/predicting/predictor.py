@@ -73,7 +73,7 @@ class Predictor:
         joint = None
         if covariance:
             joint = self._answers.joint(self._covariance(structure, torch.cat(whitened)), structure.numbers.numpy())
-        return self._answers(mean, found, atomic, joint)
+        return self._answers.of(atoms)(mean, found, atomic, joint)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
         """Means of a structure's labels and what their variances are made of, those of extensive labels per atom."""
@@ -92,7 +92,7 @@ class Predictor:
         structure = Structure(self._descriptors, atoms)
         mean, variances = self._other(structure, kind)
         size = structure.n_atoms if KINDS[kind].extensive else 1
-        return self._answers.label(kind, mean, variances, size)
+        return self._answers.of(atoms).label(kind, mean, variances, size)
 
     def energy_mean(self, atoms: Atoms) -> float:
         """Mean of the total energy alone, eV."""
@@ -105,9 +105,8 @@ class Predictor:
         n = structure.n_atoms
         found = self._variances(self._whitening(row), prior, "the energy", n)
         energy = self._energy(found, n, self._force_variance(structure), self._unknown(structure))
-        misfit, _ = self._answers.misfit("energy", energy)
-        total = found.parameter + found.unrepresented + n**2 * misfit
-        return float(self.mean.potentials.energies_of_described(structure)[0]), float(total[0].sqrt())
+        std = n * float(self._answers.of(atoms).std("energy", energy)[0])
+        return float(self.mean.potentials.energies_of_described(structure)[0]), std
 
     def force_std(self, atoms: Atoms, share: Share | None, pairs: Pairs | None = None) -> FloatArray:
         """Standard deviations (n_atoms, 3) of forces; see :meth:`kernpot.potential.Potential.force_std`."""
@@ -119,7 +118,7 @@ class Predictor:
             found[:, own] = np.stack(self._variances(self._whitening(rows), prior, "a force component"))
         variances = Variances(*torch.from_numpy(found if share is None else share.total(found)))
         forces = self._forces(structure, variances, Surroundings.of(structure), self._unknown(structure))
-        return self._answers.std("forces", forces).reshape(-1, 3)
+        return self._answers.of(atoms).std("forces", forces).reshape(-1, 3)
 
     def along_pairs(self, numbers: Tensor, pairs: Pairs, n_centres: int, std: bool) -> PairPrediction:
         """Energies of centres with their slopes along pairs, see :meth:`kernpot.potential.Surface.along_pairs`."""
