@@ -34,6 +34,7 @@ PAGES = (
             "contributing",
             "speed",
             "uncertainty",
+            "which-uncertainty",
             "gate",
             "learning",
             "checks",
