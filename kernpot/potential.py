@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kernpot.errors import KernpotError
 from kernpot.prediction import (
+    ClosePair,
     DrawPredictions,
     EnergyStd,
     LeftOut,
@@ -169,6 +170,17 @@ class Novel(Protocol):
 
     def novelty(self, structures: Sequence[Atoms] | Atoms) -> list[Any]:
         """Per structure, numbers without unit: ``leverage`` (n_atoms,) and others."""
+
+
+@runtime_checkable
+class KnowsClosest(Protocol):
+    """A potential that knows how close atoms came in its fit."""
+
+    def closer_pair(self, atoms: Atoms) -> ClosePair | None:
+        """The two atoms furthest below the closest distance of their elements in the fit; None where none are below.
+
+        Nothing in the fit tells how strongly they repel one another.
+        """
 
 
 class Chosen(Protocol):

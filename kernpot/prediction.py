@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -353,3 +354,29 @@ class Sensitivities:
     energy: FloatArray
     forces: FloatArray | None
     stress: FloatArray | None
+
+
+class ClosePair(NamedTuple):
+    """Two atoms that are closer than any of their elements in a fit.
+
+    Attributes
+    ----------
+    atoms : (int, int)
+        Their places.
+    elements : (str, str)
+        Their symbols.
+    distance : float
+        Angstrom.
+    closest : float or None
+        The closest in the fit, Angstrom; None where these elements never were within the cutoff of one another.
+    """
+
+    atoms: tuple[int, int]
+    elements: tuple[str, str]
+    distance: float
+    closest: float | None
+
+    def __str__(self) -> str:
+        known = "that never met in the fit" if self.closest is None else f"the closest in the fit {self.closest:.3g} A"
+        first, second = (f"{element} {atom}" for element, atom in zip(self.elements, self.atoms, strict=True))
+        return f"{first} and {second} are {self.distance:.3g} A apart, {known}"

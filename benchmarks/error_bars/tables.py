@@ -159,7 +159,7 @@ def scans() -> str:
         largest = max(range(len(r["at"])), key=lambda k: r["error"][k])
         inside = [percent(float(np.mean(r[f"inside_{way}"]))) for way in ("exact", "draws")]
         std = [f"{r[f'std_{way}'][largest]:.3g}" for way in ("exact", "draws")]
-        rows.append([label, *inside, f"{r['at'][largest]:.3g}", f"{r['error'][largest]:.3g}", *std])
+        rows.append([label, *inside, f"{r['at'][largest]:.4g}", f"{r['error'][largest]:.3g}", *std])
     header = ["along", "in 90 %, exact", "in 90 %, by draws", "largest rms error at", "it is, eV/A", "std, exact"]
     return table([*header, "std, by draws"], rows)
 

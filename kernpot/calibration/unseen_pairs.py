@@ -21,11 +21,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
 from kernpot.files.parts import number, require
 from kernpot.functionals.state import VOIGT
+from kernpot.prediction import ClosePair
 from kernpot.structures.neighbours import Pairs, find_pairs
 
 FloatArray = NDArray[np.float64]
@@ -172,6 +174,20 @@ class UnseenPairs:
                 out.forces[k, :, x] = np.bincount(own, pull[:, x], len(numbers))
             out.virial[k] = [0.5 * np.sum(pull[:, a] * v[:, b]) for a, b in VOIGT]
         return out
+
+    def closer(self, numbers: NDArray[np.int64], pairs: Pairs) -> ClosePair | None:
+        """The pair that is furthest (relative) below the closest of its elements; None where there is none below."""
+        elements, place = np.unique(numbers, return_inverse=True)
+        limits = _CLOSER * np.array([[self._limit(a, b) for b in elements.tolist()] for a in elements.tolist()])
+        distances = np.sqrt(np.einsum("px,px->p", pairs.vectors, pairs.vectors))
+        part = distances / limits[place[pairs.centres], place[pairs.neighbours]]
+        if not len(part) or part.min() >= 1:
+            return None
+        k = int(part.argmin())
+        ends = int(pairs.centres[k]), int(pairs.neighbours[k])
+        first, second = (int(numbers[end]) for end in ends)
+        closest = self.closest.get((min(first, second), max(first, second)))
+        return ClosePair(ends, (chemical_symbols[first], chemical_symbols[second]), float(distances[k]), closest)
 
     def _limit(self, first: int, second: int) -> float:
         return self.closest.get((min(first, second), max(first, second)), self.cutoff)

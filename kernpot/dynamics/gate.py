@@ -15,7 +15,7 @@ from kernpot.dynamics.tolerance import threshold_for
 from kernpot.dynamics.watch import Alarm, Watch
 from kernpot.errors import ParameterError
 from kernpot.parameters import is_whole
-from kernpot.potential import Potential
+from kernpot.potential import KnowsClosest, Potential
 
 Action = Literal["stop", "query", "record"]
 
@@ -245,4 +245,5 @@ class UncertaintyGate:
             tuple(before),
             alarm.trusted,
             alarm.trusted_step,
+            self.potential.closer_pair(alarm.checked.atoms) if isinstance(self.potential, KnowsClosest) else None,
         )

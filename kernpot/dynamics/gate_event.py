@@ -8,6 +8,7 @@ from ase import Atoms
 
 from kernpot.dynamics.reasons import REASONS, Reason
 from kernpot.errors import KernpotError
+from kernpot.prediction import ClosePair
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,8 @@ class GateEvent:
     trusted : Atoms or None
         The last structure that a full check found below all thresholds, with its momenta, to go on from.
     trusted_step : int or None
+    closer : ClosePair or None
+        Two atoms that are closer than any in the fit, where the potential knows.
     """
 
     step: int
@@ -46,10 +49,12 @@ class GateEvent:
     before: tuple[Atoms, ...]
     trusted: Atoms | None
     trusted_step: int | None
+    closer: ClosePair | None = None
 
     def __str__(self) -> str:
         found = REASONS[self.reason].sentence(self.value, self.atom, self.element)
-        return f"step {self.step}: {found}, above the gate's {self.threshold:.3g}"
+        closer = "" if self.closer is None else f" ({self.closer})"
+        return f"step {self.step}: {found}{closer}, above the gate's {self.threshold:.3g}"
 
 
 class GateStopped(KernpotError):

@@ -43,12 +43,12 @@ from kernpot.gp.predicting.shared_draws import NO_DRAWS, require_all, sampled, s
 from kernpot.gp.settings import AUTO
 from kernpot.kernels import CosineKernel
 from kernpot.potential import ErrorBars, require_error_bars
-from kernpot.prediction import EnergyStd, LeftOut, Quantity, Sensitivities
+from kernpot.prediction import ClosePair, EnergyStd, LeftOut, Quantity, Sensitivities
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
 from kernpot.structures.missing import warn_of_missing
-from kernpot.structures.neighbours import Pairs
+from kernpot.structures.neighbours import Pairs, find_pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import PARTS, Draws, Part
 from kernpot.surfaces.variances import KernelVariance
@@ -389,6 +389,14 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         frames = self._frames(structures)
         meter = self._fitted.once(novelty_meter)
         return [meter(a) for a in frames]
+
+    def closer_pair(self, atoms: Atoms) -> ClosePair | None:
+        """The two atoms furthest below the closest of their elements in the fit; None where none are, or none is known.
+
+        What they add to error bars: :mod:`kernpot.calibration.unseen_pairs`.
+        """
+        known = self.fitted_.unseen_pairs
+        return None if known is None else known.closer(atoms.numbers, find_pairs(atoms, known.cutoff))
 
     def screen(self) -> ForceScreen | None:
         """What tells at every step of dynamics whether error bars are worth computing; None where they are of draws.

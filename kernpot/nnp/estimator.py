@@ -35,12 +35,12 @@ from kernpot.nnp.fitted import FittedNNP
 from kernpot.nnp.selection import select
 from kernpot.parallel.memory import require_memory
 from kernpot.parameters import is_whole
-from kernpot.prediction import EnergyStd, LeftOut
+from kernpot.prediction import ClosePair, EnergyStd, LeftOut
 from kernpot.progress import Report, reporting
 from kernpot.structures.checks import require_fitted
 from kernpot.structures.labels import label_structures, require_any_energy, require_any_label
 from kernpot.structures.missing import warn_of_missing
-from kernpot.structures.neighbours import Pairs
+from kernpot.structures.neighbours import Pairs, find_pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import Draws, PotentialDraw
 from kernpot.surfaces.variances import TermVariance
@@ -309,6 +309,14 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         require_fitted(atoms, self.fitted_.elements, "structure")
         require_forces(self._descriptors)
         return self._predictor.energy_std(atoms, self._fitted.draw_scale, pairs)
+
+    def closer_pair(self, atoms: Atoms) -> ClosePair | None:
+        """The two atoms furthest below the closest distance of their elements in the fit; None where none are below.
+
+        What they add to error bars: :mod:`kernpot.calibration.unseen_pairs`.
+        """
+        known = self.fitted_.unseen_pairs
+        return known.closer(atoms.numbers, find_pairs(atoms, known.cutoff))
 
     def screen(self) -> None:
         """No cheap bound on force stds: the stds themselves cost few means."""

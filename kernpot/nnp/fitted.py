@@ -124,9 +124,12 @@ class FittedNNP:
     @cached_property
     def predictor(self) -> Spread:
         """What predicts."""
-        cutoff = self.trained.features.cutoff
-        unseen = UnseenPairs.of((s.atoms for s in self.trained.labelled), cutoff)
-        return Spread(self.source, Answers(self.misfit), cutoff, unseen_pairs=unseen)
+        return Spread(self.source, Answers(self.misfit), self.trained.features.cutoff, unseen_pairs=self.unseen_pairs)
+
+    @cached_property
+    def unseen_pairs(self) -> UnseenPairs:
+        """How close atoms came in the structures learnt, or held out."""
+        return UnseenPairs.of((s.atoms for s in self.trained.labelled), self.trained.features.cutoff)
 
     @property
     def elements(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy.stats import chi2
 
 from kernpot.uncertainty.evaluation import ALL, EvaluationResult
@@ -21,6 +22,8 @@ _SHARP_ENOUGH = 0.85
 # A group fails where its rms error is so many stds, and chance would make it so less often than this.
 _FAILS, _CHANCE = 2.5, 1e-4
 _NAMED = 5
+# Part of the closest distance in the fit below which atoms are told to be closer.
+_MUCH_CLOSER = 0.97
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def findings(result: EvaluationResult) -> list[Finding]:
     warned = {finding.config_type for *_, finding in failing}
     if quiet := [name for name in result.not_learnt if name not in warned]:
         found.append(_never_learnt(quiet, result))
+    if (close := _closer(result)) is not None:
+        found.append(close)
     order = sorted(range(len(found)), key=lambda k: (_rank(found[k]), k))
     return [finding for *_, finding in sorted(failing, key=lambda entry: entry[:2])] + [found[k] for k in order]
 
@@ -92,6 +97,22 @@ def _never_learnt(names: Sequence[str], result: EvaluationResult) -> Finding:
         f"The model has learnt no structure of {told or ', '.join(names[:_NAMED])}{more}; errors there are within stds."
     )
     return Finding("note", text, names[0] if len(names) == 1 else ALL)
+
+
+def _closer(result: EvaluationResult) -> Finding | None:
+    """Structures whose atoms are much closer than any in the fit, the worst of them, and what helps."""
+    parts = {k: pair.distance / (pair.closest or np.inf) for k, pair in result.closer.items()}
+    much = [k for k, part in parts.items() if part < _MUCH_CLOSER]
+    if not much:
+        return None
+    worst = min(much, key=lambda k: parts[k])
+    name = result.sources[worst] if worst < len(result.sources) else f"structure {worst}"
+    text = (
+        f"In {len(much)} of {result.n_structures} structures atoms are closer than any in the fit, or of elements that "
+        f"never met there: in {name} {result.closer[worst]}. Nothing learnt tells how they repel one another, and stds "
+        "there are wide: label such structures (compressed, hotter, with these neighbours) and add them to the fit."
+    )
+    return Finding("note", text, ALL)
 
 
 def _rank(finding: Finding) -> int:

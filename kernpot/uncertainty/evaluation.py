@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
 from kernpot.errors import StructureError
-from kernpot.prediction import Prediction
+from kernpot.potential import KnowsClosest, Potential
+from kernpot.prediction import ClosePair, Prediction
 from kernpot.structures.labels import LabelledStructure, label_structures
 from kernpot.structures.missing import warn_of_missing
 from kernpot.tails import half_width, normal_score
 from kernpot.uncertainty.metrics import Metrics, compute_metrics
 from kernpot.uncertainty.scores import FloatArray, standardised, vanishing
-
-if TYPE_CHECKING:
-    from kernpot.potential import Potential
 
 ALL = "all"
 NO_CONFIG_TYPE = "(none)"
@@ -131,6 +129,8 @@ class EvaluationResult:
         How messages name each structure, in the order of the list.
     not_learnt : tuple of str
         Those of the `config_types` of which the potential has learnt no structure, sorted.
+    closer : dict of int to ClosePair
+        By place in the list, structures whose atoms are closer than any in the fit.
     """
 
     metrics: list[Metrics]
@@ -139,6 +139,7 @@ class EvaluationResult:
     n_atoms: int
     sources: tuple[str, ...] = ()
     not_learnt: tuple[str, ...] = ()
+    closer: Mapping[int, ClosePair] = field(default_factory=dict)
 
     @property
     def config_types(self) -> list[str]:
@@ -155,6 +156,7 @@ class EvaluationResult:
             "n_structures": self.n_structures,
             "n_atoms": self.n_atoms,
             "not_learnt": list(self.not_learnt),
+            "closer": {str(k): pair._asdict() for k, pair in self.closer.items()},
             "metrics": [_jsonable(asdict(row)) for row in self.metrics],
         }
 
@@ -216,7 +218,15 @@ def evaluate(
         sum(len(item.atoms) for item in labelled),
         tuple(item.source for item in labelled),
         _not_learnt(potential.summary_, present),
+        _closer(potential, labelled),
     )
+
+
+def _closer(potential: Potential, labelled: Sequence[LabelledStructure]) -> dict[int, ClosePair]:
+    if not isinstance(potential, KnowsClosest):
+        return {}
+    found = {k: potential.closer_pair(item.atoms) for k, item in enumerate(labelled)}
+    return {k: pair for k, pair in found.items() if pair is not None}
 
 
 def _not_learnt(summary: Mapping[str, Any], present: Collection[str]) -> tuple[str, ...]:

@@ -114,3 +114,16 @@ def test_it_is_in_files() -> None:
     for wrong in ([[29, 29, 4.5]], [[29, 29, 0.0]], [[79, 29, 2.0]], [[0, 29, 2.0]]):
         with pytest.raises((KernpotError, ValueError)):
             unseen_pairs_from(data | {"closest": wrong})
+
+
+def test_the_pair_that_is_furthest_below() -> None:
+    atoms = Atoms("Cu2Au2", [[0, 0, 0], [0, 0, 2.4], [5, 0, 0], [5, 0, 1.0]])
+    pair = KNOWN.closer(atoms.numbers, find_pairs(atoms, CUTOFF))
+    assert set(pair.atoms) == {2, 3} and pair.elements == ("Au", "Au") and pair.closest is None
+    assert str(pair).endswith("are 1 A apart, that never met in the fit")
+    pair = KNOWN.closer(atoms.numbers[:2], find_pairs(atoms[:2], CUTOFF))
+    assert pair.distance == pytest.approx(2.4) and pair.closest == 2.45
+    assert str(pair) == "Cu 0 and Cu 1 are 2.4 A apart, the closest in the fit 2.45 A"
+    apart = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.45]])
+    assert KNOWN.closer(apart.numbers, find_pairs(apart, CUTOFF)) is None
+    assert KNOWN.closer(apart.numbers[:1], find_pairs(apart[:1], CUTOFF)) is None

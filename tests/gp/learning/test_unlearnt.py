@@ -10,6 +10,8 @@ from ase.build import bulk
 from kernpot import SparseGPPotential, load
 from kernpot.dynamics import GateStopped, UncertaintyGate
 from kernpot.errors import KernpotWarning
+from kernpot.report import findings
+from kernpot.uncertainty import evaluate
 from tests.helpers.changed import changed
 from tests.helpers.systems import labelled, soap
 
@@ -71,8 +73,11 @@ def test_crystals_pressed_together_stop_the_gate(copper: SparseGPPotential) -> N
     pressed.set_cell(pressed.cell.array * 0.85, scale_atoms=True)
     gate = UncertaintyGate(copper, force_std=0.5)
     assert gate.check(familiar) is None
-    with pytest.raises(GateStopped):
+    with pytest.raises(GateStopped, match=r"are [\d.]+ A apart, the closest in the fit 2\.\d+ A"):
         gate.check(pressed)
+    assert copper.closer_pair(familiar) is None
+    told = " ".join(finding.text for finding in findings(evaluate(copper, [labelled(pressed), labelled(familiar)])))
+    assert "In 1 of 2 structures atoms are closer than any in the fit" in told
     errors = copper.mean(pressed).forces - labelled(pressed).get_forces()
     assert np.sqrt(np.mean(errors**2)) > 0.3
     for way in ("exact", "draws"):
