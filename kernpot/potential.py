@@ -172,6 +172,43 @@ class Novel(Protocol):
         """Per structure, numbers without unit: ``leverage`` (n_atoms,) and others."""
 
 
+class Ghosts(Protocol):
+    """Values of atoms that stand for others: periodic images, or atoms of other processes. Own atoms come first."""
+
+    def add(self, forces: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Rows of the own atoms (n_own, c), those of their ghosts added, from rows of all (n_atoms, c)."""
+
+    def tell(self, values: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Rows of all atoms (n_atoms, c) from those of the own ones (n_own, c)."""
+
+
+class OfPart(Protocol):
+    """Error bars of a part of a structure, from its own atoms and the ghosts around them."""
+
+    def own_force_std(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_own: int, ghosts: Ghosts
+    ) -> NDArray[np.float64]:
+        """Standard deviations (n_own, 3) of the forces on the own atoms, eV/Angstrom.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n_atoms,)
+            Atomic numbers of the own atoms, then of the ghosts.
+        pairs : Pairs
+            Of the own atoms with all within the cutoff.
+        n_own : int
+        ghosts : Ghosts
+        """
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A potential whose error bars of forces may be had part by part."""
+
+    def of_part(self) -> OfPart | None:
+        """What gives them; None where it takes the whole structure."""
+
+
 @runtime_checkable
 class KnowsClosest(Protocol):
     """A potential that knows how close atoms came in its fit."""

@@ -43,8 +43,18 @@ PARAMETERS: dict[str, Any] = {}  # of the potential, other than the defaults
 WITH_STD, BY_ASE = (5, 10), ((5, 40), (10, 8))
 # Steps between stds, and between those of forces alone.
 STD_EVERY = ((0, 0), (1, 0), (0, 5))
+# Stds of all forces by shared draws at every step: boxes of STRONG, and steps.
+BY_DRAWS = (((5, 5, 5), 20), ((10, 10, 10), 6), ((18, 18, 18), 2), ((24, 24, 24), 1))
 SMOKE = Smoke(
-    {"ROUNDS": 1, "STRONG": (((3, 3, 3), 1),), "WEAK": (), "RANKS": (2,), "WITH_STD": (3, 1), "STD_EVERY": ((1, 0),)}
+    {
+        "BY_DRAWS": (((3, 3, 3), 1),),
+        "ROUNDS": 1,
+        "STRONG": (((3, 3, 3), 1),),
+        "WEAK": (),
+        "RANKS": (2,),
+        "WITH_STD": (3, 1),
+        "STD_EVERY": ((1, 0),),
+    }
     | {"BY_ASE": ((3, 1),), "PARAMETERS": {"n_inducing": 20}}
 )
 
@@ -65,6 +75,12 @@ def cases() -> list[dict[str, Any]]:
         {"kind": "std", "box": (WITH_STD[0],) * 3, "ranks": 1, "steps": WITH_STD[1]}
         | {"std_every": every, "force_std_every": force}
         for every, force in STD_EVERY
+    ]
+    found += [
+        {"kind": "draws", "box": box, "ranks": ranks, "steps": steps}
+        | {"std_every": 0, "force_std_every": 1, "error_bars": "draws"}
+        for box, steps in BY_DRAWS
+        for ranks in RANKS
     ]
     return found
 

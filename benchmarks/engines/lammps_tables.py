@@ -66,10 +66,29 @@ def stds(r: dict[str, Any]) -> str:
     step = free["seconds_per_step"]
     each = force["force_std_every"] * (force["seconds_per_step"] - step) / step
     of_energies = (energy["seconds_per_step"] - step) / step
-    return (
-        f"On {free['atoms']:,} atoms and one rank, the stds of all forces cost as much as {each:.0f} steps without "
+    told = (
+        f"On {free['atoms']:,} atoms and one rank, exact stds of all forces cost as much as {each:.0f} steps without "
         f"error bars, those of all atoms' energies as {of_energies:.1f}."
     )
+    rows = []
+    plain = {(c["atoms"], c["ranks"]): c for c in _of_kind(r, "strong")}
+    by_draws = _of_kind(r, "draws")
+    for one, two in zip(by_draws[::2], by_draws[1::2], strict=True):
+        seconds = [c["seconds_per_step"] for c in (one, two)]
+        without = [plain[c["atoms"], c["ranks"]]["seconds_per_step"] for c in (one, two)]
+        rows.append(
+            [
+                f"{one['atoms']:,}",
+                *(f"{1e3 * s:.1f} ({s / w:.2f})" for s, w in zip(seconds, without, strict=True)),
+                f"{50 * seconds[0] / seconds[1]:.0f} %",
+                f"{one['memory_GB']:.2f}, {two['memory_GB']:.2f}",
+            ]
+        )
+    if not rows:
+        return told
+    header = ["atoms", "1 rank, ms per step (steps without)", "2 ranks, ms (steps without)", "efficiency of 2"]
+    lead = 'With stds of all forces by shared draws (`error_bars="draws"`) at every step:'
+    return "\n\n".join([told, lead, table([*header, "memory of a rank, GB"], rows)])
 
 
 def _ghosts(own: float, density: float, reach: float) -> float:

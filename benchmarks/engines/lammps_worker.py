@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 
@@ -33,7 +34,8 @@ create_atoms 1 box
 mass 1 28.0855
 displace_atoms all random 0.05 0.05 0.05 4711 units box""")
     every = {name: case.get(name, 0) for name in ("std_every", "force_std_every")}
-    kernpot = Kernpot(lmp, load(case["model"]), ["Si"], **every)
+    potential = load(case["model"]).set_params(error_bars=case.get("error_bars", "exact"))
+    kernpot = Kernpot(lmp, potential, ["Si"], **every)
     kernpot.command("velocity all create 300 4711 loop geom\nfix nve all nve\ntimestep 0.001\nrun 0")
     world.Barrier()
     start = time.perf_counter()
@@ -41,9 +43,10 @@ displace_atoms all random 0.05 0.05 0.05 4711 units box""")
     world.Barrier()
     seconds = (time.perf_counter() - start) / case["steps"]
     own, ghosts = lmp.extract_setting("nlocal"), lmp.extract_setting("nghost")
-    each = world.gather((own, ghosts, kernpot.ghost_forces.n_sent, kernpot.ghost_forces.partners))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux tells kB
+    each = world.gather((own, ghosts, kernpot.ghost_forces.n_sent, kernpot.ghost_forces.partners, memory))
     if world.rank == 0:
-        own_of, ghosts_of, sent, partners = zip(*each, strict=True)
+        own_of, ghosts_of, sent, partners, memory_of = zip(*each, strict=True)
         found = {
             "atoms": lmp.get_natoms(),
             "seconds_per_step": seconds,
@@ -52,6 +55,7 @@ displace_atoms all random 0.05 0.05 0.05 4711 units box""")
             # Three doubles for every atom whose ghosts' forces go to its owner.
             "bytes_sent": 24 * max(sent),
             "partners": max(partners),
+            "memory_GB": max(memory_of),
         }
         print(json.dumps(found))
 

@@ -15,7 +15,7 @@ from kernpot.calibration.misfit import LabelVariances
 from kernpot.calibration.predictions import Answers, Covariances
 from kernpot.calibration.surroundings import Surroundings, pooled
 from kernpot.calibration.unseen_pairs import Unknown, UnseenPairs
-from kernpot.potential import Share
+from kernpot.potential import Ghosts, Share
 from kernpot.prediction import DrawPredictions, EnergyStd, FloatArray, MeanPrediction, PairPrediction, Prediction
 from kernpot.structures.neighbours import Pairs, find_pairs
 from kernpot.surfaces.potentials import Potentials, Term
@@ -45,6 +45,10 @@ class Deviating(Protocol):
     @property
     def average(self) -> Potentials:
         """The mean potential, a single one."""
+
+    @property
+    def deviating(self) -> Potentials:
+        """The deviations as potentials."""
 
 
 class Growth(NamedTuple):
@@ -142,6 +146,37 @@ class Spread:
         pairs = find_pairs(atoms, self._cutoff) if pairs is None else pairs
         found, _ = self._variances(atoms, self._grown(self._source.scatter(atoms, pairs), pairs), pairs)
         return self._answers.of(atoms).std("forces", found["forces"]).reshape(-1, 3)
+
+    def own_force_std(
+        self, numbers: NDArray[np.int64], pairs: Pairs, n_own: int, ghosts: Ghosts
+    ) -> NDArray[np.float64]:
+        """Standard deviations (n_own, 3) of the forces on own atoms; see :class:`kernpot.potential.OfPart`.
+
+        Slopes of the own atoms' energies give the forces on the own atoms and on ghosts, which go home; what is pooled
+        with the neighbours of an atom is told to the ghosts.
+        """
+        deviating, n = self._source.deviating, len(numbers)
+        slopes = torch.zeros((n, 3, len(deviating)), dtype=torch.float64)
+        strain = torch.zeros((3, 3, len(deviating)), dtype=torch.float64)
+        for block in deviating.along_pairs(torch.from_numpy(numbers), pairs, n_own)[1]:
+            block.add_to(slopes, strain)
+        forces = ghosts.add(slopes.numpy().reshape(n, -1)).reshape(n_own, 3, -1)
+        variances = torch.from_numpy(np.square(forces).sum(2))
+        around = self._around(n, pairs)
+
+        def pool(of_components: Tensor) -> Tensor:
+            """Over the surroundings of the own atoms, (n_own,)."""
+            return around.pool(torch.from_numpy(ghosts.tell(of_components.mean(1, keepdim=True).numpy())[:, 0]))[:n_own]
+
+        if self._growth is not None:
+            variances = variances * self._growth(pool(variances))[:, None]
+        found = LabelVariances(
+            variances.flatten(), pool(variances).repeat_interleave(3), torch.zeros(3 * n_own, dtype=torch.float64)
+        )
+        unknown = None if self._unseen is None or not n_own else self._unseen(numbers, pairs, n_own)
+        if unknown is not None:
+            found = found._replace(unseen=unknown.variances(None)["forces"][: 3 * n_own])
+        return self._answers.std("forces", self._answers.of_elements(found, numbers[:n_own])).reshape(n_own, 3)
 
     def labels(self, atoms: Atoms, kinds: Collection[str]) -> dict[str, tuple[Any, LabelVariances]]:
         """Means of a structure's labels and what their variances are made of, those of energies per atom."""

@@ -390,6 +390,10 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         meter = self._fitted.once(novelty_meter)
         return [meter(a) for a in frames]
 
+    def of_part(self) -> Spread | None:
+        """What gives stds of forces on a part of a structure; None where they are exact, which takes the whole."""
+        return self.fitted_.once(spread_of) if self._of_draws else None
+
     def closer_pair(self, atoms: Atoms) -> ClosePair | None:
         """The two atoms furthest below the closest of their elements in the fit; None where none are, or none is known.
 

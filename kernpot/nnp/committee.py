@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -84,11 +85,15 @@ class Committee:
         found = self.members.atomic_energies(numbers, pairs, n_centres)
         return (found - found.mean(0)) / (len(found) - 1) ** 0.5
 
+    @cached_property
+    def deviating(self) -> Potentials:
+        """The members' deviations as potentials."""
+        n = len(self.members)
+        return self.combined((torch.eye(n, dtype=torch.float64) - 1.0 / n) / (n - 1) ** 0.5)
+
     def deviating_terms(self) -> list[Term]:
         """The members' deviations as functions of environments: K for every element."""
-        n = len(self.members)
-        apart = (torch.eye(n, dtype=torch.float64) - 1.0 / n) / (n - 1) ** 0.5
-        return self.combined(apart).terms
+        return self.deviating.terms
 
     def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
         """Random combinations with the members' mean, and ``scale^2`` times their covariance.

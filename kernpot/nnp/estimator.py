@@ -310,6 +310,11 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         require_forces(self._descriptors)
         return self._predictor.energy_std(atoms, self._fitted.draw_scale, pairs)
 
+    def of_part(self) -> Spread:
+        """What gives stds of forces on a part of a structure, from its atoms and those around them."""
+        check_is_fitted(self)
+        return self._predictor
+
     def closer_pair(self, atoms: Atoms) -> ClosePair | None:
         """The two atoms furthest below the closest distance of their elements in the fit; None where none are below.
 

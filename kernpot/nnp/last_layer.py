@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -189,11 +190,16 @@ class LastLayer:
         """``R^-T b`` (K, n_centres) of the energies of centres."""
         return self._posterior.half(self._rows.atomic(numbers, pairs, n_centres).T * self._posterior.scale)
 
-    def deviating_terms(self) -> list[Term]:
-        """``R^-T b`` of atomic energies as functions of environments: as many networks as there are axes."""
+    @cached_property
+    def deviating(self) -> Potentials:
+        """``R^-T b`` of energies as potentials: as many networks as there are axes."""
         width = len(self._posterior.root)
         axes = self._posterior.half(torch.eye(width, dtype=torch.float64) * self._posterior.scale)
-        return self._with_weights(axes, trained=False).terms
+        return self._with_weights(axes, trained=False)
+
+    def deviating_terms(self) -> list[Term]:
+        """The same of atomic energies as functions of environments."""
+        return self.deviating.terms
 
     def draws(self, generators: Sequence[torch.Generator], scale: float) -> Potentials:
         """Draws from the posterior, their deviations scaled."""

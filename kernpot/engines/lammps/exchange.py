@@ -1,4 +1,6 @@
-"""Forces on ghost atoms go home: to the process that owns the atom, or to the atom itself among one's own.
+"""Forces on ghost atoms go home, and ghosts are told what is known of the atoms they stand for.
+
+Home is the process that owns the atom, or the atom itself among one's own.
 
 LAMMPS sums forces on ghosts before it calls a ``fix external``, so what that adds to them has to be summed here. Who
 owns a ghost is found once after every exchange of atoms, through a directory that is spread over all processes: process
@@ -82,22 +84,35 @@ class GhostForces:
         self.n_sent, self.partners = len(unique), int((self._sent > 0).sum())
 
     def add(self, forces: FloatArray) -> FloatArray:
-        """Forces on the own atoms (n_own, 3) from those on own atoms and ghosts (n_atoms, 3); every process at once."""
+        """Rows of the own atoms (n_own, c) from those of own atoms and ghosts (n_atoms, c); every process at once."""
         total = forces[: self._n_own].copy()
         np.add.at(total, self._to_own, forces[self._from_own])
         if self._world is None:
             return total
-        outgoing = np.zeros((self.n_sent, 3))
+        outgoing = np.zeros((self.n_sent, forces.shape[1]))
         np.add.at(outgoing, self._column, forces[self._from_elsewhere])
-        incoming = self._to_neighbours(np.ascontiguousarray(outgoing[self._sorted]))
+        incoming = self._to_neighbours(np.ascontiguousarray(outgoing[self._sorted]), self._sent, self._received)
         np.add.at(total, self._targets, incoming)
         return total
 
-    def _to_neighbours(self, values: FloatArray) -> FloatArray:
+    def tell(self, values: FloatArray) -> FloatArray:
+        """Rows of own atoms and ghosts (n_atoms, c) from those of the own atoms (n_own, c); every process at once."""
+        found = np.empty((len(self._tags), values.shape[1]))
+        found[: self._n_own] = values
+        found[self._from_own] = values[self._to_own]
+        if self._world is None:
+            return found
+        incoming = self._to_neighbours(np.ascontiguousarray(values[self._targets]), self._received, self._sent)
+        unique = np.empty_like(incoming)
+        unique[self._sorted] = incoming
+        found[self._from_elsewhere] = unique[self._column]
+        return found
+
+    def _to_neighbours(self, values: FloatArray, sent: Tags, received: Tags) -> FloatArray:
         """Rows to the processes that expect them, and theirs in the order of their ranks."""
-        incoming = np.empty((int(self._received.sum()), 3))
-        requests = [self._world.Irecv(part, source=rank) for rank, part in _parts(incoming, self._received)]
-        requests += [self._world.Isend(part, dest=rank) for rank, part in _parts(values, self._sent)]
+        incoming = np.empty((int(received.sum()), values.shape[1]))
+        requests = [self._world.Irecv(part, source=rank) for rank, part in _parts(incoming, received)]
+        requests += [self._world.Isend(part, dest=rank) for rank, part in _parts(values, sent)]
         for request in requests:
             request.Wait()
         return incoming

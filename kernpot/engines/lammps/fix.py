@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from kernpot.engines.core import PairFunction, folded
 from kernpot.engines.lammps.exchange import GhostForces
-from kernpot.engines.lammps.gathering import gathered
+from kernpot.engines.lammps.gathering import Taken, gathered, taken
 from kernpot.errors import KernpotError
-from kernpot.potential import Potential, Share, Surface
-from kernpot.structures.neighbours import NeighbourList
+from kernpot.potential import OfPart, Parted, Potential, Share, Surface
+from kernpot.structures.neighbours import NeighbourList, Pairs
 
 FloatArray = NDArray[np.float64]
 
@@ -55,8 +55,10 @@ class Kernpot:
         Arguments of ``pair_style``; for a sum with pair styles of LAMMPS, such as
         ``"hybrid/overlay zero {cutoff} zbl 1 2"``.
     force_std_every : int, default=0
-        Standard deviations of the forces at steps that this divides; in between they keep their values. They are exact
-        (``predict_full``) and cost tens of steps; the ranks share the work, on the gathered structure. 0: none.
+        Standard deviations of the forces at steps that this divides; in between they keep their values. Those of
+        potentials with ``error_bars="draws"``, and of networks, cost few steps: each process finds those of its own
+        atoms, and only what ghosts need goes from process to process. Exact ones cost tens of steps; the processes
+        share the work, on the gathered structure. 0: none.
     std_every : int, default=0
         Standard deviations of the atoms' energies likewise, from each atom's surroundings alone, at about the cost of a
         step. With several elements labels hardly tell how much energy which atom has: an arbitrary constant per element
@@ -73,9 +75,6 @@ class Kernpot:
         What stopped a run; :meth:`command` raises it.
     ghost_forces : GhostForces
         What goes from process to process.
-    watched : deque of Atoms
-        With `force_std_every`: the structures of the last steps with standard deviations, oldest first, as
-        :meth:`structure` gives them, ``info["step"]`` the step. After a halt they are what to label.
 
     Raises
     ------
@@ -133,7 +132,7 @@ class Kernpot:
         self._function = PairFunction(potential)
         self._pairs = NeighbourList(potential.cutoff)
         self.ghost_forces = GhostForces(self._world)
-        self.watched: deque[Atoms] = deque(maxlen=_WATCHED)
+        self._watched: deque[tuple[int, Taken]] = deque(maxlen=_WATCHED)
         self._define(pair_style)
 
     # ------------------------------------------------------------------ what users call
@@ -158,7 +157,26 @@ class Kernpot:
         (eV) and ``kernpot_force_std`` (eV/Angstrom).
         """
         told = [name for name, every in self._every.items() if every]
-        return gathered(self.lmp, self._world, self._numbers_of_types, told)
+        return gathered(taken(self.lmp, told), self._world, self._numbers_of_types)
+
+    def watched(self) -> list[Atoms]:
+        """With `force_std_every`: the structures of the last steps with standard deviations, oldest first.
+
+        As :meth:`structure` gives them, in every process, ``info["step"]`` the step. After a halt they are what to
+        label.
+        """
+        found = []
+        for step, part in self._watched:
+            found.append(gathered(part, self._world, self._numbers_of_types))
+            found[-1].info["step"] = step
+        return found
+
+    def largest_watched(self) -> float | None:
+        """The largest std of a force component at the last step with stds, eV/Angstrom; in every process."""
+        if not self._watched:
+            return None
+        own = float(self._watched[-1][1].own[FORCE_STD].max(initial=0.0))
+        return own if self._world is None else float(max(self._world.allgather(own)))
 
     # ------------------------------------------------------------------ what LAMMPS calls
 
@@ -207,7 +225,7 @@ class Kernpot:
                 self.ghost_forces.learn(tags_and_ghosts, n_own)
             forces[:] = self.ghost_forces.add(slopes)
             if self._asked(FORCE_STD, step):
-                self._tell_force_std(tags_and_ghosts[:n_own], step)
+                self._tell_force_std(tags_and_ghosts, n_own, step)
         except Exception as error:  # every process meets it
             self._stop(error)
             return
@@ -254,17 +272,33 @@ class Kernpot:
         library.lammps_fix_external_set_energy_peratom(self.lmp.lmp, name, own.ctypes.data_as(number))
         library.lammps_fix_external_set_virial_peratom(self.lmp.lmp, name, rows.ctypes.data_as(ctypes.POINTER(number)))
 
-    def _tell_force_std(self, tags: NDArray[np.int64], step: int) -> None:
+    def _tell_force_std(self, tags: NDArray[np.int64], n_own: int, step: int) -> None:
         """Standard deviations of forces; every process at once."""
-        atoms = gathered(self.lmp, self._world, self._numbers_of_types, [])
+        local = self.potential.of_part() if isinstance(self.potential, Parted) else None
+        found = self._gathered_std(tags[:n_own]) if local is None else self._own_std(local, len(tags), n_own)
+        if n_own:
+            self.lmp.numpy.extract_atom(f"d_{FORCE_STD}", nelem=n_own)[:] = found
+        self._watched.append((int(step), taken(self.lmp, [FORCE_STD])))
+
+    def _own_std(self, local: OfPart, n: int, n_own: int) -> FloatArray:
+        """The largest of a component on each own atom, from own atoms and ghosts."""
+        atoms = self.lmp.numpy
+        if n_own:
+            positions = np.array(atoms.extract_atom("x", nelem=n, dim=3))
+            numbers = self._numbers_of_types[np.asarray(atoms.extract_atom("type", nelem=n))]
+            pairs = self._pairs.update(Atoms(numbers, positions), n_own)
+        else:
+            none, numbers = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+            pairs = Pairs(none, none, np.empty((0, 3), dtype=np.int64), np.empty((0, 3)))
+        largest: FloatArray = local.own_force_std(numbers, pairs, n_own, self.ghost_forces).max(axis=1, initial=0.0)
+        return largest
+
+    def _gathered_std(self, tags: NDArray[np.int64]) -> FloatArray:
+        """The same from the whole structure, in every process."""
+        atoms = gathered(taken(self.lmp, []), self._world, self._numbers_of_types)
         share = None if self._world is None else Share(self._world.rank, self._world.size, self._total)
-        found = self.potential.force_std(atoms, share).max(axis=1)
-        atoms.set_array(FORCE_STD, found)
-        atoms.info["step"] = int(step)
-        self.watched.append(atoms)
-        place = np.searchsorted(atoms.arrays["lammps_id"], tags)
-        if len(tags):
-            self.lmp.numpy.extract_atom(f"d_{FORCE_STD}", nelem=len(tags))[:] = found[place]
+        found: FloatArray = self.potential.force_std(atoms, share).max(axis=1)
+        return found[np.searchsorted(atoms.arrays["lammps_id"], tags)]
 
     def _total(self, part: FloatArray) -> FloatArray:
         """Sum over all processes."""

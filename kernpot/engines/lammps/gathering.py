@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms, units
@@ -13,15 +13,27 @@ from numpy.typing import NDArray
 _VELOCITY = 1.0 / (1000 * units.fs)
 
 
-def gathered(lmp: Any, world: Any, numbers_of_types: NDArray[np.int64], properties: Sequence[str]) -> Atoms:
-    """Atoms ordered by identifier; every process at once.
+class Taken(NamedTuple):
+    """What a process has of a structure: its own atoms, and the box.
+
+    Attributes
+    ----------
+    own : dict of str to ndarray
+        By name, of the own atoms.
+    box : tuple
+        As LAMMPS tells it.
+    """
+
+    own: dict[str, NDArray[Any]]
+    box: Any
+
+
+def taken(lmp: Any, properties: Sequence[str]) -> Taken:
+    """Copies of what this process has.
 
     Parameters
     ----------
     lmp : lammps.lammps
-    world : mpi4py.MPI.Comm or None
-    numbers_of_types : ndarray of int64
-        Atomic number of every atom type; entry 0 is none.
     properties : sequence of str
         Per-atom numbers (of ``fix property/atom``) that become arrays.
     """
@@ -33,12 +45,25 @@ def gathered(lmp: Any, world: Any, numbers_of_types: NDArray[np.int64], properti
         "v": _of(lmp, "v", n, 3),
     }
     own["m"] = _of(lmp, "rmass", n) if lmp.extract_setting("rmass_flag") else _type_masses(lmp)[own["type"]]
-    own |= {name: _of(lmp, f"d_{name}", n) for name in properties}
-    parts = [own] if world is None else world.allgather(own)
-    every = {name: np.concatenate([part[name] for part in parts]) for name in own}
+    return Taken(own | {name: _of(lmp, f"d_{name}", n) for name in properties}, lmp.extract_box())
+
+
+def gathered(part: Taken, world: Any, numbers_of_types: NDArray[np.int64]) -> Atoms:
+    """Atoms ordered by identifier; every process at once.
+
+    Parameters
+    ----------
+    part : Taken
+        Of this process.
+    world : mpi4py.MPI.Comm or None
+    numbers_of_types : ndarray of int64
+        Atomic number of every atom type; entry 0 is none.
+    """
+    parts = [part.own] if world is None else world.allgather(part.own)
+    every = {name: np.concatenate([one[name] for one in parts]) for name in part.own}
     order = np.argsort(every["lammps_id"])
     every = {name: values[order] for name, values in every.items()}
-    low, high, xy, yz, xz, periodic, _ = lmp.extract_box()
+    low, high, xy, yz, xz, periodic, _ = part.box
     lx, ly, lz = (b - a for a, b in zip(low, high, strict=True))
     cell = [[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]]
     atoms = Atoms(numbers_of_types[every.pop("type")], every.pop("x"), cell=cell, pbc=[bool(p) for p in periodic])

@@ -20,7 +20,7 @@ import torch
 from ase import Atoms
 from ase.io import write
 
-from kernpot.engines.lammps.fix import FORCE_STD, ID, Kernpot
+from kernpot.engines.lammps.fix import ID, Kernpot
 from kernpot.engines.lammps.script import split_script
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
@@ -125,16 +125,18 @@ def run_rank(settings: dict[str, Any]) -> None:
             every = {f"{name}_every": steps for name, steps in parts.every.items()}
             kernpot = Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
             lmp.file(_written(folder, "after", parts.after))
-            if kernpot.watched and _halted(lmp, parts.halts, kernpot.watched[-1]) and world.rank == 0:
-                _tell_of_halt(kernpot.watched, Path(settings["script"]).name)
+            largest = kernpot.largest_watched()
+            if largest is not None and _halted(lmp, parts.halts, largest):
+                watched = kernpot.watched()
+                if world.rank == 0:
+                    _tell_of_halt(watched, Path(settings["script"]).name)
         except Exception as error:
             _end(world, settings["errors"], error)
     lmp.close()
 
 
-def _halted(lmp: Any, halts: Sequence[str], last: Atoms) -> bool:
-    """Whether the last structure with standard deviations is one at which a ``fix halt`` of the script ends a run."""
-    largest = float(last.arrays[FORCE_STD].max())
+def _halted(lmp: Any, halts: Sequence[str], largest: float) -> bool:
+    """Whether the largest std of the last structure with stds is one at which a ``fix halt`` ends a run."""
     for condition in halts:  # numbers in it may be LAMMPS's variables
         lmp.command(f"variable {ID}_halted equal {largest!r}{condition}")
         if lmp.extract_variable(f"{ID}_halted"):

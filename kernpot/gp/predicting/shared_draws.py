@@ -122,6 +122,11 @@ class SharedScatter:
         """Deviations of the energies of centres, (K, n_centres)."""
         return self._potentials.atomic_energies(numbers, pairs, n_centres)
 
+    @property
+    def deviating(self) -> Potentials:
+        """The deviations as potentials."""
+        return self._potentials
+
     def deviating_terms(self) -> list[Term]:
         """Deviations of atomic energies as functions of environments."""
         return list(self._potentials.terms)

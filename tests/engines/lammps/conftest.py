@@ -82,7 +82,7 @@ Runner = Callable[..., Run]
 def run(model, tmp_path) -> Runner:
     """Run a script, written here, with `kernpot lammps`; settings fill its braces."""
 
-    def go(script: str, n_ranks: int = 1, **settings: Any) -> Run:
+    def go(script: str, n_ranks: int = 1, model: Path = model, **settings: Any) -> Run:
         path = tmp_path / "in.test"
         path.write_text(script.format(**settings))
         command = [sys.executable, "-c", "from kernpot.cli.app import main; main()", "lammps", str(path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,22 @@ def test_the_structure_comes_back_with_its_stds(lmp, potential, tmp_path):
     assert atoms.get_kinetic_energy() == pytest.approx(lmp.get_thermo("ke"), rel=1e-6)
     assert atoms.get_temperature() == pytest.approx(lmp.get_thermo("temp") * (len(atoms) - 1) / len(atoms), rel=1e-5)
     assert list(atoms.arrays["lammps_id"]) == list(range(1, len(atoms) + 1))
+
+
+def test_stds_by_draws_are_those_of_the_whole_structure_without_gathering_it(lmp, potential, monkeypatch):
+    by_draws = copy.copy(potential).set_params(error_bars="draws")
+    kernpot = Kernpot(lmp, by_draws, ["Cu", "Au"], force_std_every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("kernpot.engines.lammps.fix.gathered", lambda *_: pytest.fail("gathered"))
+        kernpot.command("mass 1 60.0\nvelocity all create 2000 1\nfix nve all nve\nrun 8")
+    atoms = kernpot.structure()
+    expected = by_draws.force_std(atoms)
+    np.testing.assert_allclose(atoms.arrays["kernpot_force_std"], expected.max(axis=1), rtol=1e-4)
+    assert kernpot.largest_watched() == pytest.approx(expected.max(), rel=1e-4)
+    watched = kernpot.watched()
+    assert [a.info["step"] for a in watched] == [3, 4, 5, 6, 7, 8]
+    np.testing.assert_allclose(watched[-1].arrays["kernpot_force_std"], expected.max(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(watched[0].arrays["kernpot_force_std"], by_draws.force_std(watched[0]).max(1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), KeyboardInterrupt("enough")])

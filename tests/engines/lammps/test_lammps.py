@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -213,6 +215,33 @@ def test_exact_stds_of_forces(run, tmp_path, potential, n_ranks):
         expected = potential.predict_full([atoms])[0].forces.std.max(axis=1)
         np.testing.assert_allclose(frames[step][:, 4], expected, rtol=1e-6)
         assert rows[step]["v_kernpot_max_force_std"] == pytest.approx(expected.max(), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", RANKS)
+def test_stds_of_forces_by_draws_on_the_atoms_of_each_process(run, tmp_path, potential, n_ranks):
+    """From own atoms and ghosts alone; so hot that atoms come closer than any in the fit, and change process."""
+    by_draws = copy.copy(potential).set_params(error_bars="draws")
+    by_draws.save(tmp_path / "draws.kernpot")
+    atoms = in_lammps(alloy((3, 2, 2)), tmp_path / "data")
+    script = HEAD + (
+        "velocity all create 4000 1\nneigh_modify every 1 delay 0 check yes\n"
+        "dump frames all custom 1 {dump} id x y z c_kernpot_force_std\n"
+        "dump_modify frames sort id format float %.16g\nfix nve all nve\n"
+        "thermo 1\nthermo_style custom step v_kernpot_max_force_std\nthermo_modify format float %.15g\nrun 20\n"
+    )
+    script = script.replace("kernpot std 1", "kernpot force_std 10")
+    done: Run = run(script, n_ranks, model=tmp_path / "draws.kernpot", data="data", dump="dump", boundary="p p p")
+    assert done.code == 0, done.output
+    frames, rows = done.frames(), done.rows()
+    closer = 0
+    for step in (0, 10, 20):
+        atoms.positions = frames[step][:, 1:4]
+        closer += by_draws.closer_pair(atoms) is not None
+        expected = by_draws.force_std(atoms).max(axis=1)
+        np.testing.assert_allclose(frames[step][:, 4], expected, rtol=2e-4)
+        assert rows[step]["v_kernpot_max_force_std"] == pytest.approx(expected.max(), rel=2e-4)
+    assert closer
 
 
 @pytest.mark.slow
