@@ -34,7 +34,6 @@ PAGES = (
             "contributing",
             "speed",
             "uncertainty",
-            "which-uncertainty",
             "gate",
             "learning",
             "checks",

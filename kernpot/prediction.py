@@ -377,6 +377,7 @@ class ClosePair(NamedTuple):
     closest: float | None
 
     def __str__(self) -> str:
-        known = "that never met in the fit" if self.closest is None else f"the closest in the fit {self.closest:.3g} A"
+        known = "that never met in the fit" if self.closest is None else f"the closest in the fit {self.closest:.4g} A"
         first, second = (f"{element} {atom}" for element, atom in zip(self.elements, self.atoms, strict=True))
-        return f"{first} and {second} are {self.distance:.3g} A apart, {known}"
+        second = "its own image" if self.atoms[0] == self.atoms[1] else second
+        return f"{first} and {second} are {self.distance:.4g} A apart, {known}"

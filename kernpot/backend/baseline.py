@@ -31,8 +31,9 @@ from kernpot.calculator import KernpotCalculator
 from kernpot.errors import KernpotError, NotInFileError
 from kernpot.files.container import require_model, restored, write_model
 from kernpot.files.parts import reading, require
-from kernpot.potential import Chosen, ErrorBars, GivenAgain, Linear, Novel, Potential, Screen, Surface
+from kernpot.potential import Chosen, ErrorBars, GivenAgain, KnowsClosest, Linear, Novel, Potential, Screen, Surface
 from kernpot.prediction import (
+    ClosePair,
     EnergyStd,
     LeftOut,
     Sensitivities,
@@ -176,6 +177,11 @@ class OnTop(AnsweringMixin, BaseEstimator):
         """Draws of the learner, each on top of the baseline."""
         fitted = self._known()
         return DrawsOnTop(fitted.learner.sample_potentials(n, random_state, **options), fitted.surface)
+
+    def closer_pair(self, atoms: Atoms) -> ClosePair | None:
+        """The two atoms furthest below the closest of their elements among what the learner has learnt, if it knows."""
+        learner = self._known().learner
+        return learner.closer_pair(atoms) if isinstance(learner, KnowsClosest) else None
 
     def screen(self) -> Screen | None:
         """The learner's bound on force stds, with the mean of the sum."""

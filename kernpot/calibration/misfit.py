@@ -163,6 +163,11 @@ class LabelVariances(NamedTuple):
             torch.cat([torch.zeros_like(p.parameter) if p.unseen is None else p.unseen for p in parts]),
         )
 
+    def scaled(self, factor: Tensor | float) -> LabelVariances:
+        """What the fit knows of times a factor; what is unseen stays."""
+        parameter, around, unrepresented = (factor * v for v in self[:3])
+        return LabelVariances(parameter, around, unrepresented, self.unseen)
+
     def times(self, factor: Tensor | float) -> LabelVariances:
         """All of them times a factor."""
         parameter, around, unrepresented = (factor * v for v in self[:3])
@@ -332,8 +337,10 @@ def misfit_from(data: dict[str, Any]) -> Misfit:
     misfit = Misfit(**numbers, degrees_of_freedom=nu, by_element=by_element, by_group=by_group)
     least = min(misfit.constant, misfit.factor, misfit.reach, misfit.signal, misfit.prior)
     require(least >= 0, "a number is negative")
+    numbered = all(str(int(z)) == z and 0 < int(z) < 120 for z in data.get("by_element", {}))
+    require(numbered, "an element is no atomic number")
     factors = [*by_element.values(), *by_group.values()]
-    require(all(0 < f <= _LARGEST for f in factors), "a factor of an element or a group is not positive, or too large")
+    require(all(1e-3 <= f <= 1e3 for f in factors), "a factor of an element or a group is not between 0.001 and 1000")
     require(max(numbers.values()) <= _LARGEST, f"a number is above {_LARGEST:g}")
     require(misfit.exponent == 1 or (misfit.exponent > 1 and misfit.reference > 0), "an exponent has no reference")
     require(misfit.degrees_of_freedom >= LEAST, f"degrees of freedom are below {LEAST:g}")

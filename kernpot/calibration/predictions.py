@@ -32,6 +32,11 @@ class Covariances(NamedTuple):
     parameter: Tensor
     unseen: Tensor
 
+    def scaled(self, factors: Tensor) -> Covariances:
+        """What the fit knows of with factors (K,) on standard deviations; what is unseen stays."""
+        both = torch.outer(factors, factors)
+        return Covariances(both * self.epistemic, both * self.parameter, self.unseen)
+
 
 class Answers:
     """Makes predictions of means and the variances of labels, whichever model they come from.
@@ -113,7 +118,7 @@ class Answers:
         return std
 
     def _scaled(self, kind: str, found: LabelVariances) -> LabelVariances:
-        return found.times(self._factors[kind] ** 2) if kind in self._factors else found
+        return found.scaled(self._factors[kind] ** 2) if kind in self._factors else found
 
     def _all_scaled(
         self, found: Mapping[str, LabelVariances], atomic: LabelVariances
@@ -125,8 +130,7 @@ class Answers:
             return covariance
         sizes = {"energy": 1, "forces": 3 * n_atoms, "stress": len(covariance.epistemic) - 1 - 3 * n_atoms}
         widths = [torch.full((n,), self._factors.get(kind, 1.0), dtype=torch.float64) for kind, n in sizes.items()]
-        both = torch.outer(torch.cat(widths), torch.cat(widths))
-        return Covariances(*(both * matrix for matrix in covariance))
+        return covariance.scaled(torch.cat(widths))
 
     @property
     def energies_ask_forces(self) -> bool:
@@ -152,7 +156,7 @@ class Answers:
         """Variances of force components with the factors of the elements of their atoms."""
         if not self._misfit["forces"].by_element:
             return found
-        return found.times(self._misfit["forces"].of_elements(numbers).square().repeat_interleave(3))
+        return found.scaled(self._misfit["forces"].of_elements(numbers).square().repeat_interleave(3))
 
     def joint(self, found: Covariances, numbers: NDArray[np.int64]) -> Covariances:
         """With the factors of elements."""
@@ -160,8 +164,7 @@ class Answers:
             return found
         factors = torch.ones(len(found.epistemic), dtype=torch.float64)
         factors[1 : 1 + 3 * len(numbers)] = self._misfit["forces"].of_elements(numbers).repeat_interleave(3)
-        both = torch.outer(factors, factors)
-        return Covariances(*(both * matrix for matrix in found))
+        return found.scaled(factors)
 
     def ignorance(self, kind: str, unrepresented: Tensor, prior: Tensor) -> Tensor:
         """:meth:`kernpot.calibration.misfit.Misfit.ignorance` of labels of a kind, how often they count beside once."""

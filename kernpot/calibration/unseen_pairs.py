@@ -177,11 +177,13 @@ class UnseenPairs:
 
     def closer(self, numbers: NDArray[np.int64], pairs: Pairs) -> ClosePair | None:
         """The pair that is furthest (relative) below the closest of its elements; None where there is none below."""
+        if not len(pairs):
+            return None
         elements, place = np.unique(numbers, return_inverse=True)
         limits = _CLOSER * np.array([[self._limit(a, b) for b in elements.tolist()] for a in elements.tolist()])
         distances = np.sqrt(np.einsum("px,px->p", pairs.vectors, pairs.vectors))
         part = distances / limits[place[pairs.centres], place[pairs.neighbours]]
-        if not len(part) or part.min() >= 1:
+        if part.min() >= 1:
             return None
         k = int(part.argmin())
         ends = int(pairs.centres[k]), int(pairs.neighbours[k])
@@ -222,7 +224,11 @@ def unseen_pairs_from(data: Mapping[str, Any] | None) -> UnseenPairs | None:
     if data is None:
         return None
     cutoff = number(data["cutoff"])
-    closest = {(int(a), int(b)): number(r) for a, b, r in data["closest"]}
+    entries = data["closest"]
+    require(isinstance(entries, list), "the closest distances are no list")
+    require(all(type(z) is int for a, b, _ in entries for z in (a, b)), "an element is no atomic number")
+    closest = {(a, b): number(r) for a, b, r in entries}
+    require(len(closest) == len(entries), "a pair of elements comes twice")
     require(all(0 < r <= cutoff for r in closest.values()), f"a distance is not between 0 and the cutoff, {cutoff:g} A")
     require(all(0 < a <= b < 120 for a, b in closest), "a pair is not of two atomic numbers, the smaller first")
     return UnseenPairs(closest, cutoff)

@@ -9,6 +9,7 @@ import typer
 
 from kernpot.cli.changed import ChangedModel, Replace, changed_file
 from kernpot.cli.console import console, progress_bars, shown
+from kernpot.cli.error_bars import ErrorBarsOf, kind_of
 from kernpot.cli.options import EnergyKey, ForcesKey, Model, StressKey
 from kernpot.files.container import load
 from kernpot.structures import read_structures
@@ -31,8 +32,8 @@ def calibrate(
     Means stay as they are. A fit is calibrated already, by structures left
     out of it; more of the kind that will be asked about make it sharper.
     Every config_type of five structures or more has a factor of its own,
-    which structures of that config_type take from then on. Brackets hold the
-    90 % interval of a factor: where it holds 1, nothing is sure to change.
+    which structures of that config_type take from then on, if the factor's
+    90 % interval (in brackets) leaves out 1.
     Judge the outcome by structures that neither fit nor calibration saw.
 
     [bold]Example[/]
@@ -45,10 +46,13 @@ def calibrate(
     with progress_bars("Predictions"):
         potential.calibrate(structures)
     potential.save(target)
-    for kind, found in potential.summary_["updates"][-1]["calibration"].items():
+    update = potential.summary_["updates"][-1]
+    own = kind_of(potential) == ErrorBarsOf.draws and "calibration_of_draws" in update
+    for kind, found in update["calibration_of_draws" if own else "calibration"].items():
         console.print(f"{kind}: misfit times {_told(found)}", soft_wrap=True)
         for name, of_group in found["groups"].items():
-            console.print(f"  {shown(name)}: std times {_told(of_group)}", soft_wrap=True)
+            taken = "" if of_group["taken"] else "; not sure to be other than 1: left as it is"
+            console.print(f"  {shown(name)}: std times {_told(of_group)}{taken}", soft_wrap=True)
     console.print(f"wrote [bold]{shown(target)}[/]", soft_wrap=True)
     console.print(f"[dim]next: kernpot evaluate {shown(target)} TEST.xyz --report report/[/]", soft_wrap=True)
 

@@ -301,7 +301,7 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
         See :mod:`kernpot.calibration.held_out`.
 
         A fit is calibrated already, by structures left out of it; more data of the kind to be predicted make it
-        sharper. Means and epistemic standard deviations stay.
+        sharper. Means stay; groups (``config_type``) of five structures or more have a factor on all stds.
 
         Parameters
         ----------

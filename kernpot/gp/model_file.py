@@ -237,6 +237,10 @@ def restored(
         shared = None if told is None else _shared(told, tensors, features)
     with reading("unseen_pairs"):
         unseen = unseen_pairs_from(header.get("unseen_pairs"))  # absent before error bars knew of them
+        cutoff = max(f.cutoff for f in features)
+        require(
+            unseen is None or abs(unseen.cutoff - cutoff) < 1e-6, f"their cutoff is not that of the model, {cutoff}"
+        )
     fitted = FittedGP(
         features,
         kernels,

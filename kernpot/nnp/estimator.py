@@ -273,7 +273,7 @@ class NNPEnsemble(KnowingMixin, AnsweringMixin, BaseEstimator):
         See :mod:`kernpot.calibration.held_out`.
 
         A fit is calibrated already, by its held-out part; more data of the kind to be predicted make it sharper. Means
-        and epistemic standard deviations stay.
+        stay; groups (``config_type``) of five structures or more have a factor on all stds.
 
         Parameters
         ----------

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
 import kernpot
 from kernpot import SparseGPPotential, tails
-from kernpot.errors import StructureError
+from kernpot.errors import KernpotWarning, StructureError
 from tests.helpers.changed import changed
 from tests.helpers.systems import crystals, labelled, soap
 
@@ -158,5 +159,40 @@ def test_a_factor_of_few_structures_is_less_sure(gp: SparseGPPotential) -> None:
 def test_a_second_calibration_begins_without_the_groups_of_the_first(gp: SparseGPPotential) -> None:
     gp.calibrate(grouped(noisy(crystals(8, 2), 0.2, 2), "loud"))
     assert set(gp.misfit_["forces"].by_group) == {"loud"}
-    gp.calibrate(noisy(crystals(8, 3), 0.05, 3))
+    with pytest.warns(KernpotWarning, match="an earlier calibration are dropped: of loud"):
+        gp.calibrate(noisy(crystals(8, 3), 0.05, 3))
     assert gp.misfit_["forces"].by_group == {}
+
+
+def test_forces_that_vanish_by_symmetry_tell_no_factor(gp: SparseGPPotential) -> None:
+    """Perfect crystals of several volumes, predicted exactly by symmetry: nobody else is known any better for it."""
+    perfect = []
+    for scale in np.linspace(0.97, 1.03, 6):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        perfect.append(labelled(atoms))
+    before = gp.predict_full(grouped(crystals(1, 7), "eos"))[0]
+    gp.calibrate([*grouped(perfect, "eos"), *grouped(noisy(crystals(8, 2), 0.05, 2), "others")])
+    assert set(gp.summary_["updates"][-1]["calibration"]["forces"]["groups"]) == {"others"}
+    assert "eos" not in gp.misfit_["forces"].by_group
+    assert gp.predict_full(grouped(crystals(1, 7), "eos"))[0].forces.std.max() > 0.5 * before.forces.std.max()
+
+
+def test_one_structure_is_not_five(gp: SparseGPPotential) -> None:
+    with pytest.warns(KernpotWarning, match="second time"), pytest.raises(StructureError, match="at least 5"):
+        gp.calibrate(5 * noisy(crystals(1, 2), 0.2, 2))
+
+
+def test_what_is_told_of_draws_is_theirs(gp: SparseGPPotential) -> None:
+    gp.calibrate(noisy(crystals(12, 2), 0.2, 2))
+    update = gp.summary_["updates"][-1]
+    assert update["calibration_of_draws"]["forces"]["factor"] != update["calibration"]["forces"]["factor"]
+
+
+def test_left_out_errors_are_those_of_structures_without_a_group(gp: SparseGPPotential) -> None:
+    """A threshold that follows from them is for simulations, whose atoms have none."""
+    before = [found.std for found in gp.left_out()]
+    loud = gp.misfit_["forces"]
+    told = changed(gp, misfit=gp.misfit_ | {"forces": replace(loud, by_group={"": 3.0})})
+    for a, found in zip(before, told.left_out(), strict=True):
+        np.testing.assert_array_equal(found.std, a)

@@ -111,8 +111,9 @@ def test_it_is_in_files() -> None:
     data = json.loads(json.dumps(unseen_pairs_data(KNOWN)))
     assert unseen_pairs_from(data) == KNOWN
     assert unseen_pairs_from(None) is None and unseen_pairs_data(None) is None
-    for wrong in ([[29, 29, 4.5]], [[29, 29, 0.0]], [[79, 29, 2.0]], [[0, 29, 2.0]]):
-        with pytest.raises((KernpotError, ValueError)):
+    forged = [{}, [["29", 29, 2.0]], [[29.0, 29, 2.0]], [[29, 29, 2.0], [29, 29, 2.1]], [[29, 29, 4.5]]]
+    for wrong in (*forged, [[29, 29, 0.0]], [[79, 29, 2.0]], [[0, 29, 2.0]]):
+        with pytest.raises((KernpotError, TypeError, ValueError)):
             unseen_pairs_from(data | {"closest": wrong})
 
 
@@ -127,3 +128,8 @@ def test_the_pair_that_is_furthest_below() -> None:
     apart = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.45]])
     assert KNOWN.closer(apart.numbers, find_pairs(apart, CUTOFF)) is None
     assert KNOWN.closer(apart.numbers[:1], find_pairs(apart[:1], CUTOFF)) is None
+
+
+def test_an_image_of_itself() -> None:
+    atoms = Atoms("Au", cell=[2.0, 9.0, 9.0], pbc=True)
+    assert "Au 0 and its own image are 2 A apart" in str(KNOWN.closer(atoms.numbers, find_pairs(atoms, CUTOFF)))

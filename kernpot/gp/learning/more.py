@@ -59,7 +59,9 @@ def with_labels(
             continue
         factors[group], noise[group] = factor, start[group]
         if kind_of(group) not in fitted.kinds:
-            misfit[kind_of(group)] = Misfit(start[group])
+            # What was taken for it without any is kept where it is more.
+            unseen = fitted.misfit.get(kind_of(group), Misfit(0.0))
+            misfit[kind_of(group)] = replace(unseen, constant=max(unseen.constant, start[group]))
     # Of labels larger than any before as much is unknown where nothing is represented.
     if any(m.signal > 0 for m in misfit.values()):
         misfit = with_signal(misfit, factors, fitted.amplitudes)

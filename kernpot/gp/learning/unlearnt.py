@@ -13,6 +13,8 @@ from torch import Tensor
 
 from kernpot.calibration.misfit import Misfit
 from kernpot.errors import KernpotWarning
+from kernpot.functionals.rows import stress_rows
+from kernpot.functionals.state import Structure
 from kernpot.gp.fitted import FittedGP
 from kernpot.regression.factor import LabelFactor
 from kernpot.structures.kinds import KINDS
@@ -61,10 +63,15 @@ def with_unseen_stress(fitted: FittedGP) -> FittedGP:
     if "stress" in fitted.kinds or not periodic or any(f.knows != "stress" for f in fitted.features):
         return fitted
     constant, why = KINDS["stress"].unseen, ""
-    if fitted.shared is not None:
+    found, reason = 0.0, ""
+    if fitted.shared is not None and _sees_less(fitted.shared.source, fitted):
         found = _disagreement(fitted, fitted.shared.source, periodic)
-        if found > constant:
-            constant, why = found, ", by which another model of the same labels differs from this one"
+        reason = ", by which another model of the same labels differs from this one"
+    elif fitted.misfit["forces"].signal > 0:
+        # No other model to ask: what the prior leaves open.
+        found, reason = _prior_wide(fitted, periodic), ", which is all that the prior leaves open"
+    if found > constant:
+        constant, why = found, reason
     one = (
         ""
         if _several_volumes(periodic)
@@ -92,14 +99,35 @@ def _with_stress(fitted: FittedGP, constant: float) -> FittedGP:
     return replace(fitted, misfit=fitted.misfit | {"stress": stress})
 
 
-def _disagreement(first: FittedGP, second: FittedGP, periodic: list[Atoms]) -> float:
-    """Rms difference of stress components on some structures, eV/A^3."""
-    squares: list[float] = []
+def _sees_less(source: FittedGP, fitted: FittedGP) -> bool:
+    """Whether the model behind the draws rests on other features: on the same ones it is no second opinion."""
+    return source.features[0].n_features < max(fitted.features, key=lambda f: f.cutoff).n_features
+
+
+def _prior_wide(fitted: FittedGP, periodic: list[Atoms]) -> float:
+    """Rms prior std of normal stress, eV/A^3, times that by which labels of forces exceed their prior."""
+    structures = (Structure(fitted.features, atoms) for atoms in _some(periodic))
+    squares = fitted.amplitudes.square()
+    priors = [float((stress_rows(s, fitted.whitening.blocks)[1] @ squares)[:3].mean()) for s in structures]
+    forces = fitted.misfit["forces"]
+    return float(np.sqrt(np.mean(priors) * max(1.0, forces.signal / forces.prior)))
+
+
+def _some(periodic: list[Atoms]) -> list[Atoms]:
+    """A few structures, of a bounded number of atoms; one at least."""
+    chosen: list[Atoms] = []
     left = _ATOMS
     for atoms in periodic[:: max(1, len(periodic) // _STRUCTURES)]:
         left -= len(atoms)
-        if squares and left < 0:
-            break
+        if not chosen or left >= 0:
+            chosen.append(atoms)
+    return chosen
+
+
+def _disagreement(first: FittedGP, second: FittedGP, periodic: list[Atoms]) -> float:
+    """Rms difference of stress components on some structures, eV/A^3."""
+    squares: list[float] = []
+    for atoms in _some(periodic):
         one, other = (fitted.mean(atoms).stress for fitted in (first, second))
         if one is not None and other is not None:
             squares.append(float(np.mean((one - other)[:3] ** 2)))

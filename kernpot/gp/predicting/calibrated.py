@@ -24,9 +24,13 @@ def with_misfit_of(fitted: FittedGP, held_out: Sequence[LabelledStructure]) -> F
     """
     training, shared = fitted.training or (), fitted.shared
     misfit, found = calibrate(fitted.once(predictor_of), held_out, fitted.misfit, training)
+    told_of_draws = None
     if shared is not None:
         source = shared.source
-        of_draws, _ = calibrate(fitted.once(spread_of), held_out, source.misfit, training)
+        of_draws, told_of_draws = calibrate(fitted.once(spread_of), held_out, source.misfit, training)
         shared = replace(shared, source=replace(source, misfit=of_draws))
-    summary = updated(fitted, {"calibration": found, "data_hash": data_hash(held_out)})
+    told = {"calibration": found, "data_hash": data_hash(held_out)}
+    if told_of_draws is not None:
+        told["calibration_of_draws"] = told_of_draws
+    summary = updated(fitted, told)
     return replace(fitted, misfit=misfit, summary=summary, shared=shared).ready()

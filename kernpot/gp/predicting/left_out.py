@@ -54,10 +54,8 @@ def left_out_forces(fitted: FittedGP) -> list[LeftOut]:
         scale = labelled.scales("forces")[known][whole]
         parts = (out.own, out.pooled, out.unrepresented)
         variances = LabelVariances(*(torch.from_numpy(scale**2 * part["forces"][0][whole]) for part in parts))
-        variances = variances.times(misfit.of_elements(np.repeat(labelled.atoms.numbers, 3)[known][whole]).square())
-        factor = misfit.by_group.get(labelled.config_type, 1.0)
-        variances = variances.times(factor**2)
-        added, _ = misfit_variance(misfit.times(factor), variances, together)
+        variances = variances.scaled(misfit.of_elements(np.repeat(labelled.atoms.numbers, 3)[known][whole]).square())
+        added, _ = misfit_variance(misfit, variances, together)
         std = (variances.parameter + variances.unrepresented + added).sqrt().numpy()
         errors = -scale * out.residuals["forces"][0][whole]
         found.append(LeftOut(np.reshape(errors, (-1, 3)), np.reshape(std, (-1, 3))))

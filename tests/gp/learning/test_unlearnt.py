@@ -13,7 +13,7 @@ from kernpot.errors import KernpotWarning
 from kernpot.report import findings
 from kernpot.uncertainty import evaluate
 from tests.helpers.changed import changed
-from tests.helpers.systems import labelled, soap
+from tests.helpers.systems import crystals, labelled, soap
 
 
 def block(n: int, seed: int, kinds=("energy", "forces", "stress"), strain: float = 0.02, gold: int = 0) -> list[Atoms]:
@@ -133,6 +133,18 @@ def test_stress_that_labels_leave_open_is_as_wide_as_two_models_differ() -> None
             stress = gp.predict_full([atoms], error_bars=way)[0].stress
             assert (np.abs(stress.mean - truth) < 2 * stress.std).all()
             assert np.abs((stress.mean - truth)[:3].mean()) > 20 * units.GPa
+
+
+def test_a_descriptor_too_small_for_a_second_opinion_leaves_stress_as_wide_as_the_prior() -> None:
+    with pytest.warns(KernpotWarning, match="all that the prior leaves open"):
+        gp = SparseGPPotential(soap(), n_inducing=60, random_state=0).fit(crystals(20, 2, ("energy", "forces")))
+    for atoms in crystals(4, 78):
+        for way in ("exact", "draws"):
+            stress = gp.predict_full([atoms], error_bars=way)[0].stress
+            assert (np.abs(stress.mean - atoms.get_stress()) < 2 * stress.std).all()
+    constant = gp.misfit_["stress"].constant
+    gp.partial_fit(crystals(2, 8))
+    assert gp.misfit_["stress"].constant == constant  # two structures do not calibrate it
 
 
 def test_several_volumes_are_not_one() -> None:
