@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernpot.calibration.misfit import UNTOLD, LabelVariances, Misfit, fit_misfit, misfit_variance
+from kernpot.calibration.misfit import UNTOLD, LabelVariances, Misfit, fit_misfit, misfit_variance, tells
 from kernpot.structures.kinds import KINDS
 
 # Fewer structures than this say nothing about errors on others.
@@ -104,7 +104,9 @@ class LeaveOneOut:
         everything: list[float] = []
         parts = (self.residuals, self.own, self.pooled, self.unrepresented)
         whole = self.whole.get("forces") or [np.ones(len(z), dtype=bool) for z in self.numbers]
-        for e, v, p, k, z, known in zip(*(part["forces"] for part in parts), self.numbers, whole, strict=True):
+        for e, v, p, k, z, mask in zip(*(part["forces"] for part in parts), self.numbers, whole, strict=True):
+            # Components that vanish by symmetry say nothing of others.
+            known = mask & tells(v, p)
             if not known.any():
                 continue
             variances = LabelVariances(*(torch.from_numpy(x[known]) for x in (v, p, k)))
