@@ -166,6 +166,13 @@ def test_real_data_with_calibration_at_the_end() -> None:
     assert 0.8 < inside < 0.99
 
 
+def test_it_names_atoms_closer_than_any_that_its_learner_has_learnt(on_morse: OnTop) -> None:
+    pressed = copper(1, 9)[0]
+    pressed.set_cell(pressed.cell.array * 0.8, scale_atoms=True)
+    found = on_morse.closer_pair(pressed)
+    assert found is not None and found == on_morse.learner_.closer_pair(pressed)
+
+
 def test_networks_on_top() -> None:
     networks = NNPEnsemble(soap(["Cu"]), hidden=(8,), n_members=2, max_epochs=20, random_state=0)
     both = OnTop(MorsePotential(**MORSE), networks).fit(copper(20, 0))
