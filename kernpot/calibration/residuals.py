@@ -104,17 +104,18 @@ class LeaveOneOut:
         everything: list[float] = []
         parts = (self.residuals, self.own, self.pooled, self.unrepresented)
         whole = self.whole.get("forces") or [np.ones(len(z), dtype=bool) for z in self.numbers]
-        for e, v, p, k, z, mask in zip(*(part["forces"] for part in parts), self.numbers, whole, strict=True):
+        for e, v, p, k, z, known in zip(*(part["forces"] for part in parts), self.numbers, whole, strict=True):
             # Components that vanish by symmetry say nothing of others.
-            known = mask & tells(v, p)
-            if not known.any():
+            telling = tells(v[known], p[known]) if known.any() else known[known]
+            if not telling.any():
                 continue
             variances = LabelVariances(*(torch.from_numpy(x[known]) for x in (v, p, k)))
             added, _ = misfit_variance(misfit, variances, KINDS["forces"].together)
             ratio = np.abs(e[known]) / (variances.parameter + variances.unrepresented + added).sqrt().numpy()
+            ratio, own = ratio[telling], z[known][telling]
             everything.append(float(ratio.mean()))
-            for element in np.unique(z[known]).tolist():
-                found[element].append(float(ratio[z[known] == element].mean()))
+            for element in np.unique(own).tolist():
+                found[element].append(float(ratio[own == element].mean()))
         usual = float(np.mean(everything)) if everything else 0.0
         if usual <= 0:
             return {}

@@ -102,3 +102,16 @@ def test_one_element_has_no_factor() -> None:
     plain = LeaveOneOut(found.residuals, found.own, found.pooled, found.unrepresented, 0.0)
     assert LeaveOneOut(*vars(plain).values()).misfit()["forces"].by_element == {}
     assert replace(found, numbers=alone).misfit()["forces"] == replace(plain.misfit()["forces"], by_element={6: 1.0})
+
+
+def test_components_that_vanish_by_symmetry_say_nothing_of_their_element() -> None:
+    """Of every carbon atom one component is zero, and known to be."""
+    found = by_element(100, {1: 1.0, 6: 1.0})
+    plain = found.misfit()["forces"].by_element
+    gone = np.tile([False] * 6 + [True, False, False] * 2, 1)
+    for values in (found.residuals["forces"], found.own["forces"]):
+        for one in values:
+            one[gone] *= 1e-12
+    pooled = [np.where(gone, 1e-4, v) for v in found.own["forces"]]
+    again = replace(found, pooled={"forces": pooled}).misfit()["forces"].by_element
+    assert again[6] == pytest.approx(plain[6], rel=0.1)

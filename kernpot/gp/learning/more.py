@@ -26,6 +26,7 @@ from kernpot.gp.rows.columns import extend
 from kernpot.gp.rows.compress import compress
 from kernpot.progress import Report
 from kernpot.structures.checks import require_fitted
+from kernpot.structures.kinds import KINDS
 from kernpot.structures.labels import LabelledStructure
 from kernpot.structures.noise import kind_of
 from kernpot.structures.reference import with_atoms_isolated
@@ -59,9 +60,10 @@ def with_labels(
             continue
         factors[group], noise[group] = factor, start[group]
         if kind_of(group) not in fitted.kinds:
-            # What was taken for it without any is kept where it is more.
+            # What was found for it without any labels (:mod:`kernpot.gp.learning.unlearnt`) few labels do not mend.
             unseen = fitted.misfit.get(kind_of(group), Misfit(0.0))
-            misfit[kind_of(group)] = replace(unseen, constant=max(unseen.constant, start[group]))
+            wide = unseen.constant > max(KINDS[kind_of(group)].unseen, start[group])
+            misfit[kind_of(group)] = unseen if wide else Misfit(start[group])
     # Of labels larger than any before as much is unknown where nothing is represented.
     if any(m.signal > 0 for m in misfit.values()):
         misfit = with_signal(misfit, factors, fitted.amplitudes)
