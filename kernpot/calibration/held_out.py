@@ -153,7 +153,8 @@ def calibrate(
                 if found.sure:
                     changed[kind] = replace(changed[kind], by_group={**changed[kind].by_group, name: found.factor})
                 told[kind]["groups"][name] = asdict(found) | {"taken": found.sure}
-        told[kind]["inside_after"] = sample.inside(changed[kind], groups[kind])
+        if changed[kind].by_group:
+            told[kind]["inside_after"] = sample.inside(changed[kind], groups[kind])
     return changed, told
 
 
@@ -186,6 +187,8 @@ class _HeldOut:
         shares, counts = [], []
         for name in sorted(set(groups)):
             sample = self._sample(np.flatnonzero(np.array(groups) == name))
+            if not sample.tells:
+                continue
             factor = misfit.by_group.get(name, 1.0)
             shares.append(sample.judged(misfit.times(factor), factor)[1])
             counts.append(int(sample.telling.sum()))

@@ -156,24 +156,28 @@ class Spread:
         with the neighbours of an atom is told to the ghosts.
         """
         deviating, n = self._source.deviating, len(numbers)
-        slopes = torch.zeros((n, 3, len(deviating)), dtype=torch.float64)
-        strain = torch.zeros((3, 3, len(deviating)), dtype=torch.float64)
+        k = len(deviating)
+        slopes = torch.zeros((n, 3, k), dtype=torch.float64)
+        strain = torch.zeros((3, 3, k), dtype=torch.float64)
         for block in deviating.along_pairs(torch.from_numpy(numbers), pairs, n_own)[1]:
             block.add_to(slopes, strain)
-        forces = ghosts.add(slopes.numpy().reshape(n, -1)).reshape(n_own, 3, -1)
+        forces = ghosts.add(slopes.numpy().reshape(n, 3 * k)).reshape(n_own, 3, k)
         variances = torch.from_numpy(np.square(forces).sum(2))
         around = self._around(n, pairs)
 
         def pool(of_components: Tensor) -> Tensor:
             """Over the surroundings of the own atoms, (n_own,)."""
-            return around.pool(torch.from_numpy(ghosts.tell(of_components.mean(1, keepdim=True).numpy())[:, 0]))[:n_own]
+            told = torch.from_numpy(ghosts.tell(of_components.mean(1, keepdim=True).numpy())[:, 0])
+            return around.pool(told)[:n_own] if n_own else told[:0]
 
         if self._growth is not None:
             variances = variances * self._growth(pool(variances))[:, None]
         found = LabelVariances(
             variances.flatten(), pool(variances).repeat_interleave(3), torch.zeros(3 * n_own, dtype=torch.float64)
         )
-        unknown = None if self._unseen is None or not n_own else self._unseen(numbers, pairs, n_own)
+        if not n_own:  # a process without atoms, which the others have waited for
+            return np.zeros((0, 3))
+        unknown = None if self._unseen is None else self._unseen(numbers, pairs, n_own)
         if unknown is not None:
             found = found._replace(unseen=unknown.variances(None)["forces"][: 3 * n_own])
         return self._answers.std("forces", self._answers.of_elements(found, numbers[:n_own])).reshape(n_own, 3)

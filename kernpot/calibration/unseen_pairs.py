@@ -150,7 +150,7 @@ class UnseenPairs:
             All atoms where it is not given.
         """
         elements, place = np.unique(numbers, return_inverse=True)
-        limits = _CLOSER * np.array([[self._limit(a, b) for b in elements.tolist()] for a in elements.tolist()])
+        limits = self._limits(elements)
         centres, vectors = pairs.centres, pairs.vectors
         squares = np.einsum("px,px->p", vectors, vectors)
         near = np.flatnonzero(squares < limits.max() ** 2)
@@ -159,20 +159,18 @@ class UnseenPairs:
         if not closer.any():
             return None
         here, kinds = near[closer], np.sort(np.stack([first, second])[:, closer], axis=0)
-        found = [
-            self._of_kind(int(elements[a]), int(elements[b]), here[(kinds == [[a], [b]]).all(0)])
-            for a, b in np.unique(kinds, axis=1).T.tolist()
-        ]
-        n, count = n_centres or len(numbers), len(found)
+        met = np.unique(kinds, axis=1).T.tolist()
+        n, count = n_centres or len(numbers), len(met)
         out = Unknown(np.zeros((count, n)), np.zeros((count, len(numbers), 3)), np.zeros((count, 6)))
-        for k, (of_kind, m, ends) in enumerate(found):
+        for k, (a, b) in enumerate(met):
+            of_kind, ends = here[(kinds == [[a], [b]]).all(0)], (int(elements[a]), int(elements[b]))
             r, v, own = np.sqrt(squares[of_kind]), vectors[of_kind], centres[of_kind]
-            energy, slope = _beyond(r, m, *ends)
+            energy, slope = _beyond(r, self._limit(*ends), *ends)
             out.atomic[k] = np.bincount(own, 0.5 * energy, n)
             pull = v * (slope / r)[:, None]
             for x in range(3):
                 out.forces[k, :, x] = np.bincount(own, pull[:, x], len(numbers))
-            out.virial[k] = [0.5 * np.sum(pull[:, a] * v[:, b]) for a, b in VOIGT]
+            out.virial[k] = [0.5 * np.sum(pull[:, x] * v[:, y]) for x, y in VOIGT]
         return out
 
     def closer(self, numbers: NDArray[np.int64], pairs: Pairs) -> ClosePair | None:
@@ -180,9 +178,8 @@ class UnseenPairs:
         if not len(pairs):
             return None
         elements, place = np.unique(numbers, return_inverse=True)
-        limits = _CLOSER * np.array([[self._limit(a, b) for b in elements.tolist()] for a in elements.tolist()])
         distances = np.sqrt(np.einsum("px,px->p", pairs.vectors, pairs.vectors))
-        part = distances / limits[place[pairs.centres], place[pairs.neighbours]]
+        part = distances / self._limits(elements)[place[pairs.centres], place[pairs.neighbours]]
         if part.min() >= 1:
             return None
         k = int(part.argmin())
@@ -194,10 +191,11 @@ class UnseenPairs:
     def _limit(self, first: int, second: int) -> float:
         return self.closest.get((min(first, second), max(first, second)), self.cutoff)
 
-    def _of_kind(
-        self, first: int, second: int, pairs: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], float, tuple[int, int]]:
-        return pairs, self._limit(first, second), (first, second)
+    def _limits(self, elements: NDArray[np.int64]) -> FloatArray:
+        """Distances below which atoms of two of the elements are closer than ever, but for rounding."""
+        numbers = elements.tolist()
+        limits: FloatArray = _CLOSER * np.array([[self._limit(a, b) for b in numbers] for a in numbers])
+        return limits
 
 
 def _variance(values: FloatArray) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +16,7 @@ from kernpot.engines.core import PairFunction, folded
 from kernpot.engines.lammps.exchange import GhostForces
 from kernpot.engines.lammps.gathering import Taken, gathered, taken
 from kernpot.errors import KernpotError
-from kernpot.potential import OfPart, Parted, Potential, Share, Surface
+from kernpot.potential import Parted, Potential, Share, Surface
 from kernpot.structures.neighbours import NeighbourList, Pairs
 
 FloatArray = NDArray[np.float64]
@@ -28,6 +28,28 @@ ID = "kernpot"
 _WATCHED = 6
 # What is told of every atom: name, whether it costs more than a mean.
 _ENERGY, _STD, FORCE_STD = (f"{ID}_{name}" for name in ("energy", "std", "force_std"))
+
+
+class _OwnPart(NamedTuple):
+    """What a process finds of its own atoms, with the ghosts around them.
+
+    Attributes
+    ----------
+    tags, numbers : ndarray of shape (n_atoms,)
+        Identifiers and atomic numbers of the own atoms, then of the ghosts.
+    pairs : Pairs
+        Of the own atoms.
+    forces : ndarray of shape (n_atoms, 3)
+        Those that the energies of the own atoms exert, eV/Angstrom.
+    sums : ndarray of shape (7,)
+        Energy of the own atoms and its slope by strain (xx yy zz xy xz yz), eV.
+    """
+
+    tags: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    pairs: Pairs
+    forces: FloatArray
+    sums: FloatArray
 
 
 class Kernpot:
@@ -209,9 +231,9 @@ class Kernpot:
             found, failure = self._own_part(step, n_own), None
         except BaseException as error:  # Ctrl-C, too
             found, failure = None, error
-        outdated = found is not None and self.ghost_forces.outdated(found[0], n_own)
+        outdated = found is not None and self.ghost_forces.outdated(found.tags, n_own)
         sums = np.array(
-            [failure is not None, outdated, *(np.zeros(7) if found is None else found[2])], dtype=np.float64
+            [failure is not None, outdated, *(np.zeros(7) if found is None else found.sums)], dtype=np.float64
         )
         if self._world is not None:
             sums = self._total(sums)
@@ -219,28 +241,29 @@ class Kernpot:
             self._stop(failure)
             return
         assert found is not None
-        tags_and_ghosts, slopes, _ = found
         try:
             if sums[1]:
-                self.ghost_forces.learn(tags_and_ghosts, n_own)
-            forces[:] = self.ghost_forces.add(slopes)
+                self.ghost_forces.learn(found.tags, n_own)
+            forces[:] = self.ghost_forces.add(found.forces)
             if self._asked(FORCE_STD, step):
-                self._tell_force_std(tags_and_ghosts, n_own, step)
+                self._tell_force_std(found, n_own, step)
         except Exception as error:  # every process meets it
             self._stop(error)
             return
         self.lmp.fix_external_set_energy_global(ID, float(sums[2]))
         self.lmp.fix_external_set_virial_global(ID, (-sums[3:9]).tolist())
 
-    def _own_part(self, step: int, n_own: int) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-        """Identifiers and forces of own atoms and ghosts; energy and strain slope (xx yy zz xy xz yz) of the own."""
+    def _own_part(self, step: int, n_own: int) -> _OwnPart:
+        """The mean of the own atoms; energies and their stds are told to LAMMPS."""
         atoms = self.lmp.numpy
         n = self.lmp.extract_setting("nall")
         tags = np.array(atoms.extract_atom("id", nelem=n), dtype=np.int64)
-        if n_own == 0:
-            return tags, np.zeros((n, 3)), np.zeros(7)
-        positions = np.array(atoms.extract_atom("x", nelem=n, dim=3))
+        if n == 0:
+            return _OwnPart(tags, tags, _no_pairs(), np.zeros((0, 3)), np.zeros(7))
         numbers = self._numbers_of_types[np.asarray(atoms.extract_atom("type", nelem=n))]
+        if n_own == 0:
+            return _OwnPart(tags, numbers, _no_pairs(), np.zeros((n, 3)), np.zeros(7))
+        positions = np.array(atoms.extract_atom("x", nelem=n, dim=3))
         pairs = self._pairs.update(Atoms(numbers, positions), n_own)
         index = np.stack([pairs.centres, pairs.neighbours], axis=1)
         with_std = self._asked(_STD, step)
@@ -251,7 +274,8 @@ class Kernpot:
             atoms.extract_atom(f"d_{_STD}", nelem=n_own)[:] = found.std
         self._tell_per_atom(found.energies, pairs.centres, pairs.vectors, found.gradient)
         symmetric = 0.5 * (strain + strain.T)
-        return tags, forces, np.array([found.energies.sum(), *symmetric[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]])
+        sums = np.array([found.energies.sum(), *symmetric[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]])
+        return _OwnPart(tags, numbers, pairs, forces, sums)
 
     def _tell_per_atom(
         self, energies: FloatArray, centres: NDArray[np.int64], vectors: FloatArray, gradient: FloatArray
@@ -272,26 +296,17 @@ class Kernpot:
         library.lammps_fix_external_set_energy_peratom(self.lmp.lmp, name, own.ctypes.data_as(number))
         library.lammps_fix_external_set_virial_peratom(self.lmp.lmp, name, rows.ctypes.data_as(ctypes.POINTER(number)))
 
-    def _tell_force_std(self, tags: NDArray[np.int64], n_own: int, step: int) -> None:
+    def _tell_force_std(self, part: _OwnPart, n_own: int, step: int) -> None:
         """Standard deviations of forces; every process at once."""
         local = self.potential.of_part() if isinstance(self.potential, Parted) else None
-        found = self._gathered_std(tags[:n_own]) if local is None else self._own_std(local, len(tags), n_own)
+        if local is None:
+            found = self._gathered_std(part.tags[:n_own])
+        else:
+            stds = local.own_force_std(part.numbers, part.pairs, n_own, self.ghost_forces)
+            found = stds.max(axis=1, initial=0.0)
         if n_own:
             self.lmp.numpy.extract_atom(f"d_{FORCE_STD}", nelem=n_own)[:] = found
         self._watched.append((int(step), taken(self.lmp, [FORCE_STD])))
-
-    def _own_std(self, local: OfPart, n: int, n_own: int) -> FloatArray:
-        """The largest of a component on each own atom, from own atoms and ghosts."""
-        atoms = self.lmp.numpy
-        if n_own:
-            positions = np.array(atoms.extract_atom("x", nelem=n, dim=3))
-            numbers = self._numbers_of_types[np.asarray(atoms.extract_atom("type", nelem=n))]
-            pairs = self._pairs.update(Atoms(numbers, positions), n_own)
-        else:
-            none, numbers = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-            pairs = Pairs(none, none, np.empty((0, 3), dtype=np.int64), np.empty((0, 3)))
-        largest: FloatArray = local.own_force_std(numbers, pairs, n_own, self.ghost_forces).max(axis=1, initial=0.0)
-        return largest
 
     def _gathered_std(self, tags: NDArray[np.int64]) -> FloatArray:
         """The same from the whole structure, in every process."""
@@ -319,6 +334,11 @@ class Kernpot:
                 self._on_failure(failure)
             else:
                 self._world.Barrier()
+
+
+def _no_pairs() -> Pairs:
+    none = np.empty(0, dtype=np.int64)
+    return Pairs(none, none, np.empty((0, 3), dtype=np.int64), np.empty((0, 3)))
 
 
 def _world(lmp: Any, communicator: Any) -> Any:

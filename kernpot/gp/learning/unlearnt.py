@@ -57,21 +57,22 @@ def with_unseen_stress(fitted: FittedGP) -> FittedGP:
     Energies and forces at few volumes leave open how energies change with volume; a model makes something of it, and
     its posterior, conditional on functions that its features can make, is as sure as of all else. The shared draws
     rest on another Gaussian process of the same labels, on other features: where stress is undetermined, the two
-    disagree. On top comes the factor of the forces, of which stress is made.
+    disagree. Where features are the same, or there are no draws, it is what the prior leaves open. On top comes the
+    factor of the forces, of which stress is made.
     """
     periodic = [s.atoms for s in fitted.training or () if all(s.atoms.pbc)]
     if "stress" in fitted.kinds or not periodic or any(f.knows != "stress" for f in fitted.features):
         return fitted
     constant, why = KINDS["stress"].unseen, ""
-    found, reason = 0.0, ""
     if fitted.shared is not None and _sees_less(fitted.shared.source, fitted):
         found = _disagreement(fitted, fitted.shared.source, periodic)
-        reason = ", by which another model of the same labels differs from this one"
+        if found > constant:
+            constant, why = found, ", by which another model of the same labels differs from this one"
     elif fitted.misfit["forces"].signal > 0:
         # No other model to ask: what the prior leaves open.
-        found, reason = _prior_wide(fitted, periodic), ", which is all that the prior leaves open"
-    if found > constant:
-        constant, why = found, reason
+        found = _prior_wide(fitted, periodic)
+        if found > constant:
+            constant, why = found, ", which is all that the prior leaves open"
     one = (
         ""
         if _several_volumes(periodic)

@@ -245,6 +245,22 @@ def test_stds_of_forces_by_draws_on_the_atoms_of_each_process(run, tmp_path, pot
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["slab", "droplet", "cell smaller than the cutoff"])
+def test_stds_by_draws_where_processes_have_no_atoms_or_no_ghosts(run, tmp_path, potential, name):
+    by_draws = copy.copy(potential).set_params(error_bars="draws")
+    by_draws.save(tmp_path / "draws.kernpot")
+    make, boundary = SYSTEMS[name]
+    atoms = in_lammps(make(), tmp_path / "data")
+    script = HEAD.replace("kernpot std 1", "kernpot force_std 1") + (
+        "dump frames all custom 1 {dump} id x y z c_kernpot_force_std\n"
+        "dump_modify frames sort id format float %.16g\nrun 0\n"
+    )
+    done: Run = run(script, 2, model=tmp_path / "draws.kernpot", data="data", dump="dump", boundary=boundary)
+    assert done.code == 0, done.output
+    np.testing.assert_allclose(done.frames()[0][:, 4], by_draws.force_std(atoms).max(axis=1), rtol=2e-4)
+
+
+@pytest.mark.slow
 def test_the_sum_with_a_style_of_lammps(run, tmp_path, potential):
     """hybrid/overlay with a short-range repulsion: energies and forces are those of both, each computed alone."""
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")
