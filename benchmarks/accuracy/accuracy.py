@@ -9,7 +9,6 @@ coverage of the intervals, overall and per config_type.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +21,7 @@ from benchmarks.shared.results import read_result, write_result
 from benchmarks.shared.smoke import Smoke
 from benchmarks.shared.timing import Clock
 from kernpot import SparseGPPotential
+from kernpot.calibration.misfit import misfit_data
 from kernpot.uncertainty import evaluate
 
 SMOKE = Smoke(arguments=("Si",))
@@ -51,11 +51,6 @@ def scores(gp: SparseGPPotential, frames: list[Atoms]) -> dict[str, Any]:
     return out
 
 
-def finite(numbers: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no infinity (Gaussian tails): None."""
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-
-
 def main(arguments: Sequence[str]) -> None:
     """Fit and test each named data set."""
     for name in some_of("accuracy accuracy", __doc__, DATASETS, arguments, ("Si", "Mo")):
@@ -78,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
                 "test": result,
                 "published": data.published,
                 "noise": gp.noise_,
-                "misfit": {kind: finite(asdict(misfit)) for kind, misfit in gp.misfit_.items()},
+                "misfit": {kind: misfit_data(misfit) for kind, misfit in gp.misfit_.items()},
                 "fit": fit,
                 "leave_one_out": gp.summary_["hyperparameters"]["leave_one_out"],
             },

@@ -9,16 +9,16 @@ of the fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 
-from benchmarks.accuracy.accuracy import finite, scores
+from benchmarks.accuracy.accuracy import scores
 from benchmarks.networks.candidates import NNP_CANDIDATES, NNPSetting
 from benchmarks.shared.command_line import some_of
 from benchmarks.shared.datasets import DATASETS, species_of
 from benchmarks.shared.results import read_result, write_result
 from benchmarks.shared.timing import Clock
+from kernpot.calibration.misfit import misfit_data
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
                 "epochs": nnp.summary_["training"]["epochs"],
                 "threads": torch.get_num_threads(),
                 "test": result,
-                "misfit": {kind: finite(asdict(misfit)) for kind, misfit in nnp.misfit_.items()},
+                "misfit": {kind: misfit_data(misfit) for kind, misfit in nnp.misfit_.items()},
                 "fit": fit,
             },
         )
