@@ -28,7 +28,7 @@ from benchmarks.shared.results import ROOT, write_result
 from benchmarks.shared.smoke import Smoke
 from benchmarks.shared.timing import python
 from kernpot import SparseGPPotential, load
-from kernpot.engines.lammps.launch import mpiexec
+from kernpot.engines.lammps.installed import mpiexec
 
 _A = 5.43  # Angstrom
 _SKIN = 2.0  # LAMMPS's default in metal units

@@ -143,8 +143,37 @@ def estimate(r: dict[str, Any]) -> str:
     return table(header, rows) + "\n\n" + check
 
 
+def styles() -> str:
+    """Time per atom and step of pair styles."""
+    stored = written("engines/pair_styles")
+    if stored is None:
+        return not_yet("engines pair_styles")
+    names = list(dict.fromkeys(case["style"] for case in stored["cases"]))
+    sizes = list(dict.fromkeys((case["atoms"], case["ranks"]) for case in stored["cases"]))
+
+    def of(name: str, atoms: int, ranks: int) -> float:
+        (found,) = (
+            c["seconds_per_step"]
+            for c in stored["cases"]
+            if (c["style"], c["atoms"], c["ranks"]) == (name, atoms, ranks)
+        )
+        return float(found)
+
+    largest = max(atoms for atoms, ranks in sizes if ranks == 2)
+    rows = []
+    for name in names:
+        times = [f"{1e6 * of(name, *size) / size[0]:.1f}" for size in sizes]
+        efficiency = of(name, largest, 1) / of(name, largest, 2) / 2
+        rows.append([name, *times, f"{100 * efficiency:.0f} %"])
+    alone = {row["atoms"]: f"{1e6 * row['seconds_per_step'] / row['atoms']:.1f}" for row in stored["calculator"]}
+    rows.append(["calculator, neighbours given", *(alone[a] if n == 1 else "-" for a, n in sizes), "-"])
+    header = ["µs per atom and step", *(f"{a:,} atoms, {n} rank{'s' * (n > 1)}" for a, n in sizes), "efficiency of 2"]
+    return table(header, rows)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "lammps_scaling": scaling,
     "lammps_stds": stds,
     "lammps_estimate": estimate,
+    "pair_styles": styles,
 }

@@ -52,6 +52,11 @@ class Answers:
     def __init__(self, misfit: Mapping[str, Misfit], factors: Mapping[str, float] | None = None) -> None:
         self._misfit, self._factors = dict(misfit), dict(factors or {})
 
+    @property
+    def of_kinds(self) -> Mapping[str, Misfit]:
+        """Misfit per kind of label."""
+        return dict(self._misfit)
+
     def of(self, atoms: Atoms) -> Answers:
         """For structures of the group (``config_type``) of one."""
         group = str(atoms.info.get("config_type", ""))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernpot.calibration.misfit import LabelVariances
+from kernpot.calibration.misfit import LabelVariances, Misfit
 from kernpot.calibration.predictions import Answers, Covariances
 from kernpot.calibration.surroundings import Surroundings, pooled
 from kernpot.calibration.unseen_pairs import Unknown, UnseenPairs
@@ -72,6 +72,25 @@ class Growth(NamedTuple):
         return (around / self.reference).clamp(min=1.0) ** self.exponent
 
 
+class SpreadParts(NamedTuple):
+    """What predictions of a :class:`Spread` are made of, for engines that make them of themselves.
+
+    Attributes
+    ----------
+    deviating : Potentials
+        Whose labels are deviations.
+    misfit : mapping of str to Misfit
+        Per kind of label.
+    growth : Growth or None
+    unseen_pairs : UnseenPairs or None
+    """
+
+    deviating: Potentials
+    misfit: Mapping[str, Misfit]
+    growth: Growth | None
+    unseen_pairs: UnseenPairs | None
+
+
 class Spread:
     """Predictions whose epistemic covariance of labels ``y`` is ``sum_k d_k d_k^T``, ``d_k`` the deviations of ``y``.
 
@@ -100,6 +119,11 @@ class Spread:
     ) -> None:
         self._source, self._answers, self._cutoff = source, answers, cutoff
         self._growth, self._unseen = growth, unseen_pairs
+
+    @property
+    def parts(self) -> SpreadParts:
+        """What predictions are made of."""
+        return SpreadParts(self._source.deviating, self._answers.of_kinds, self._growth, self._unseen)
 
     def mean(self, atoms: Atoms, pairs: Pairs | None = None) -> MeanPrediction:
         """Energy, forces and stress of the mean."""
@@ -241,6 +265,14 @@ class Spread:
         found["energy"] = self._answers.per_atom(found["energy"], n, float(forces.mean()))
         found["forces"] = self._answers.of_elements(found["forces"], atoms.numbers)
         return found, _atomic(_variance(d.atomic_energies), unknown)
+
+
+@runtime_checkable
+class WithSharedDraws(Protocol):
+    """A potential that may have error bars of a fixed set of draws."""
+
+    def shared_spread(self) -> Spread | None:
+        """Those, whichever error bars the potential answers with; None where it has no such draws."""
 
 
 def _atomic(variance: Tensor, unknown: Unknown | None) -> LabelVariances:

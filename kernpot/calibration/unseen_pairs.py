@@ -191,10 +191,14 @@ class UnseenPairs:
     def _limit(self, first: int, second: int) -> float:
         return self.closest.get((min(first, second), max(first, second)), self.cutoff)
 
+    def limits(self, elements: NDArray[np.int64]) -> FloatArray:
+        """Closest distances (n, n) of atoms of two of the elements (n,), Angstrom; the cutoff where they never met."""
+        numbers = elements.tolist()
+        return np.array([[self._limit(a, b) for b in numbers] for a in numbers], dtype=np.float64)
+
     def _limits(self, elements: NDArray[np.int64]) -> FloatArray:
         """Distances below which atoms of two of the elements are closer than ever, but for rounding."""
-        numbers = elements.tolist()
-        limits: FloatArray = _CLOSER * np.array([[self._limit(a, b) for b in numbers] for a in numbers])
+        limits: FloatArray = _CLOSER * self.limits(elements)
         return limits
 
 

@@ -51,6 +51,7 @@ from kernpot.structures.missing import warn_of_missing
 from kernpot.structures.neighbours import Pairs, find_pairs
 from kernpot.structures.noise import NoiseModel
 from kernpot.surfaces.draws import PARTS, Draws, Part
+from kernpot.surfaces.potentials import Potentials
 from kernpot.surfaces.variances import KernelVariance
 
 
@@ -393,6 +394,14 @@ class SparseGPPotential(KnowingMixin, AnsweringMixin, BaseEstimator):
     def of_part(self) -> Spread | None:
         """What gives stds of forces on a part of a structure; None where they are exact, which takes the whole."""
         return self.fitted_.once(spread_of) if self._of_draws else None
+
+    def collapsed_mean(self) -> Potentials:
+        """The mean as a sum of atomic energies, whose size does not depend on the number of inducing environments."""
+        return self.fitted_.mean.potentials
+
+    def shared_spread(self) -> Spread | None:
+        """Error bars of shared draws, whichever ``error_bars`` are asked for; None where the model has none."""
+        return None if self.fitted_.shared is None else self.fitted_.once(spread_of)
 
     def closer_pair(self, atoms: Atoms) -> ClosePair | None:
         """The two atoms furthest below the closest of their elements in the fit; None where none are, or none is known.

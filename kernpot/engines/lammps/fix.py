@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kernpot.engines.core import PairFunction, folded
 from kernpot.engines.lammps.exchange import GhostForces
 from kernpot.engines.lammps.gathering import Taken, gathered, taken
+from kernpot.engines.lammps.script import require_served
 from kernpot.errors import KernpotError
 from kernpot.potential import Parted, Potential, Share, Surface
 from kernpot.structures.neighbours import NeighbourList, Pairs
@@ -77,10 +78,11 @@ class Kernpot:
         Arguments of ``pair_style``; for a sum with pair styles of LAMMPS, such as
         ``"hybrid/overlay zero {cutoff} zbl 1 2"``.
     force_std_every : int, default=0
-        Standard deviations of the forces at steps that this divides; in between they keep their values. Those of
-        potentials with ``error_bars="draws"``, and of networks, cost few steps: each process finds those of its own
-        atoms, and only what ghosts need goes from process to process. Exact ones cost tens of steps; the processes
-        share the work, on the gathered structure. 0: none.
+        Standard deviations of the forces at steps that this divides, at the first, and at those of frames that
+        ``rerun`` reads; in between they are NaN (their maximum, -1e20): not known. Those of potentials with
+        ``error_bars="draws"``, and of networks, cost few steps: each process finds those of its own atoms, and only
+        what ghosts need goes from process to process. Exact ones cost tens of steps; the processes share the work, on
+        the gathered structure. 0: none.
     std_every : int, default=0
         Standard deviations of the atoms' energies likewise, from each atom's surroundings alone, at about the cost of a
         step. With several elements labels hardly tell how much energy which atom has: an arbitrary constant per element
@@ -154,6 +156,8 @@ class Kernpot:
         self._function = PairFunction(potential)
         self._pairs = NeighbourList(potential.cutoff)
         self.ghost_forces = GhostForces(self._world)
+        self._last: int | None = None  # step
+        self._jumped = True
         self._watched: deque[tuple[int, Taken]] = deque(maxlen=_WATCHED)
         self._define(pair_style)
 
@@ -165,8 +169,10 @@ class Kernpot:
         Raises
         ------
         KernpotError
-            When kernpot stopped a run; the run ends after the step in which that happened.
+            When kernpot stopped a run; the run ends after the step in which that happened. Before anything is done, for
+            commands that ask the pair style, which has nothing of the potential.
         """
+        require_served(text, "command")
         for line in text.splitlines():
             self.lmp.command(line)
             if self.failure is not None:
@@ -223,6 +229,9 @@ class Kernpot:
     def _called(self, _: Any, step: int, n_own: int, tags: Any, positions: Any, forces: FloatArray) -> None:  # noqa: ARG002
         """Forces, energy, virial and what is told of every atom; called by LAMMPS in every step."""
         forces[:] = 0.0
+        # A first step, and those of frames that `rerun` reads: nothing is known of them from before.
+        self._jumped = self._last is None or step not in (self._last, self._last + 1)
+        self._last = int(step)
         if self.failure is not None:
             self.lmp.force_timeout()
             return
@@ -247,6 +256,8 @@ class Kernpot:
             forces[:] = self.ghost_forces.add(found.forces)
             if self._asked(FORCE_STD, step):
                 self._tell_force_std(found, n_own, step)
+            elif self._every[FORCE_STD] and n_own:
+                self.lmp.numpy.extract_atom(f"d_{FORCE_STD}", nelem=n_own)[:] = np.nan
         except Exception as error:  # every process meets it
             self._stop(error)
             return
@@ -270,8 +281,8 @@ class Kernpot:
         found = self._function(index, numbers, pairs.vectors, n_own, std=with_std)
         forces, strain = folded(index, pairs.vectors, found.gradient, n)
         atoms.extract_atom(f"d_{_ENERGY}", nelem=n_own)[:] = found.energies
-        if with_std:
-            atoms.extract_atom(f"d_{_STD}", nelem=n_own)[:] = found.std
+        if self._every[_STD]:
+            atoms.extract_atom(f"d_{_STD}", nelem=n_own)[:] = found.std if with_std else np.nan
         self._tell_per_atom(found.energies, pairs.centres, pairs.vectors, found.gradient)
         symmetric = 0.5 * (strain + strain.T)
         sums = np.array([found.energies.sum(), *symmetric[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]])
@@ -323,7 +334,7 @@ class Kernpot:
 
     def _asked(self, name: str, step: int) -> bool:
         every = self._every[name]
-        return every > 0 and step % every == 0
+        return every > 0 and (self._jumped or step % every == 0)
 
     def _stop(self, failure: BaseException | None) -> None:
         """End the run after this step: LAMMPS has no way back from an error in a callback but to end the process."""

@@ -48,6 +48,11 @@ def taken(lmp: Any, properties: Sequence[str]) -> Taken:
     return Taken(own | {name: _of(lmp, f"d_{name}", n) for name in properties}, lmp.extract_box())
 
 
+def with_array(part: Taken, name: str, own: NDArray[np.float64]) -> Taken:
+    """With a number for every own atom."""
+    return part._replace(own=part.own | {name: np.array(own, dtype=np.float64).ravel()})
+
+
 def gathered(part: Taken, world: Any, numbers_of_types: NDArray[np.int64]) -> Atoms:
     """Atoms ordered by identifier; every process at once.
 

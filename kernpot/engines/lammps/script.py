@@ -55,6 +55,7 @@ def split_script(text: str, name: str) -> Script:
     KernpotError
         Without exactly one of each.
     """
+    require_served(text, name)
     lines = _commands(text)
     styles = [k for k, line in enumerate(lines) if _words(line)[:1] == ["pair_style"] and STYLE in _words(line)]
     if len(styles) != 1:
@@ -79,12 +80,92 @@ def split_script(text: str, name: str) -> Script:
             f"{name}: expected one line 'pair_coeff * * {'kernpot ' if hybrid else ''}' and the element of every atom "
             f"type after 'pair_style', got {len(own)} of them. Write\n    {_WRITE}"
         )
+    _require_gates_that_see(rest, every.get("force_std", 0), name)
     elements = _words(rest[own[0]])[4 if hybrid else 3 :]
     # Hybrid styles want coefficients of every style; they are given where the script gives them.
     rest[own[0]] = "pair_coeff * * zero" if hybrid else ""
     arguments = " ".join([*style[:at], "zero {cutoff}", *others])
-    halts = tuple("".join(words[6:8]) for line in rest if _is_halt(words := _words(line)))
-    return Script("\n".join(lines[:place]) + "\n", "\n".join(rest) + "\n", tuple(elements), arguments, every, halts)
+    return Script(
+        "\n".join(lines[:place]) + "\n",
+        "\n".join(rest) + "\n",
+        tuple(elements),
+        arguments,
+        every,
+        halts_of("\n".join(rest)),
+    )
+
+
+def halts_of(text: str) -> tuple[str, ...]:
+    """Conditions on the largest std of a force at which a ``fix halt`` ends a run, such as ``>0.3``."""
+    return tuple("".join(words[6:8]) for line in _commands(text) if _is_halt(words := _words(line)))
+
+
+def stds_asked(text: str) -> bool:
+    """Whether a script asks for error bars by ``pair_style kernpot``."""
+    return any(words[:1] == ["pair_style"] and STYLE in words and {*words} & {*_ASKED} for words in _all_words(text))
+
+
+def needs_plugin(text: str) -> str | None:
+    """What of a script the plugin alone brings: a compute of its own; None where there is nothing of the kind."""
+    for words in _all_words(text):
+        if words[:1] == ["compute"] and words[3:4] and words[3].startswith(f"{STYLE}/"):
+            return f"compute {words[3]}"
+    return None
+
+
+def require_served(text: str, name: str) -> None:
+    """Refuse what asks the pair style for energies or forces, which are not there: they come by ``fix external``.
+
+    Parameters
+    ----------
+    text : str
+        Commands.
+    name : str
+        Where they stand, for messages.
+
+    Raises
+    ------
+    KernpotError
+        LAMMPS would go on, with numbers that miss all of the potential.
+    """
+    for words in _all_words(text):
+        asks = _asks_pair_style(words)
+        if asks:
+            raise KernpotError(
+                f"{name}: {asks} asks the pair style, and would miss the potential, which LAMMPS has by 'fix external' "
+                "here. Build kernpot's plugin, which is a pair style, and run again: kernpot lammps --build"
+            )
+
+
+_ASKING = {
+    "fix": ("widom", "gcmc", "numdiff", "numdiff/virial", "atom/swap", "mol/swap", "tfmc", "pair"),
+    "compute": ("born/matrix", "group/group", "pair", "pair/local", "force/tally", "pe/tally", "stress/tally", "fep"),
+}
+
+
+def _asks_pair_style(words: list[str]) -> str | None:
+    command, style = words[:1], words[3:4]
+    if command and style and style[0] in _ASKING.get(command[0], ()):
+        return f"{command[0]} {style[0]}"
+    if words[:2] == ["run_style", "respa"]:
+        return "run_style respa"
+    if words[:1] == ["neigh_modify"] and "exclude" in words:
+        return "neigh_modify exclude"
+    return None
+
+
+def _require_gates_that_see(lines: list[str], every: int, name: str) -> None:
+    """Refuse a halt that looks at stds at steps where there are none: in between they are not known."""
+    for words in map(_words, lines):
+        steps = words[4:5]
+        if not _is_halt(words) or not steps or not steps[0].isdigit() or not every:
+            continue
+        looks = int(steps[0])
+        if looks and every % looks and looks % every:
+            raise KernpotError(
+                f"{name}: 'fix halt' looks every {looks} steps at stds that are known every {every}: write "
+                f"'fix {words[1]} {words[2]} halt {every} ...'."
+            )
 
 
 def _settings(words: list[str], name: str) -> tuple[dict[str, int], list[str]]:
@@ -99,6 +180,10 @@ def _settings(words: list[str], name: str) -> tuple[dict[str, int], list[str]]:
         every[words[0]] = int(words[1])
         words = words[2:]
     return every, words
+
+
+def _all_words(text: str) -> list[list[str]]:
+    return [_words(line) for line in _commands(text)]
 
 
 def _commands(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +78,23 @@ class Run:
 Runner = Callable[..., Run]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_plugin(tmp_path_factory) -> Iterator[None]:
+    """Whatever was built on this machine: a cache without a plugin, unless a test builds one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def run(model, tmp_path) -> Runner:
     """Run a script, written here, with `kernpot lammps`; settings fill its braces."""
 
-    def go(script: str, n_ranks: int = 1, model: Path = model, **settings: Any) -> Run:
+    def go(script: str, n_ranks: int = 1, model: Path = model, arguments: Sequence[str] = (), **settings: Any) -> Run:
         path = tmp_path / "in.test"
         path.write_text(script.format(**settings))
         command = [sys.executable, "-c", "from kernpot.cli.app import main; main()", "lammps", str(path)]
-        command += ["--model", str(model), "-np", str(n_ranks), "--", "-log", "none"]
+        command += ["--model", str(model), "-np", str(n_ranks), "--", "-log", "none", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         return Run(tmp_path, done.returncode, done.stdout + done.stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from kernpot.engines.lammps import Kernpot, run_script
-from kernpot.engines.lammps.launch import mpiexec
+from kernpot.engines.lammps.installed import mpiexec
 from kernpot.errors import KernpotError
 from kernpot.prediction import PairPrediction
 from tests.engines.alloys import alloy
@@ -162,3 +163,33 @@ def test_a_foreign_model_file_is_refused(tmp_path):
     (tmp_path / "model").write_text("nothing of the kind")
     with pytest.raises(KernpotError, match="model"):
         run_script(tmp_path / "in.x", tmp_path / "model")
+
+
+FAILS_TO_LOAD = """
+import json, sys
+sys.path[:0] = [{root!r}]
+from mpi4py import MPI
+from kernpot.engines.lammps import launch
+
+if MPI.COMM_WORLD.rank == 1:
+    def load(path):
+        raise RuntimeError("no such memory")
+    launch.load = load
+launch.run_rank(json.loads({settings!r}))
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_cannot_load_the_model_ends_all(model, tmp_path):
+    in_lammps(alloy((2, 2, 1)), tmp_path / "data")
+    (tmp_path / "in.x").write_text(
+        f"units metal\natom_style atomic\nread_data {tmp_path / 'data'}\npair_style kernpot\npair_coeff * * Cu Au\nrun 5\n"
+    )
+    settings = {"script": str(tmp_path / "in.x"), "model": str(model), "arguments": ["-log", "none"]}
+    settings["errors"] = str(tmp_path)
+    root = str(Path(__file__).resolve().parents[3])
+    script = FAILS_TO_LOAD.format(root=root, settings=json.dumps(settings))
+    command = [mpiexec(), "-n", "2", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert (tmp_path / "000001").read_text() == "no such memory", done.stdout + done.stderr

@@ -193,8 +193,7 @@ def test_stds_may_be_asked_for_rarely(run, tmp_path, potential):
     frames = done.frames()
     for step in (0, 4, 8):
         require_same(frames[step], atoms, potential)
-    np.testing.assert_array_equal(frames[5][:, 8], frames[4][:, 8])
-    assert (frames[5][:, 8] != frames[8][:, 8]).all()
+    assert np.isnan(frames[5][:, 8]).all(), "in between they are not known"
 
 
 @pytest.mark.slow
