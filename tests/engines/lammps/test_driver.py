@@ -182,9 +182,8 @@ launch.run_rank(json.loads({settings!r}))
 @pytest.mark.slow
 def test_a_rank_that_cannot_load_the_model_ends_all(model, tmp_path):
     in_lammps(alloy((2, 2, 1)), tmp_path / "data")
-    (tmp_path / "in.x").write_text(
-        f"units metal\natom_style atomic\nread_data {tmp_path / 'data'}\npair_style kernpot\npair_coeff * * Cu Au\nrun 5\n"
-    )
+    script = "units metal\natom_style atomic\nread_data {}\npair_style kernpot\npair_coeff * * Cu Au\nrun 5\n"
+    (tmp_path / "in.x").write_text(script.format(tmp_path / "data"))
     settings = {"script": str(tmp_path / "in.x"), "model": str(model), "arguments": ["-log", "none"]}
     settings["errors"] = str(tmp_path)
     root = str(Path(__file__).resolve().parents[3])
