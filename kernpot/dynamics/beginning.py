@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from kernpot.dynamics.bootstrap import Bootstrap
+from kernpot.dynamics.electronic_state import forget_all_else
 from kernpot.dynamics.explorer import Explorer
 from kernpot.dynamics.journal import Journal
 from kernpot.dynamics.label_store import Entry, LabelStore
@@ -59,7 +60,7 @@ def new_state(settings: LearnSettings, initial: Sequence[Atoms], explorer: Explo
     walkers = []
     for k, seed in enumerate(seeds[1:]):
         atoms = initial[k % len(initial)].copy()
-        atoms.info.clear()
+        forget_all_else(atoms)
         walkers.append(Walker(k, atoms, np.random.Generator(np.random.PCG64(seed))))
         if "momenta" not in atoms.arrays:
             explorer.restart(walkers[-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from kernpot.dynamics.electronic_state import forget_all_else
 from kernpot.errors import KernpotError
 from kernpot.parameters import is_real, is_whole
 from kernpot.structures.checks import check_atoms
@@ -61,8 +62,8 @@ class Bootstrap:
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """A copy without calculator, momenta and what was said of it."""
+    """A copy without calculator, momenta and what was said of it, but for its electronic state."""
     copy = atoms.copy()
-    copy.info.clear()
+    forget_all_else(copy)
     copy.arrays.pop("momenta", None)
     return copy

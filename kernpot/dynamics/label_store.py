@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from ase import Atoms
 
+from kernpot.dynamics.electronic_state import electronic_state
 from kernpot.dynamics.oracles import Labels, OracleFailure, checked_labels, labelled
 from kernpot.dynamics.run_directory import RunDirectoryError, read_json, write_atomically
 from kernpot.dynamics.serial import atoms_from_dict, atoms_to_dict
@@ -18,8 +19,9 @@ from kernpot.structures.identity import identity
 
 
 def key_of(atoms: Atoms) -> str:
-    """Name of a geometry: equal for exact copies only."""
-    return hashlib.sha256(identity(atoms)).hexdigest()
+    """Name of a geometry with its electronic state: equal for exact copies only."""
+    state = electronic_state(atoms)
+    return hashlib.sha256(identity(atoms) + (json.dumps(state).encode() if state else b"")).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ase import Atoms
 
 from kernpot.dynamics.bootstrap import bare
+from kernpot.dynamics.electronic_state import forget_all_else
 from kernpot.dynamics.explorer import Explorer
 from kernpot.dynamics.gate import UncertaintyGate
 from kernpot.dynamics.journal import Journal
@@ -157,5 +158,5 @@ class Round:
         """Let a walker try again, another way, where the oracle had no answer."""
         if walker.step == visit.step:
             walker.atoms = self._initial[walker.index % len(self._initial)].copy()
-            walker.atoms.info.clear()
+            forget_all_else(walker.atoms)
         self._explorer.restart(walker)

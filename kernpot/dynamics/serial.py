@@ -8,16 +8,19 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import dict2constraint
 
-# What of a structure a simulation goes on with; everything else (info, results) is said of one frame.
+from kernpot.dynamics.electronic_state import electronic_state
+
+# What of a structure a simulation goes on with; everything else (other info, results) is said of one frame.
 _ARRAYS = ("numbers", "positions", "momenta", "masses", "tags", "initial_charges", "initial_magmoms")
 
 
 def atoms_to_dict(atoms: Atoms) -> dict[str, Any]:
-    """Geometry, momenta and constraints."""
+    """Geometry, momenta, electronic state and constraints."""
     return {
         "cell": atoms.cell.array.tolist(),
         "pbc": atoms.pbc.tolist(),
         "arrays": {name: atoms.arrays[name].tolist() for name in _ARRAYS if name in atoms.arrays},
+        "state": electronic_state(atoms),
         "constraints": [_plain(constraint.todict()) for constraint in atoms.constraints],
     }
 
@@ -28,6 +31,8 @@ def atoms_from_dict(data: dict[str, Any]) -> Atoms:
     atoms = Atoms(arrays.pop("numbers"), arrays.pop("positions"), cell=data["cell"], pbc=data["pbc"])
     for name, array in arrays.items():
         atoms.set_array(name, array)
+    # Absent in runs of earlier versions.
+    atoms.info.update(data.get("state", {}))
     # Last: constraints would change what is set after them.
     atoms.set_constraint([dict2constraint(constraint) for constraint in data["constraints"]])
     return atoms

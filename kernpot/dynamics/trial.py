@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 
+from kernpot.dynamics.electronic_state import forget_all_else
 from kernpot.dynamics.explorer import Explorer
 from kernpot.dynamics.gate import UncertaintyGate
 from kernpot.dynamics.outcome import INTERRUPTED, Stop
@@ -66,7 +67,7 @@ def trial_walkers(explorer: Explorer, state: RunState, initial: Sequence[Atoms])
     walkers = []
     for k, (one, before) in enumerate(zip(seeds, state.walkers, strict=True)):
         atoms = initial[k % len(initial)].copy()
-        atoms.info.clear()
+        forget_all_else(atoms)
         step = max(explorer.n_steps - explorer.settings.trial, 0)
         walkers.append(Walker(k, atoms, np.random.Generator(np.random.PCG64(one)), step, before.time_fs))
         if explorer.temperature_at(step) is not None or "momenta" not in atoms.arrays:

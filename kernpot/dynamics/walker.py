@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms, units
 
+from kernpot.dynamics.electronic_state import forget_all_else
 from kernpot.dynamics.serial import atoms_from_dict, atoms_to_dict, generator_from, generator_state
 
 
@@ -69,7 +70,7 @@ class Walker:
         """Be where it has been."""
         atoms = visit.atoms.copy()
         atoms.calc = None
-        atoms.info.clear()
+        forget_all_else(atoms)
         for name in [name for name in atoms.arrays if name.endswith("_std")]:
             del atoms.arrays[name]
         self.atoms, self.step, self.time_fs = atoms, visit.step, visit.time_fs

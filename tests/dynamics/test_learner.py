@@ -17,6 +17,7 @@ from ase.md.verlet import VelocityVerlet
 
 from kernpot import SparseGPPotential, load
 from kernpot.dynamics import Bootstrap, Schedule, Stage, UncertaintyGate
+from kernpot.dynamics.label_store import Entry
 from kernpot.dynamics.oracles import checked_labels, labelled
 from kernpot.dynamics.run_directory import RunDirectoryError
 from kernpot.dynamics.settings import LearnKeywords, LearnSettings
@@ -398,3 +399,31 @@ def test_one_structure_is_no_beginning(tmp_path: Path) -> None:
     with pytest.raises(KernpotError, match=r"bootstrap number: expected 2 structures or more to label first.* got 1"):
         learner(tmp_path / "run", oracle, bootstrap=Bootstrap(1))
     assert oracle.n_asked == 0
+
+
+class Seeing(CountingOracle):
+    """Writes down the charge and spin, and what else is said, of what it is asked."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(log)
+        self.seen: list[dict] = []
+
+    def answers(self, frames):
+        self.seen += [dict(atoms.info) for atoms in frames]
+        return super().answers(frames)
+
+
+def test_charge_and_spin_reach_the_oracle_and_stay_in_files(tmp_path: Path) -> None:
+    start = cluster()
+    start.info |= {"charge": 1, "spin": 2, "note": "from somewhere", "energy_std": 0.3}
+    oracle = Seeing(tmp_path / "asked")
+    learner(tmp_path / "run", oracle, steps=60, initial=start).run()
+    assert oracle.n_asked > 6
+    assert all(info == {"charge": 1, "spin": 2} for info in oracle.seen)
+    written = [Entry.from_dict(json.loads(p.read_text())).structure for p in (tmp_path / "run/labels").glob("0*")]
+    written += read(tmp_path / "run" / "trajectory_0.xyz", ":")
+    assert len(written) > 6 and all(frame.info["charge"] == 1 and frame.info["spin"] == 2 for frame in written)
+    # And after an end and a new beginning, from what lies on disk.
+    oracle.seen.clear()
+    learner(tmp_path / "run", oracle, steps=200, initial=start).run()
+    assert all(info == {"charge": 1, "spin": 2} for info in oracle.seen)

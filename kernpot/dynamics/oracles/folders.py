@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import write as ase_write
 
+from kernpot.dynamics.electronic_state import electronic_state
 from kernpot.errors import OracleError
 
 Writer = Callable[[Path, Atoms], Any]
@@ -22,7 +24,10 @@ HASH_DIGITS = 16
 
 
 def folder_name(atoms: Atoms) -> str:
-    """Formula and hash of elements, positions, cell and pbc, to the last bit, in this order of the atoms."""
+    """Formula and hash of elements, positions, cell and pbc, to the last bit, in this order of the atoms.
+
+    Of charges and spins, too, where something is said of them.
+    """
     digest = hashlib.sha256()
     for array in (
         atoms.numbers.astype("<i8"),
@@ -31,6 +36,12 @@ def folder_name(atoms: Atoms) -> str:
         atoms.pbc.astype("<i8"),
     ):
         digest.update(np.ascontiguousarray(array).tobytes())
+    for name in ("initial_charges", "initial_magmoms"):
+        if atoms.arrays.get(name, np.zeros(1)).any():
+            digest.update(name.encode() + np.ascontiguousarray(atoms.arrays[name].astype("<f8") + 0.0).tobytes())
+    state = electronic_state(atoms)
+    if state:
+        digest.update(json.dumps(state, sort_keys=True).encode())
     return f"{atoms.get_chemical_formula()}-{digest.hexdigest()[:HASH_DIGITS]}"
 
 

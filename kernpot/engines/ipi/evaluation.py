@@ -18,7 +18,7 @@ from kernpot.potential import Potential
 from kernpot.prediction import DrawPredictions, MeanPrediction
 from kernpot.structures import read_structures
 from kernpot.structures.checks import check_atoms
-from kernpot.structures.neighbours import NeighbourList, Pairs
+from kernpot.structures.neighbours import NeighbourList, Pairs, find_pairs
 
 FloatArray = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class Evaluation:
     ----------
     potential : Potential
     template : ase.Atoms
-        The elements in i-PI's order, and which directions are periodic.
+        The elements in i-PI's order, and which directions are periodic. Wires and slabs have forces but no stress.
     committee : int, default=0
         Number of draws; 0 gives no extras.
     committee_forces : bool, default=False
@@ -82,6 +82,7 @@ class Evaluation:
         self.potential = potential
         self._template = Atoms(template.numbers, template.positions, cell=template.cell, pbc=template.pbc)
         self._function, self._lists = PairFunction(potential), list[NeighbourList]()
+        self._first_cell: FloatArray | None = None
         self._draws = potential.sample_potentials(committee, random_state) if committee else None
         self._with_forces = committee_forces
 
@@ -106,13 +107,43 @@ class Evaluation:
         cells : sequence of ndarray of shape (3, 3), Bohr
             Cell vectors in columns.
         positions : sequence of ndarray of shape (n_atoms, 3), Bohr
+
+        Raises
+        ------
+        StructureError
+            The template is not periodic in all directions, and i-PI's cell says otherwise: read as periodic it makes
+            other neighbours, or it changes, and there is no stress.
         """
         while len(self._lists) < len(cells):
             self._lists.append(NeighbourList(self.potential.cutoff, _SKIN))
         systems = [self._structure(cell, x) for cell, x in zip(cells, positions, strict=True)]
+        for atoms in systems:
+            self._require_meant(atoms)
         pairs = [near.update(atoms) for near, atoms in zip(self._lists, systems, strict=False)]
         means = evaluated_together(self._function, systems, pairs)
         return [self._answer(*of_one) for of_one in zip(systems, pairs, means, strict=True)]
+
+    def _require_meant(self, atoms: Atoms) -> None:
+        """Where i-PI's cell, or part of it, counts for nothing: that this cannot be by mistake."""
+        if atoms.pbc.all():
+            return
+        cell = atoms.cell.array
+        if self._first_cell is None:
+            whole = Atoms(atoms.numbers, atoms.positions, cell=cell, pbc=True)
+            cutoff = self.potential.cutoff
+            if len(find_pairs(whole, cutoff)) != len(find_pairs(atoms, cutoff)):
+                raise StructureError(
+                    f"the template is periodic in {int(atoms.pbc.sum())} of 3 directions, and i-PI's cell, read as "
+                    f"periodic, brings images within {cutoff:g} A: give a template with a cell and pbc (extended xyz: "
+                    "Lattice and pbc; i-PI's own xyz files tell ASE neither), or, if there is nothing periodic, a cell "
+                    "in i-PI that is larger."
+                )
+            self._first_cell = cell
+        elif not np.array_equal(cell, self._first_cell):
+            raise StructureError(
+                f"i-PI's cell changes, but the template is periodic in {int(atoms.pbc.sum())} of 3 directions, for "
+                "which there is no stress: give a template with a cell and pbc, or simulate at constant volume."
+            )
 
     def _structure(self, cell: FloatArray, positions: FloatArray) -> Atoms:
         own = self._template

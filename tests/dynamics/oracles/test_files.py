@@ -315,3 +315,16 @@ def test_wrong_arguments_are_refused(tmp_path):
     on_top = Atoms("Ar2", [[0, 0, 0], [0, 0, 0.01]])
     assert "apart" in dict(FileOracle(tmp_path / "queue").answers([on_top]))[0].reason
     assert not (tmp_path / "queue").exists()
+
+
+def test_folders_of_one_geometry_in_several_charge_states_differ():
+    """And of a frame of which nothing is said, the name is what it always was."""
+    neutral, cation, doublet, on_an_atom = (crystals(1)[0] for _ in range(4))
+    cation.info["charge"] = 1
+    doublet.info |= {"charge": 1, "spin": 2}
+    on_an_atom.set_initial_charges([1.0, 0.0, 0.0, 0.0])
+    assert len({folder_name(atoms) for atoms in (neutral, cation, doublet, on_an_atom)}) == 4
+    nothing = crystals(1)[0]
+    nothing.info["step"] = 5
+    nothing.set_initial_charges([0.0] * 4)
+    assert folder_name(nothing) == folder_name(neutral)

@@ -227,3 +227,29 @@ def test_what_cannot_be_run_is_refused_before_i_pi_is_asked(potential, model, tm
         bead_average([tmp_path / "short", tmp_path / "long"])
     with pytest.raises(KernpotError, match="got none"):
         bead_average([])
+
+
+def test_a_cell_that_counts_for_nothing_is_refused(potential):
+    """A template without pbc beside a crystal's cell, a box that a barostat changes; a molecule in a large box runs."""
+    crystal = alloy((2, 2, 2))
+    bohr = crystal.positions / units.Bohr
+    cell = crystal.cell.array.T / units.Bohr
+    template = Atoms(crystal.numbers, crystal.positions)
+    with pytest.raises(
+        StructureError, match="periodic in 0 of 3 directions, and i-PI's cell, read as periodic, brings"
+    ):
+        Evaluation(potential, template)([cell], [bohr])
+    slab = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=[True, True, False])
+    with pytest.raises(StructureError, match="periodic in 2 of 3 directions"):
+        Evaluation(potential, slab)([cell], [bohr])
+
+    found = cluster("Cu3Au", 0)
+    wide = np.eye(3) * 40.0 / units.Bohr
+    alone = Evaluation(potential, found)
+    (answer,) = alone([wide], [found.positions / units.Bohr])
+    assert answer.energy * units.Hartree == pytest.approx(potential.mean(found).energy, abs=1e-9)
+    with pytest.raises(StructureError, match="i-PI's cell changes, but the template is periodic in 0 of 3"):
+        alone([1.001 * wide], [found.positions / units.Bohr])
+    # Periodic in all directions, the cell may change.
+    both = Evaluation(potential, crystal)
+    assert both([cell], [bohr])[0].energy != both([1.01 * cell], [1.01 * bohr])[0].energy
