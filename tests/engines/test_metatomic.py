@@ -238,11 +238,52 @@ def test_what_cannot_be_exported_is_refused(plain, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_error_bars_of_draws_are_not_written_as_something_else():
-    model = gaussian(soap(ALLOY)).set_params(error_bars="draws")
-    with pytest.raises(KernpotError, match="set_params"):
-        exported(model)
-    assert exported(model.set_params(error_bars="exact")) is not None
+@pytest.mark.parametrize("kind", ["quadratic", "two descriptors"])
+def test_error_bars_of_shared_draws(kind, tmp_path):
+    """Standard deviations are those of `energy_std`, and the ensemble's scatter about the mean is theirs."""
+    model = KINDS[kind]().set_params(error_bars="draws")
+    write(model, tmp_path / "draws.pt")
+    calculator = metatomic_ase.MetatomicCalculator(str(tmp_path / "draws.pt"), uncertainty_threshold=None)
+    for atoms in structures():
+        atoms.calc = calculator
+        assert atoms.get_potential_energy() == pytest.approx(model.mean(atoms).energy, abs=1e-9)
+        found = calculator.run_model(atoms, asked("system", "energy_ensemble", "energy_uncertainty"))
+        std = model.energy_std(atoms).std
+        assert values(found["energy_uncertainty"])[0, 0] == pytest.approx(std, rel=1e-4)
+        drawn = values(found["energy_ensemble"])[0]
+        assert len(drawn) == 16
+        scatter = np.sqrt(np.mean((drawn - model.mean(atoms).energy) ** 2) + 1e-6)
+        assert scatter == pytest.approx(std, rel=1e-4)
+    without = exported(model, n_draws=0)
+    assert "energy_ensemble" not in without.capabilities().outputs
+
+
+@pytest.mark.parametrize("kind", ["quadratic", "two descriptors", "ensemble"])
+def test_single_precision(kind):
+    """As good as numbers of seven digits are; the file says which it takes."""
+    model = KINDS[kind]()
+    if kind != "ensemble":
+        with pytest.raises(KernpotError, match="standard deviations of the whole posterior are lost to rounding"):
+            exported(model, dtype="float32")
+        model.set_params(error_bars="draws")
+    whole, single = (exported(model, n_draws=N_DRAWS, dtype=dtype) for dtype in ("float64", "float32"))
+    assert single.capabilities().dtype == "float32" and whole.capabilities().dtype == "float64"
+    calculators = [metatomic_ase.MetatomicCalculator(m, uncertainty_threshold=None) for m in (whole, single)]
+    for atoms in structures()[:3]:
+        found = []
+        for calculator in calculators:
+            atoms.calc = calculator
+            outputs = calculator.run_model(atoms, asked("system", "energy_ensemble", "energy_uncertainty"))
+            std, drawn = values(outputs["energy_uncertainty"])[0], values(outputs["energy_ensemble"])[0]
+            found.append((atoms.get_potential_energy(), atoms.get_forces(), std, drawn))
+        (energy, forces, std, drawn), (e, f, s, d) = found
+        assert drawn.dtype == np.float64 and d.dtype == np.float32
+        assert e == pytest.approx(energy, abs=1e-4) and e != energy
+        np.testing.assert_allclose(f, forces, rtol=0, atol=1e-4 * np.abs(forces).max())
+        np.testing.assert_allclose(s, std, rtol=1e-2)
+        np.testing.assert_allclose(d, drawn, rtol=0, atol=1e-3)
+    with pytest.raises(KernpotError, match="dtype must be one of 'float64', 'float32', got 'float16'"):
+        exported(model, dtype="float16")
 
 
 def test_unknown_elements_are_refused_by_metatomic(plain):

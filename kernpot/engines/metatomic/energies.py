@@ -199,7 +199,10 @@ class AtomicEnergies(torch.nn.Module):
 
     def forward(self, features: list[Tensor], numbers: Tensor) -> Tensor:
         """Energies (n, K), eV."""
-        total = torch.zeros((len(numbers), 1), dtype=torch.float64, device=numbers.device)
+        precision = torch.float64
+        if len(features) > 0:
+            precision = features[0].dtype
+        total = torch.zeros((len(numbers), 1), dtype=precision, device=numbers.device)
         for term in self.terms:
             at = torch.nonzero(numbers == term.element)[:, 0]
             own: Tensor = term(features[term.descriptor][at])

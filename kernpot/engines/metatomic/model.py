@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kernpot.engines.metatomic.energies import AtomicEnergies
 from kernpot.engines.metatomic.soap import Soap
-from kernpot.surfaces.potentials import Potentials
+from kernpot.surfaces.potentials import Potentials, Term
 
 # eV^2: the std of an energy is never less than 1 meV, as that of `Potential.energy_std`.
 _LEAST = 1e-6
@@ -27,21 +27,30 @@ class Exported(torch.nn.Module):
         Descriptors of the potentials.
     mean : Potentials
         A single one.
-    draws : Potentials or None
+    draws : sequence of Term
+        Those of draws, or of what they deviate from the mean; none gives no draws.
     spread : torch.nn.Module
         Variances of energies over draws.
+    deviations : float or None
+        Where the draws' terms are deviations: the factor on them, which are then added to the mean.
     """
 
     offsets: Tensor
 
     def __init__(
-        self, soaps: Sequence[Soap], mean: Potentials, draws: Potentials | None, spread: torch.nn.Module
+        self,
+        soaps: Sequence[Soap],
+        mean: Potentials,
+        draws: Sequence[Term],
+        spread: torch.nn.Module,
+        deviations: float | None,
     ) -> None:
         super().__init__()
         self.unit, self.least = mean.unit, _LEAST
         self.soaps = torch.nn.ModuleList(soaps)
         self.mean = AtomicEnergies(mean.terms)
-        self.draws = AtomicEnergies([] if draws is None else draws.terms)
+        self.draws = AtomicEnergies(draws)
+        self.about_mean, self.factor = deviations is not None, 1.0 if deviations is None else deviations
         self.spread = spread
         offsets = torch.zeros(120, dtype=torch.float64)
         for z, energy in mean.isolated.items():
@@ -114,7 +123,10 @@ class Exported(torch.nn.Module):
                 variance: Tensor = self.spread(features, own, of, n_of)
                 found[name] = self.map(torch.sqrt(variance + self.least)[:, None], atoms, present, each)
             else:
-                energies: Tensor = self.mean(features, own) if name == "energy" else self.draws(features, own)
+                energies: Tensor = self.mean(features, own)
+                if name != "energy":
+                    drawn: Tensor = self.draws(features, own)
+                    energies = energies + self.factor * drawn if self.about_mean else drawn
                 energies = energies + self.offsets[own][:, None]
                 if not each:
                     none = torch.zeros((len(present), energies.shape[1]), dtype=energies.dtype, device=device)

@@ -100,8 +100,10 @@ class Soap(torch.nn.Module):
         x = torch.where(apart, torch.sqrt(torch.where(apart, r2, 1.0)), 0.0) / self.r0
         base = (1 - x) ** 2 * (1 + 2 * x)
         weight = self.amplitude * base**self.power * species_weight
-        primitive = torch.exp(-r2[:, None] * self.exponent).unflatten(1, (self.l_max + 1, self.n_max))
-        value = torch.bmm(primitive.transpose(0, 1), self.mix) * weight[:, None]
+        # In double precision whatever that of the rest is: sums over primitives cancel up to seven digits.
+        squares = r2.to(self.exponent.dtype)
+        primitive = torch.exp(-squares[:, None] * self.exponent).unflatten(1, (self.l_max + 1, self.n_max))
+        value = torch.bmm(primitive.transpose(0, 1), self.mix).to(r2.dtype) * weight[:, None]
         y = self.solid_harmonics(vectors, r2)
 
         # Pairs of a segment side by side, zeros where there are fewer than the most.

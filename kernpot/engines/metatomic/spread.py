@@ -86,7 +86,7 @@ class KernelSpread(torch.nn.Module):
         n_owners : int
         """
         rows: list[Tensor] = []
-        unrepresented = torch.zeros(n_owners, dtype=torch.float64, device=numbers.device)
+        unrepresented = torch.zeros(n_owners, dtype=features[0].dtype, device=numbers.device)
         for block in self.blocks:
             here = numbers == block.element
             u, of = features[block.descriptor][here], owner[here]
