@@ -66,10 +66,16 @@ def number(expression: str) -> str:
     return format(found * float(factor) if factor else found, form)
 
 
-def largest() -> list[dict[str, Any]]:
-    """The largest system in LAMMPS, on one rank and on two."""
-    cases = [c for c in stored("lammps_scaling")["cases"] if c["kind"] == "strong"]
-    return [c for c in cases if c["atoms"] == max(c["atoms"] for c in cases)]
+def style(name: str, ranks: int) -> dict[str, Any]:
+    """A pair style of LAMMPS on the largest system measured."""
+    cases = [c for c in stored("pair_styles")["cases"] if (c["style"], c["ranks"]) == (name, ranks)]
+    return max(cases, key=lambda c: c["atoms"])
+
+
+def in_lammps(name: str) -> str:
+    """Microseconds per atom and step of a pair style on one rank."""
+    found = style(name, 1)
+    return f"{1e6 * found['seconds_per_step'] / found['atoms']:.0f}"
 
 
 def derived(way: str) -> str:
@@ -84,8 +90,13 @@ VALUES: dict[str, Callable[[], str]] = {
     "derived_NbTaW:bayes": lambda: derived("bayes"),
     "derived_NbTaW:pops": lambda: derived("pops"),
     "derived_NbTaW:calibrated": lambda: derived("calibrated"),
-    "lammps:atoms": lambda: f"{largest()[0]['atoms']:,}",
-    "lammps:speedup": lambda: f"{largest()[0]['seconds_per_step'] / largest()[1]['seconds_per_step']:.1f}",
+    "lammps:plugin": lambda: in_lammps("plugin"),
+    "lammps:plugin_std": lambda: in_lammps("plugin, stds at every step"),
+    "lammps:snap": lambda: in_lammps("SNAP"),
+    "lammps:plugin_speedup": lambda: (
+        f"{style('plugin', 1)['seconds_per_step'] / style('plugin', 2)['seconds_per_step']:.1f}"
+    ),
+    "lammps:plugin_atoms": lambda: f"{style('plugin', 2)['atoms']:,}",
 }
 
 
