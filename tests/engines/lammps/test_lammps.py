@@ -197,6 +197,28 @@ def test_stds_may_be_asked_for_rarely(run, tmp_path, potential):
 
 
 @pytest.mark.slow
+def test_frames_that_are_read_again_have_stds_of_their_own(run, tmp_path, potential):
+    """Whichever steps they are of; and the first step of a run has them, too."""
+    atoms = in_lammps(alloy((2, 2, 1)), tmp_path / "data")
+    script = HEAD.replace("kernpot std 1", "kernpot force_std 20").replace("pair_style", "reset_timestep 7\npair_style")
+    moving = script + "dump d all custom 5 traj id type x y z\nvelocity all create 900 1\nfix 1 all nve\n"
+    moving += "thermo_style custom step v_kernpot_max_force_std\nthermo 1\nthermo_modify format float %.15g\nrun 15\n"
+    settings = {"data": "data", "boundary": "p p p"}
+    first: Run = run(moving, 1, **settings)
+    assert first.code == 0, first.output
+    assert first.rows()[7]["v_kernpot_max_force_std"] == pytest.approx(potential.force_std(atoms).max(), rel=1e-6)
+    assert first.rows()[9]["v_kernpot_max_force_std"] == -1e20
+    again = script + "thermo 5\nthermo_style custom step v_kernpot_max_force_std\nthermo_modify format float %.15g\n"
+    done: Run = run(again + "rerun traj dump x y z\n", 2, **settings)
+    assert done.code == 0, done.output
+    frames = {step: row["v_kernpot_max_force_std"] for step, row in done.rows().items()}
+    assert [*frames] == [10, 15, 20]
+    for step, frame in zip(frames, read(tmp_path / "traj", ":", format="lammps-dump-text"), strict=True):
+        frame.numbers = atoms.numbers
+        assert frames[step] == pytest.approx(potential.force_std(frame).max(), rel=1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", RANKS)
 def test_exact_stds_of_forces(run, tmp_path, potential, n_ranks):
     atoms = in_lammps(alloy((2, 2, 2)), tmp_path / "data")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernpot.engines.lammps.script import split_script
+from kernpot.engines.lammps.script import needs_plugin, require_served, split_script, stds_asked
 from kernpot.errors import KernpotError
 
 SCRIPT = """units metal
@@ -59,3 +59,48 @@ def test_a_sum_with_styles_of_lammps_keeps_their_coefficients():
 def test_what_is_not_understood_is_refused(text, match):
     with pytest.raises(KernpotError, match=match):
         split_script(text, "in.x")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("fix w all widom 1 20 1 12345 300", "fix widom"),
+        ("fix g all gcmc 1 20 0 1 29494 300 0.0 0.1 full_energy", "fix gcmc"),
+        ("fix n few numdiff 1 0.001", "fix numdiff"),
+        ("fix n all numdiff/virial 1 1e-4", "fix numdiff/virial"),
+        ("compute b all born/matrix numdiff 1e-4 v", "compute born/matrix"),
+        ("compute g a group/group &\n b", "compute group/group"),
+        ("run_style respa 2 2 pair 1", "run_style respa"),
+        ("neigh_modify delay 0 exclude group a b", "neigh_modify exclude"),
+    ],
+)
+def test_what_asks_the_pair_style_is_refused_where_there_is_none(line, told):
+    """In scripts as in single commands; the message says what would serve it."""
+    with pytest.raises(KernpotError, match=f"in.si: {told} asks the pair style, .*kernpot lammps --build"):
+        split_script(SCRIPT.replace("run 10", f"{line}\nrun 10"), "in.si")
+    with pytest.raises(KernpotError, match=f"command: {told} asks"):
+        require_served(line, "command")
+
+
+def test_what_goes_by_the_forces_is_served():
+    require_served("fix 1 all nve\nneigh_modify delay 0 every 1\nrun_style verlet\ncompute p all pe/atom\n", "command")
+
+
+@pytest.mark.parametrize(("stds", "looks", "fine"), [(20, 20, True), (20, 5, True), (5, 20, True), (20, 7, False)])
+def test_a_halt_has_to_look_where_there_are_stds(stds, looks, fine):
+    halt = f"fix a all halt {looks} v_kernpot_max_force_std > 0.3 error continue"
+    text = SCRIPT.replace("kernpot   #", f"kernpot force_std {stds} #").replace("run 10", f"{halt}\nrun 10")
+    if fine:
+        assert split_script(text, "in.si").halts == (">0.3",)
+    else:
+        with pytest.raises(KernpotError, match="looks every 7 steps at stds that are known every 20: write 'fix a all"):
+            split_script(text, "in.si")
+
+
+def test_what_the_plugin_alone_brings_is_seen():
+    assert needs_plugin("compute s all kernpot/force_std\n") == "compute kernpot/force_std"
+    assert needs_plugin(SCRIPT) is None
+    assert stds_asked("pair_style kernpot force_std 20") and stds_asked(
+        "pair_style hybrid/overlay kernpot std 5 zbl 1 2"
+    )
+    assert not stds_asked(SCRIPT)
