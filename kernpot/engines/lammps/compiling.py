@@ -82,7 +82,7 @@ def _compiler() -> list[str]:
     given = os.environ.get("CXX", "").split()
     if given:
         if shutil.which(given[0]) is None:
-            raise KernpotError(f"CXX names {given[0]!r}, which is no program here; {_NO_COMPILER}")
+            raise KernpotError(f"CXX names {given[0]!r}, which is no program here: name a C++ compiler, or unset CXX.")
         return given
     for name in ("g++", "clang++", "c++"):
         if shutil.which(name):

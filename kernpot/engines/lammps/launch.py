@@ -24,7 +24,15 @@ from kernpot.engines.lammps.compiling import built
 from kernpot.engines.lammps.fix import FORCE_STD, ID, Kernpot
 from kernpot.engines.lammps.gathering import gathered, taken, with_array
 from kernpot.engines.lammps.installed import mpiexec, require_lammps
-from kernpot.engines.lammps.script import halts_of, needs_plugin, split_script, stds_asked
+from kernpot.engines.lammps.script import (
+    BUILD,
+    halts_of,
+    needs_plugin,
+    require_served,
+    split_script,
+    stds_asked,
+    with_included,
+)
 from kernpot.engines.lammps.tables import write_tables
 from kernpot.errors import KernpotError
 from kernpot.files.container import load
@@ -77,9 +85,11 @@ def run_script(
     text, potential = _read(path), load(model)
     with tempfile.TemporaryDirectory() as folder:
         tables = Path(folder) / "tables"
-        plugin = _plugin(text, potential, tables)
+        everything = with_included(text, Path.cwd())
+        plugin, advice = _plugin(everything, potential, tables)
         if plugin is None:
-            _require_one_partition(arguments)
+            _require_one_partition(arguments, advice)
+            require_served(everything, str(path), advice)
             split_script(text, str(path))
         errors = Path(folder) / "errors"
         errors.mkdir()
@@ -102,13 +112,14 @@ def run_script(
     return code
 
 
-def _plugin(text: str, potential: Any, tables: Path) -> Path | None:
-    """Folder of the plugin, and the potential in a file for it; None where Python is to give what the script asks for.
+def _plugin(text: str, potential: Any, tables: Path) -> tuple[Path | None, str]:
+    """Folder of the plugin, and the potential in a file for it; None and why, where the script is Python's.
 
     Raises
     ------
     KernpotError
-        The script has styles that the plugin alone brings, and there is no plugin, or it cannot hold the potential.
+        The script has styles that the plugin alone brings, and there is no plugin, or it cannot hold the potential; or
+        it asks for error bars of draws, and there are none.
     """
     folder, needed = built(), needs_plugin(text)
     if folder is None:
@@ -116,23 +127,30 @@ def _plugin(text: str, potential: Any, tables: Path) -> Path | None:
             raise KernpotError(
                 f"{needed} comes with kernpot's plugin for LAMMPS: build it first, kernpot lammps --build"
             )
-        return None
-    if not needed and stds_asked(text) and getattr(potential, "error_bars", "exact") != "draws":
-        return None  # exact error bars, which the plugin does not know
+        return None, BUILD
+    if stds_asked(text):
+        if not needed and getattr(potential, "error_bars", "exact") != "draws":
+            return None, _EXACT
+        potential.predict_full([])  # no draws to have them from
     try:
         write_tables(potential, tables)
-    except KernpotError:
+    except KernpotError as error:
         if needed:
             raise
-        return None
-    return folder
+        return None, f"The plugin is built, but cannot hold this potential: {error}"
+    return folder, ""
 
 
-def _require_one_partition(arguments: Sequence[str]) -> None:
+_EXACT = (
+    "The plugin is built, which serves it, but its error bars are those of draws, and this model's are exact: save the "
+    "model after set_params(error_bars='draws'), or ask for none."
+)
+
+
+def _require_one_partition(arguments: Sequence[str], advice: str) -> None:
     if _partitions(arguments):
         raise KernpotError(
-            "-partition needs kernpot's plugin for LAMMPS, which knows one potential on any partition: build it first, "
-            "kernpot lammps --build"
+            f"-partition needs kernpot's plugin for LAMMPS, which knows one potential on any partition. {advice}"
         )
 
 
@@ -187,7 +205,11 @@ def _run_with_plugin(lmp: Any, script: Path) -> None:
     halts = halts_of(_read(script))
     if not (halts and lmp.has_id("compute", FORCE_STD)):
         return
-    if _halted(lmp, halts, lmp.extract_variable(f"{ID}_max_force_std")):
+    # The script may have gone on, with other atoms or another pair style, since its last step.
+    if not all(lmp.get_mpi_comm().allgather(lmp.extract_pair("is_current") == 1.0)):
+        return
+    largest = lmp.extract_variable(f"{ID}_max_force_std")
+    if _halted(lmp, halts, largest):
         own = lmp.numpy.extract_compute(FORCE_STD, 1, 1)[: lmp.extract_setting("nlocal")]
         numbers = np.array([0, *lmp.extract_pair("atomic_numbers")[1:]], dtype=np.int64)
         atoms = gathered(with_array(taken(lmp, []), FORCE_STD, own), lmp.get_mpi_comm(), numbers)

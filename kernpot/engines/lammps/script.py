@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from kernpot.errors import KernpotError
 
@@ -55,7 +56,6 @@ def split_script(text: str, name: str) -> Script:
     KernpotError
         Without exactly one of each.
     """
-    require_served(text, name)
     lines = _commands(text)
     styles = [k for k, line in enumerate(lines) if _words(line)[:1] == ["pair_style"] and STYLE in _words(line)]
     if len(styles) != 1:
@@ -113,8 +113,14 @@ def needs_plugin(text: str) -> str | None:
     return None
 
 
-def require_served(text: str, name: str) -> None:
+BUILD = "Build kernpot's plugin, which is a pair style, and run again: kernpot lammps --build"
+"""What serves all commands."""
+
+
+def require_served(text: str, name: str, advice: str = BUILD) -> None:
     """Refuse what asks the pair style for energies or forces, which are not there: they come by ``fix external``.
+
+    Wherever in a line it stands, as in what follows ``if`` and ``then``.
 
     Parameters
     ----------
@@ -122,36 +128,44 @@ def require_served(text: str, name: str) -> None:
         Commands.
     name : str
         Where they stand, for messages.
+    advice : str
+        What would serve them.
 
     Raises
     ------
     KernpotError
         LAMMPS would go on, with numbers that miss all of the potential.
     """
-    for words in _all_words(text):
-        asks = _asks_pair_style(words)
+    for line in _commands(text):
+        asks = _ASKING.search(" ".join(_words(line)))
         if asks:
+            told = " ".join(word for word in asks.groups() if word)
             raise KernpotError(
-                f"{name}: {asks} asks the pair style, and would miss the potential, which LAMMPS has by 'fix external' "
-                "here. Build kernpot's plugin, which is a pair style, and run again: kernpot lammps --build"
+                f"{name}: {told} asks the pair style, and would miss the potential, which LAMMPS has by 'fix external' "
+                f"here. {advice}"
             )
 
 
-_ASKING = {
-    "fix": ("widom", "gcmc", "numdiff", "numdiff/virial", "atom/swap", "mol/swap", "tfmc", "pair"),
-    "compute": ("born/matrix", "group/group", "pair", "pair/local", "force/tally", "pe/tally", "stress/tally", "fep"),
-}
+_FIXES = "widom|gcmc|sgcmc|charge/regulation|numdiff|numdiff/virial|atom/swap|mol/swap|tfmc|pair"
+_COMPUTES = "born/matrix|group/group|pair|pair/local|fep|fep/ta|heat/flux/virial/tally|[a-z/]+/tally"
+_ASKING = re.compile(
+    rf"\b(?:(fix) \S+ \S+ ({_FIXES})(?=[ \"']|$)|(compute) \S+ \S+ ({_COMPUTES})(?=[ \"']|$)"
+    r"|(run_style respa)\b|(neigh_modify)\b.* (exclude)\b)"
+)
 
 
-def _asks_pair_style(words: list[str]) -> str | None:
-    command, style = words[:1], words[3:4]
-    if command and style and style[0] in _ASKING.get(command[0], ()):
-        return f"{command[0]} {style[0]}"
-    if words[:2] == ["run_style", "respa"]:
-        return "run_style respa"
-    if words[:1] == ["neigh_modify"] and "exclude" in words:
-        return "neigh_modify exclude"
-    return None
+_INCLUDED = re.compile(r"""\binclude\s+["']?([^\s"']+)""")
+
+
+def with_included(text: str, folder: Path, depth: int = 5) -> str:
+    """A script and, after it, the files that it includes by name, for what is looked for in all of them."""
+    found = [text]
+    for name in _INCLUDED.findall("\n".join(" ".join(words) for words in _all_words(text))) if depth else []:
+        path = folder / name
+        if path.is_file():
+            included = path.read_text(encoding="utf-8", errors="surrogateescape")
+            found.append(with_included(included, folder, depth - 1))
+    return "\n".join(found)
 
 
 def _require_gates_that_see(lines: list[str], every: int, name: str) -> None:

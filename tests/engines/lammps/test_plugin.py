@@ -225,6 +225,7 @@ def test_what_asks_the_pair_style_finds_the_potential(run, tmp_path, by_draws):
     exclude = "group out id 5\nneigh_modify exclude group out all\nthermo_style custom step pe\n"
     done = run(HEAD + exclude + "thermo_modify norm no format float %.15g\nrun 0\n", 2, **EVERYWHERE)
     left = atoms[[k for k in range(len(atoms)) if k != 4]]
+    assert done.code == 0, done.output
     assert done.rows()[0]["PotEng"] == pytest.approx(by_draws.mean(left).energy, abs=1e-9)
 
     respa = "velocity all create 600 1\nrun_style respa 2 2 pair 1\nfix 1 all nve\n"
@@ -320,6 +321,8 @@ jump SELF loop
         ("* * Cu Au", "* * data Cu Au", "no file that `kernpot export --lammps`"),
         ("units metal", "units real", "needs 'units metal'"),
         ("force_std 1", "force_std", "expected 'pair_style kernpot'"),
+        ("force_std 1", "force_std -5", "expected 'pair_style kernpot'"),
+        ("* * Cu Au", "* * bent Cu Au", "damaged or was cut short"),
         ("thermo_modify", "newton off\nthermo_modify", "needs 'newton on'"),
         ("thermo_modify", "set atom 2 x 0 y 0 z 0\nset atom 1 x 0 y 0 z 0\nthermo_modify", "on top of each other"),
     ],
@@ -328,9 +331,50 @@ def test_what_cannot_run_says_why_and_ends_all_ranks(run, tmp_path, by_draws, ol
     in_lammps(alloy((1, 1, 1)), tmp_path / "data")
     write_tables(by_draws, tmp_path / "whole")
     (tmp_path / "cut").write_bytes((tmp_path / "whole").read_bytes()[:-1000])
+    bent = (tmp_path / "whole").read_bytes().replace(b"sizes i8 4", b"sizes f8 4")
+    (tmp_path / "bent").write_bytes(bent)
     head = HEAD.replace("units metal\n", "units metal\nnewton off\n") if "newton" in new else HEAD.replace(old, new)
     done: Run = run(head + "run 0\n", 2, **EVERYWHERE)
     assert done.code != 0 and match in " ".join(done.output.split()), done.output
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "group g id 1:3\ndelete_atoms group g",
+        "create_atoms 1 single 0.1 0.2 0.3",
+        "displace_atoms all move 0.1 0 0",
+        "change_box all x scale 1.01 remap",
+        "pair_style lj/cut 3\npair_coeff * * 0.01 2.5",
+    ],
+)
+def test_between_runs_what_is_not_current_is_an_error_and_no_gate_is_written(run, tmp_path, change):
+    """Not numbers of atoms that are no more; and a halt before does not turn into a file of other atoms."""
+    in_lammps(alloy((2, 2, 2)), tmp_path / "data")
+    head = HEAD.replace("force_std 1 std 1", "force_std 2") + "fix nve all nve\nthermo_style custom step pe\n"
+    asked = run(head + f"run 2\n{change}\nprint 'largest $(v_kernpot_max_force_std)'\n", 2, **EVERYWHERE)
+    assert asked.code != 0 and "largest 0" not in asked.output
+    if "lj/cut" not in change:
+        assert "is not current" in asked.output, asked.output
+    halt = "fix stop all halt 2 v_kernpot_max_force_std > 1e-9 error continue\nrun 4\nunfix stop\n"
+    done: Run = run(head + halt + change + "\n", 2, **EVERYWHERE)
+    assert done.code == 0, done.output
+    assert not (tmp_path / "in.test_gate.xyz").exists()
+    again: Run = run(head + f"run 2\n{change}\nrun 0\n", 2, **EVERYWHERE)
+    assert again.code == 0, again.output
+
+
+def test_two_potentials_in_one_hybrid_style(run, tmp_path, by_draws):
+    atoms = in_lammps(alloy((2, 2, 1)), tmp_path / "data")
+    write_tables(by_draws, tmp_path / "t")
+    script = HEAD.replace("kernpot force_std 1 std 1", "hybrid/overlay kernpot kernpot")
+    script = script.replace("* * Cu Au", "* * kernpot 1 t Cu Au\npair_coeff * * kernpot 2 t Cu Au")
+    script += "compute e all reduce sum c_kernpot_energy\nthermo_style custom step pe c_e\n"
+    done: Run = run(script + "thermo_modify norm no format float %.15g\nrun 0\n", 2, **EVERYWHERE)
+    assert done.code == 0, done.output
+    twice = 2 * by_draws.mean(atoms).energy
+    assert done.rows()[0]["PotEng"] == pytest.approx(twice, abs=1e-8)
+    assert done.rows()[0]["c_e"] == pytest.approx(twice, abs=1e-8)
 
 
 def test_lmp_itself_runs_an_exported_file(plugin, by_draws, tmp_path):

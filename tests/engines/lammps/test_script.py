@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernpot.engines.lammps.script import needs_plugin, require_served, split_script, stds_asked
+from kernpot.engines.lammps.script import needs_plugin, require_served, split_script, stds_asked, with_included
 from kernpot.errors import KernpotError
 
 SCRIPT = """units metal
@@ -70,16 +70,24 @@ def test_what_is_not_understood_is_refused(text, match):
         ("fix n all numdiff/virial 1 1e-4", "fix numdiff/virial"),
         ("compute b all born/matrix numdiff 1e-4 v", "compute born/matrix"),
         ("compute g a group/group &\n b", "compute group/group"),
+        ("compute f all fep/ta 300 xy 1.001", "compute fep/ta"),
+        ("compute h all heat/flux/tally b", "compute heat/flux/tally"),
         ("run_style respa 2 2 pair 1", "run_style respa"),
         ("neigh_modify delay 0 exclude group a b", "neigh_modify exclude"),
     ],
 )
 def test_what_asks_the_pair_style_is_refused_where_there_is_none(line, told):
     """In scripts as in single commands; the message says what would serve it."""
-    with pytest.raises(KernpotError, match=f"in.si: {told} asks the pair style, .*kernpot lammps --build"):
-        split_script(SCRIPT.replace("run 10", f"{line}\nrun 10"), "in.si")
-    with pytest.raises(KernpotError, match=f"command: {told} asks"):
-        require_served(line, "command")
+    for text in (line, SCRIPT.replace("run 10", f"{line}\nrun 10"), f'if "1 == 1" then "{line}" else "run 0"'):
+        with pytest.raises(KernpotError, match=f"in.si: {told} asks the pair style, .*kernpot lammps --build"):
+            require_served(text, "in.si")
+
+
+def test_included_files_are_looked_at_as_well(tmp_path):
+    (tmp_path / "a").write_text('if "1 == 1" then "include b"\n')
+    (tmp_path / "b").write_text("include b\nfix n all numdiff 1 0.001\n")
+    with pytest.raises(KernpotError, match="fix numdiff asks"):
+        require_served(with_included("run 0\ninclude a\ninclude nowhere\n", tmp_path), "in.si")
 
 
 def test_what_goes_by_the_forces_is_served():

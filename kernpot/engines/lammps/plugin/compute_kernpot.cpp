@@ -26,20 +26,39 @@ ComputeKernpot::ComputeKernpot(LAMMPS *lmp, int n, char **words) :
 
 ComputeKernpot::~ComputeKernpot() { memory->destroy(vector_atom); }
 
+// All of the pair style: a hybrid one may have several.
+std::vector<PairKernpot *> ComputeKernpot::pairs() const
+{
+  std::vector<PairKernpot *> found;
+  if (Pair *alone = force->pair_match("kernpot", 1)) found.push_back(dynamic_cast<PairKernpot *>(alone));
+  else
+    for (int k = 1; Pair *one = force->pair_match("kernpot", 1, k); k++) found.push_back(dynamic_cast<PairKernpot *>(one));
+  bool known = !found.empty();
+  for (PairKernpot *one : found) known = known && one && one->potential();
+  if (!known) error->all(FLERR, "compute {} needs 'pair_style kernpot' with its 'pair_coeff'", style);
+  return found;
+}
+
 void ComputeKernpot::init()
 {
-  pair_ = dynamic_cast<PairKernpot *>(force->pair_match("kernpot", 1));
-  if (!pair_ || !pair_->potential()) error->all(FLERR, "compute {} needs one 'pair_style kernpot' with its 'pair_coeff'", style);
+  const auto found = pairs();
+  pair_ = found[0];
   if (means_) return;
+  if (found.size() > 1) error->all(FLERR, "compute {} is of one 'pair_style kernpot', got {} of them: error bars of several are not added", style, found.size());
   if (pair_->potential()->n_draws == 0)
-    error->all(FLERR, "the potential has no shared draws, which error bars in LAMMPS come from: fit again with n_draws above 0, or run with `kernpot lammps` without the plugin");
-  workspace_ = std::make_unique<Workspace>(pair_->potential()->drawn_soap[0]);
-  centres_.resize(BATCH);
+    error->all(FLERR, "the potential has no shared draws, which error bars in LAMMPS come from: fit again with n_draws above 0");
 }
 
 void ComputeKernpot::compute_peratom()
 {
   invoked_peratom = update->ntimestep;
+  // Between runs a script may have changed atoms, box and pair style.
+  const auto found = pairs();
+  pair_ = found[0];
+  int other = 0, any = 0;
+  for (const PairKernpot *one : found) other = other || !one->is_current();
+  MPI_Allreduce(&other, &any, 1, MPI_INT, MPI_MAX, world);
+  if (any) error->all(FLERR, "compute {} is not current: atoms are not where 'pair_style kernpot' saw them last; do a 'run 0' first", style);
   const int n_own = atom->nlocal, n_all = n_own + atom->nghost;
   if (atom->nmax > most_) {
     memory->destroy(vector_atom);
@@ -47,10 +66,16 @@ void ComputeKernpot::compute_peratom()
     memory->create(vector_atom, most_, "kernpot:std");
   }
   if (means_) {
-    const std::vector<double> &energies = pair_->energies();
-    for (int i = 0; i < n_own; i++)
-      vector_atom[i] = i < (int) energies.size() && (atom->mask[i] & groupbit) ? energies[i] : 0.0;
+    for (int i = 0; i < n_own; i++) vector_atom[i] = 0.0;
+    for (const PairKernpot *one : found)
+      for (int i = 0; i < n_own; i++)
+        if (atom->mask[i] & groupbit) vector_atom[i] += one->energies()[i];
     return;
+  }
+  if (!workspace_ || generation_ != pair_->generation()) {
+    generation_ = pair_->generation();
+    workspace_ = std::make_unique<Workspace>(pair_->potential()->drawn_soap[0]);
+    centres_.resize(BATCH);
   }
   const Potential &potential = *pair_->potential();
   const Misfit &misfit = potential.misfit[of_forces_ ? 0 : 1];
@@ -85,7 +110,7 @@ void ComputeKernpot::compute_peratom()
   for (int i = 0; i < n_own; i++) {
     const int e = pair_->element_of(atom->type[i]);
     vector_atom[i] = 0.0;
-    if (e < 0 || !(atom->mask[i] & groupbit)) continue;
+    if (e < 0 || !(atom->mask[i] & groupbit) || pair_->hidden(i)) continue;
     double unseen[3] = {}, unseen_energy = 0;
     add_unseen(i, unseen, unseen_energy);
     double largest;
@@ -116,8 +141,10 @@ void ComputeKernpot::sweep(int chunk)
   Buffer<double> u(up(F, 8));
   for (const DrawnForms &forms : potential.forms) {
     std::vector<int> atoms;
-    for (int k = 0; k < list->inum; k++)
-      if (pair_->element_of(atom->type[list->ilist[k]]) == forms.element) atoms.push_back(list->ilist[k]);
+    for (int k = 0; k < list->inum; k++) {
+      const int i = list->ilist[k];
+      if (pair_->element_of(atom->type[i]) == forms.element && !pair_->hidden(i)) atoms.push_back(i);
+    }
     const int stride = up(F, 2 * Vector<float>::width);
     features_.resize((size_t) BATCH * stride);
     slopes_.resize((size_t) BATCH * forms.padded());

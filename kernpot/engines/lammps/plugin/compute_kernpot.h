@@ -31,6 +31,7 @@ class ComputeKernpot : public Compute {
   const bool of_forces_, means_;
   int most_ = 0;
   PairKernpot *pair_ = nullptr;
+  int generation_ = -1;
   std::unique_ptr<kernpot::Workspace> workspace_;
   std::vector<kernpot::Centre> centres_;
   kernpot::Buffer<float> features_, slopes_, gradient_;
@@ -39,6 +40,7 @@ class ComputeKernpot : public Compute {
   std::vector<double> variances_;    // (n_own, 3)
   std::vector<double> mean_;         // of the components of an atom, (n_all,)
 
+  std::vector<PairKernpot *> pairs() const;
   void sweep(int chunk);
   void pool(std::vector<double> &);
   void add_unseen(int i, double *forces, double &energy) const;

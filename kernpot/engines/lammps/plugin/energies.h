@@ -24,6 +24,7 @@ class Function {
     zeta_ = (int) about[2];
     int n = -1;
     if (tables.has(of + ".basis")) {
+      tables.real(of + ".basis", {-1, -1});
       const Array &basis = tables.get(of + ".basis", {-1, -1});
       n_ = (int) basis.shape[0];
       n = (int) basis.shape[1];
@@ -31,6 +32,7 @@ class Function {
       from_basis_ = Matrix<double>(basis.real.data(), n, n_, 1, n);
     }
     if (tables.has(of + ".form")) {
+      tables.real(of + ".form", {n, n});
       const Array &form = tables.get(of + ".form", {n, n});
       n = (int) form.shape[0];
       if (form.shape[1] != form.shape[0]) throw std::runtime_error(of + " is damaged: export the model again");
@@ -39,6 +41,7 @@ class Function {
       vector_ = tables.real(of + ".vector", {n});
       n = (int) vector_.size();
     } else {
+      tables.real(of + ".environments", {-1, n});
       const Array &environments = tables.get(of + ".environments", {-1, n});
       const int m = (int) environments.shape[0];
       n = (int) environments.shape[1];
@@ -145,6 +148,7 @@ class DrawnForms {
   DrawnForms(const Tables &tables, const std::string &of, int n_draws)
   {
     element = (int) tables.integer(of + ".about", {3})[1];
+    tables.real(of + ".forms", {n_draws, -1, -1});
     const Array &forms = tables.get(of + ".forms", {n_draws, -1, -1});
     n_features = (int) forms.shape[1];
     if (forms.shape[2] != forms.shape[1]) throw std::runtime_error(of + " is damaged: export the model again");

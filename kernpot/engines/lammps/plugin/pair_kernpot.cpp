@@ -44,6 +44,9 @@ PairKernpot::PairKernpot(LAMMPS *lmp) : Pair(lmp)
 
 PairKernpot::~PairKernpot()
 {
+  // They know nothing without it.
+  for (const std::string &name : defined_)
+    if (modify && modify->get_compute_by_id(name)) modify->delete_compute(name);
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
@@ -54,7 +57,7 @@ void PairKernpot::settings(int n, char **words)
 {
   for (int k = 0; k < n; k += 2) {
     const std::string name = words[k];
-    if ((name != "force_std" && name != "std") || k + 1 >= n || !utils::is_integer(words[k + 1]))
+    if ((name != "force_std" && name != "std") || k + 1 >= n || !utils::is_integer(words[k + 1]) || atoi(words[k + 1]) < 0)
       error->all(FLERR, "expected 'pair_style kernpot', 'pair_style kernpot force_std 20' or 'pair_style kernpot std 20', got '{}'", name);
     if (atoi(words[k + 1]) > 0) (name == "std" ? std_ : force_std_) = true;
   }
@@ -108,8 +111,10 @@ void PairKernpot::define(const char *name, const char *style)
   const std::string largest = std::string(name).insert(8, "max_");
   // Not by input->one(): the words of the `pair_coeff` that is being read would be lost to a hybrid style.
   modify->add_compute(std::string(name) + " all " + style);
+  defined_.push_back(name);
   if (!strcmp(name, "kernpot_energy")) return;
   modify->add_compute(largest + " all reduce max c_" + name);
+  defined_.insert(defined_.begin(), largest);
   input->variable->set(largest + " equal c_" + largest);
 }
 
@@ -139,6 +144,7 @@ void PairKernpot::read(const std::string &path)
   } catch (std::exception &problem) {
     error->all(FLERR, problem.what());
   }
+  generation_++;
   workspaces_.clear();
   for (const Soap &soap : potential_->soaps) workspaces_.emplace_back(soap);
   centres_.resize(BATCH);
@@ -148,8 +154,10 @@ void PairKernpot::init_style()
 {
   if (strcmp(update->unit_style, "metal")) error->all(FLERR, "pair_style kernpot needs 'units metal' (eV, Angstrom), got 'units {}'", update->unit_style);
   if (!force->newton_pair) error->all(FLERR, "pair_style kernpot needs 'newton on'");
-  if (atom->nbonds > 0 && force->special_lj[1] == 0.0 && force->special_coul[1] == 0.0)
-    error->all(FLERR, "pair_style kernpot sees no bonded atoms with these special_bonds: write 'special_bonds lj/coul 1 1 1'");
+  bool hides = false;
+  for (int k = 1; k < 4; k++) hides = hides || (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0);
+  if (atom->nbonds > 0 && hides)
+    error->all(FLERR, "pair_style kernpot does not see all bonded atoms with these special_bonds: write 'special_bonds lj/coul 1 1 1'");
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
@@ -157,6 +165,11 @@ double PairKernpot::init_one(int, int) { return potential_->cutoff; }
 
 void *PairKernpot::extract(const char *name, int &dim)
 {
+  if (!strcmp(name, "is_current")) {
+    dim = 0;
+    current_ = is_current();
+    return &current_;
+  }
   dim = 1;
   return strcmp(name, "atomic_numbers") ? nullptr : numbers_.data();
 }
@@ -164,6 +177,20 @@ void *PairKernpot::extract(const char *name, int &dim)
 double PairKernpot::memory_usage()
 {
   return Pair::memory_usage() + (features_.capacity() + slopes_.capacity()) * sizeof(double);
+}
+
+PairKernpot::Fingerprint PairKernpot::fingerprint() const
+{
+  double sum = 0;
+  for (int i = 0; i < atom->nlocal + atom->nghost; i++)
+    sum += atom->x[i][0] + 2 * atom->x[i][1] + 3 * atom->x[i][2] + atom->type[i];
+  return {atom->nlocal, atom->nghost, sum};
+}
+
+bool PairKernpot::is_current() const
+{
+  if (!list || evaluated_.own != atom->nlocal || evaluated_.ghosts != atom->nghost) return false;
+  return update->whichflag != 0 || evaluated_.sum == fingerprint().sum;
 }
 
 bool PairKernpot::hidden(int i) const
@@ -249,6 +276,7 @@ void PairKernpot::compute(int eflag, int vflag)
     if (eflag_global) eng_vdwl += energies_[i];
     if (eflag_atom) eatom[i] += energies_[i];
   }
+  evaluated_ = fingerprint();
 }
 
 void PairKernpot::evaluate(int descriptor, int element, const int *atoms, int n)

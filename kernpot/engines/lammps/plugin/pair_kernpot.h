@@ -25,12 +25,17 @@ class PairKernpot : public Pair {
   void init_style() override;
   double init_one(int, int) override;
   double memory_usage() override;
-  // "atomic_numbers": of every atom type, counted from 1; 0 of NULL.
+  // "atomic_numbers": of every atom type, counted from 1; 0 of NULL. "is_current": 1 or 0, of this process.
   void *extract(const char *, int &) override;
 
   // What computes need, too.
   const kernpot::Potential *potential() const { return potential_.get(); }
   const NeighList *neighbours() const { return list; }
+  // Changes with every file that is read.
+  int generation() const { return generation_; }
+  // Whether own atoms and ghosts are as many as at the last evaluation, and, between runs, where they were then: commands may
+  // have changed them.
+  bool is_current() const;
   const std::vector<double> &energies() const { return energies_; }    // of own atoms, eV
   int element_of(int type) const { return type <= (int) map_.size() ? map_[type - 1] : -1; }
   // Whether an atom is excluded from all others by `neigh_modify exclude`, as fix gcmc hides one that it tries to delete:
@@ -47,6 +52,15 @@ class PairKernpot : public Pair {
   std::vector<double> energies_, numbers_;
   std::vector<int> map_, order_;    // elements of types, -1 of NULL; atoms by element
   bool force_std_ = false, std_ = false;
+  int generation_ = 0;
+  double current_ = 0;    // what extract() points to
+  struct Fingerprint {
+    int own, ghosts;
+    double sum;
+  } evaluated_ = {-1, -1, 0.0};
+  std::vector<std::string> defined_;    // computes
+
+  Fingerprint fingerprint() const;
 
   void read(const std::string &);
   void define(const char *name, const char *style);

@@ -67,9 +67,10 @@ struct Potential {
     for (int64_t z : tables.integer("elements", {-1})) elements.push_back((int) z);
     const int n = (int) elements.size();
     isolated = tables.real("isolated", {n});
-    cutoff = tables.number("cutoff");
+    cutoff = tables.positive("cutoff");
     const auto &sizes = tables.integer("sizes", {4});
     for (int k = 0; k < sizes[0]; k++) soaps.emplace_back(tables, "soap" + std::to_string(k), n);
+    for (const Soap &soap : soaps) require_within(soap);
     for (int k = 0; k < sizes[1]; k++) {
       functions.emplace_back(tables, "function" + std::to_string(k));
       const Function &f = functions.back();
@@ -80,6 +81,7 @@ struct Potential {
     n_draws = (int) sizes[2];
     if (n_draws == 0) return;
     drawn_soap.emplace_back(tables, "drawn_soap", n);
+    require_within(drawn_soap[0]);
     for (int k = 0; k < sizes[3]; k++) {
       forms.emplace_back(tables, "forms" + std::to_string(k), n_draws);
       if (forms.back().element < 0 || forms.back().element >= n || forms.back().n_features != drawn_soap[0].n_features)
@@ -94,6 +96,11 @@ struct Potential {
       growth_reference = growth[1];
     }
     if (tables.has("closest")) closest = tables.real("closest", {n, n});
+  }
+
+  void require_within(const Soap &soap) const
+  {
+    if (soap.cutoff > cutoff * (1 + 1e-12)) throw std::runtime_error("a descriptor sees further than the potential: export the model again");
   }
 
   // Energy and slope of what no label tells of two atoms that are closer than any of their elements in the fit.

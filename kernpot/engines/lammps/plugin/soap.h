@@ -49,8 +49,8 @@ struct Soap {
     n_b = up(n_partners, W);
     n_radial = degrees * n;
     n_j = up(n_radial, W);
-    cutoff = tables.number(of + ".cutoff");
-    inverse_step = tables.number(of + ".inverse_step");
+    cutoff = tables.positive(of + ".cutoff");
+    inverse_step = tables.positive(of + ".inverse_step");
     weighting = tables.real(of + ".weighting", {-1, 8});
     n_intervals = (int) weighting.size() / 8;
     const auto &rows = tables.real(of + ".functions", {n_intervals, 8, n_radial});

@@ -4,6 +4,7 @@
 #ifndef KERNPOT_TABLES_H
 #define KERNPOT_TABLES_H
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -17,6 +18,7 @@ namespace kernpot {
 
 struct Array {
   std::vector<size_t> shape;
+  bool whole = false;              // of kind i8
   std::vector<double> real;        // of kinds f8 and f4
   std::vector<int64_t> integer;    // of kind i8
 };
@@ -49,7 +51,10 @@ class Tables {
       }
       if (!strcmp(kind, "f8")) read<double>(array.real, n);
       else if (!strcmp(kind, "f4")) read<float>(array.real, n);
-      else if (!strcmp(kind, "i8")) read<int64_t>(array.integer, n);
+      else if (!strcmp(kind, "i8")) {
+        read<int64_t>(array.integer, n);
+        array.whole = true;
+      }
       else damaged();
       if (!arrays_.emplace(name, std::move(array)).second) damaged();
     }
@@ -70,13 +75,25 @@ class Tables {
   }
   const std::vector<double> &real(const std::string &name, const std::vector<int64_t> &shape) const
   {
-    return get(name, shape).real;
+    const Array &found = get(name, shape);
+    if (found.whole) damaged();
+    for (double x : found.real)
+      if (!std::isfinite(x)) damaged();
+    return found.real;
   }
   const std::vector<int64_t> &integer(const std::string &name, const std::vector<int64_t> &shape) const
   {
-    return get(name, shape).integer;
+    const Array &found = get(name, shape);
+    if (!found.whole) damaged();
+    return found.integer;
   }
-  double number(const std::string &name) const { return get(name, {}).real.at(0); }
+  // A length or the like.
+  double positive(const std::string &name) const
+  {
+    const double found = real(name, {})[0];
+    if (!(found > 0)) damaged();
+    return found;
+  }
 
  private:
   const std::string &bytes_;
