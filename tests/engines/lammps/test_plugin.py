@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,11 @@ from dscribe.descriptors import SOAP
 from kernpot import SOAPKernel, SparseGPPotential
 from kernpot.engines.lammps import build, write_tables
 from tests.engines.alloys import alloy
-from tests.engines.lammps.conftest import Run, in_lammps
+from tests.engines.lammps.conftest import NEEDS_COMPILER, Run, in_lammps
 from tests.engines.lammps.test_lammps import BAR, RANKS, SYSTEMS, VOIGT
 from tests.helpers.systems import crystals
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="needs a C++ compiler: apt-get install g++"
-    ),
-]
+pytestmark = [pytest.mark.slow, NEEDS_COMPILER]
 
 HEAD = """units metal
 atom_style atomic

@@ -91,7 +91,10 @@ def test_included_files_are_looked_at_as_well(tmp_path):
 
 
 def test_what_goes_by_the_forces_is_served():
-    require_served("fix 1 all nve\nneigh_modify delay 0 every 1\nrun_style verlet\ncompute p all pe/atom\n", "command")
+    served = (
+        "fix 1 all nve\nfix s all atom/swap 1 20 4711 3000 types 1 2\ncompute z all pair zbl\ncompute p all pe/atom\n"
+    )
+    require_served(served + "neigh_modify delay 0 every 1\nrun_style verlet\n", "command")
 
 
 @pytest.mark.parametrize(("stds", "looks", "fine"), [(20, 20, True), (20, 5, True), (5, 20, True), (20, 7, False)])

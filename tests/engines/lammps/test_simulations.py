@@ -5,8 +5,6 @@ The energy that LAMMPS tells last is the calculator's for the structure that it 
 
 from __future__ import annotations
 
-import copy
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +13,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io.lammpsdata import read_lammps_data
 
-from kernpot import SparseGPPotential
 from kernpot.engines.lammps import build
 from tests.engines.alloys import alloy
-from tests.engines.lammps.conftest import Run, in_lammps
+from tests.engines.lammps.conftest import NEEDS_COMPILER, Run, in_lammps
 from tests.engines.lammps.test_lammps import BAR, slab
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="needs a C++ compiler: apt-get install g++"
-    ),
-]
+pytestmark = [pytest.mark.slow, NEEDS_COMPILER]
 
 HEAD = """units metal
 atom_style atomic
@@ -53,12 +45,6 @@ SIMULATIONS = {
 def plugin(tmp_path_factory, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "built"))
     return build()
-
-
-@pytest.fixture(scope="module")
-def by_draws(potential) -> SparseGPPotential:
-    found: SparseGPPotential = copy.copy(potential).set_params(error_bars="draws")
-    return found
 
 
 @pytest.mark.parametrize("name", SIMULATIONS)

@@ -202,26 +202,27 @@ bool PairKernpot::hidden(int i) const
   return false;
 }
 
-void PairKernpot::gather(Centre &centre, int i, const Soap &soap) const
+void PairKernpot::gather(Centre &centre, int i, const Soap &soap)
 {
   double **x = atom->x;
   const double square = soap.cutoff * soap.cutoff;
-  const int *near = list->firstneigh[i];
   centre.atom = i;
   centre.element = element_of(atom->type[i]);
-  // How many neighbours every slot has, then where they go.
+  // Those within the cutoff, and how many every slot has; then where they go.
+  found_.clear();
   centre.first.assign(soap.n_slots + 1, 0);
   for (int k = 0; k < list->numneigh[i]; k++) {
-    const int j = near[k] & NEIGHMASK, e = element_of(atom->type[j]);
+    const int j = list->firstneigh[i][k] & NEIGHMASK, e = element_of(atom->type[j]);
     if (e < 0) continue;
-    const double d[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
-    const double r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
+    const Neighbour one = {j, e, x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
+    const double r2 = one.square();
     if (r2 >= square) continue;
     if (!(r2 > COINCIDENT)) {
       if (r2 == r2) error->one(FLERR, "atoms {} and {} are on top of each other", atom->tag[i], atom->tag[j]);
       error->one(FLERR, "the position of atom {} or {} is not a number", atom->tag[i], atom->tag[j]);
     }
     centre.first[soap.slot[e] + 1]++;
+    found_.push_back(one);
   }
   for (int s = 0; s < soap.n_slots; s++) centre.first[s + 1] = centre.first[s] + up(centre.first[s + 1], W);
   const int P = centre.n_pairs = centre.first[soap.n_slots];
@@ -232,19 +233,14 @@ void PairKernpot::gather(Centre &centre, int i, const Soap &soap) const
   centre.r.assign(P, 0.5 * soap.cutoff);
   centre.weight.assign(P, 0.0);
   std::vector<int> next(centre.first.begin(), centre.first.end() - 1);
-  for (int k = 0; k < list->numneigh[i]; k++) {
-    const int j = near[k] & NEIGHMASK, e = element_of(atom->type[j]);
-    if (e < 0) continue;
-    const double d[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
-    const double r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
-    if (r2 >= square) continue;
-    const int p = next[soap.slot[e]]++;
-    centre.neighbour[p] = j;
-    centre.x[p] = d[0];
-    centre.y[p] = d[1];
-    centre.z[p] = d[2];
-    centre.r[p] = sqrt(r2);
-    centre.weight[p] = soap.weight[e];
+  for (const Neighbour &one : found_) {
+    const int p = next[soap.slot[one.element]]++;
+    centre.neighbour[p] = one.atom;
+    centre.x[p] = one.x;
+    centre.y[p] = one.y;
+    centre.z[p] = one.z;
+    centre.r[p] = sqrt(one.square());
+    centre.weight[p] = soap.weight[one.element];
   }
 }
 

@@ -42,7 +42,7 @@ class PairKernpot : public Pair {
   // it then has no energy.
   bool hidden(int i) const;
   // A centre with its neighbours within the cutoff of a descriptor; ends the run where atoms are on top of each other.
-  void gather(kernpot::Centre &, int i, const kernpot::Soap &) const;
+  void gather(kernpot::Centre &, int i, const kernpot::Soap &);
 
  private:
   std::unique_ptr<kernpot::Potential> potential_;
@@ -59,6 +59,12 @@ class PairKernpot : public Pair {
     double sum;
   } evaluated_ = {-1, -1, 0.0};
   std::vector<std::string> defined_;    // computes
+  struct Neighbour {
+    int atom, element;
+    double x, y, z;
+    double square() const { return x * x + y * y + z * z; }
+  };
+  std::vector<Neighbour> found_;    // of the centre that is gathered
 
   Fingerprint fingerprint() const;
 
